@@ -1,0 +1,84 @@
+"""What the worker knows of the network: its addresses, routes and neighbours, mirrored from Linux.
+
+The control plane (`linux/`) writes it between two steps; the packet path reads it, and asks through `wanted` for
+neighbours that it needs. It lies in the arena: indices, no pointers.
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from underpass.wire.address cimport Address
+from underpass.wire.siphash cimport SipKey
+
+cdef enum:
+    NO_NEIGHBOUR = 0xFFFFFFFF
+    MAX_ADDRESSES = 64
+    MAX_ROUTES = 256
+    MAX_NEIGHBOURS = 4096
+    NEIGHBOUR_BUCKETS = 4096
+    MAX_WANTED = 256
+
+cdef enum NeighbourState:
+    NEIGHBOUR_FREE = 0
+    NEIGHBOUR_INCOMPLETE = 1    # asked for; the MAC is not known
+    NEIGHBOUR_VALID = 2
+    NEIGHBOUR_FAILED = 3        # Linux asked and nobody answered
+
+cdef enum WantedKind:
+    WANT_RESOLVE = 1            # no MAC yet: resolve it
+    WANT_PROBE = 2              # a retransmission timer fired: see whether it is still there
+
+cdef struct LocalAddress:
+    Address address
+    uint32_t prefix             # 0..128, IPv4 counted as 96 + n
+    uint32_t flags
+
+cdef struct Route:              # kept in order, longest prefix first, then lowest metric
+    Address destination
+    Address via                 # any: on-link
+    Address source              # any: choose by destination
+    uint32_t prefix             # 0..128, IPv4 counted as 96 + n
+    uint32_t metric
+    uint32_t mtu                # 0: the interface's
+    uint32_t spare
+
+cdef struct Neighbour:          # 64 bytes
+    Address address
+    uint64_t used_ns            # last time that a packet went to it
+    uint64_t asked_ns           # last time that `wanted` named it
+    uint32_t next               # in its bucket, or in the free list
+    uint32_t users              # connections that hold the index
+    uint8_t[6] mac
+    uint8_t state
+    uint8_t spare
+
+cdef struct Wanted:
+    uint32_t neighbour
+    uint32_t kind
+
+cdef struct Network:
+    uint8_t[6] mac              # ours
+    uint16_t mtu
+    uint32_t address_count
+    uint32_t route_count
+    uint32_t neighbour_free     # head of the free list
+    uint32_t neighbour_count
+    uint32_t wanted_count
+    uint32_t strict_checksum    # 1: a partial checksum is damage even on veth
+    SipKey key
+    LocalAddress[64] addresses
+    Route[256] routes
+    uint32_t[4096] buckets
+    Neighbour[4096] neighbours
+    Wanted[256] wanted
+
+cdef void network_init(Network *net, const SipKey *key) noexcept nogil
+cdef bint network_is_local(const Network *net, const Address *address) noexcept nogil
+# The route for a destination, or NULL.
+cdef const Route *network_route(const Network *net, const Address *dst) noexcept nogil
+# Index of the next hop on the way to dst, created INCOMPLETE and asked for where it was not known; counts one user.
+# NO_NEIGHBOUR: no route, or the table is full of neighbours in use.
+cdef uint32_t network_next_hop(Network *net, const Address *dst, uint64_t now_ns) noexcept nogil
+cdef void network_release(Network *net, uint32_t neighbour) noexcept nogil
+# Source address for a destination (RFC 6724's rules that matter with one interface); false: none of that family.
+cdef bint network_source(const Network *net, const Address *dst, Address *source) noexcept nogil
+# Ask the control plane, at most once a second for each neighbour.
+cdef void network_want(Network *net, uint32_t neighbour, uint32_t kind, uint64_t now_ns) noexcept nogil

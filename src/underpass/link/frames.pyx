@@ -1,0 +1,69 @@
+"""The frame pool's memory: one memfd, mapped shared, with state, frame descriptors and UMEM in that order."""
+from libc.errno cimport errno
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport strerror
+from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
+from posix.unistd cimport close, ftruncate
+
+cdef extern from "<sys/mman.h>" nogil:
+    int memfd_create(const char *name, unsigned int flags)
+    enum: MFD_CLOEXEC
+
+cdef enum:
+    PAGE = 4096
+
+
+cdef class Frames:
+    """`count` frames of `chunk_bytes` each (2048 or 4096). Pages are touched only when a frame is first used.
+
+    `reserve` frames are never given to application data, so that the fill ring and control segments always have some.
+    Raises ValueError for sizes that AF_XDP cannot use and OSError where memory is refused.
+    """
+
+    def __cinit__(self, uint32_t count, uint32_t chunk_bytes=2048, reserve=None):
+        self.memfd = -1
+        self.base = NULL
+        if chunk_bytes not in (2048, 4096):
+            raise ValueError(f"a frame is 2048 or 4096 bytes, not {chunk_bytes}")
+        if count < 64:
+            raise ValueError(f"a pool needs at least 64 frames, not {count}")
+        cdef size_t table = (count * sizeof(Frame) + PAGE - 1) // PAGE * PAGE
+        self.bytes = PAGE + table + <size_t>count * chunk_bytes
+        self.memfd = memfd_create(b"underpass-frames", MFD_CLOEXEC)
+        if self.memfd < 0 or ftruncate(self.memfd, self.bytes) < 0:
+            raise OSError(errno, f"frame pool of {self.bytes} bytes: {strerror(errno).decode()}")
+        self.base = mmap(NULL, self.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, self.memfd, 0)
+        if self.base == MAP_FAILED:
+            self.base = NULL
+            raise OSError(errno, f"frame pool of {self.bytes} bytes: {strerror(errno).decode()}")
+        cdef FramePool *pool = &self.pool
+        pool.state = <PoolState *>self.base
+        pool.frames = <Frame *>(<uint8_t *>self.base + PAGE)
+        pool.umem = <uint8_t *>self.base + PAGE + table
+        pool.chunk_shift = 11 if chunk_bytes == 2048 else 12
+        pool.state.head = NO_FRAME
+        pool.state.count = pool.state.free = count
+        pool.state.fresh = 0
+        pool.state.chunk_bytes = chunk_bytes
+        pool.state.reserve = count // 8 if reserve is None else reserve
+
+    def __dealloc__(self):
+        if self.base != NULL:
+            munmap(self.base, self.bytes)
+        if self.memfd >= 0:
+            close(self.memfd)
+
+    @property
+    def count(self):
+        """Frames in the pool."""
+        return self.pool.state.count
+
+    @property
+    def free(self):
+        """Frames that can be taken now, the reserve included."""
+        return self.pool.state.free
+
+    @property
+    def chunk_bytes(self):
+        """Bytes of one frame's chunk."""
+        return self.pool.state.chunk_bytes

@@ -1,0 +1,62 @@
+"""The one interface of all packet devices: receive a batch, transmit a batch, wake, and a descriptor to wait on.
+
+References move with descriptors. `receive` hands over frames with one reference each. `transmit` consumes one reference
+for each descriptor that it takes (it gives it back to the pool when the device has sent the frame) and none for
+those that it leaves. A packet that spans several chunks is several descriptors, all but the last with DESC_CONTINUES;
+`transmit` takes such a packet whole or not at all.
+"""
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
+
+from underpass.link.frames cimport FramePool, Frames
+
+cdef enum:
+    NEVER = 0xFFFFFFFFFFFFFFFF      # a deadline that does not come
+
+cdef enum DescFlags:
+    DESC_CONTINUES = 1          # the packet goes on in the next descriptor
+    DESC_CHECKSUM = 2           # transmit: the device fills in the checksum at csum_start + csum_offset
+
+cdef enum LinkOffloads:
+    LINK_TX_CHECKSUM = 1        # DESC_CHECKSUM is honoured
+    LINK_RX_PARTIAL = 2         # veth, tun, virtio: a checksum equal to the pseudo-header sum is CHECKSUM_PARTIAL
+
+cdef struct Desc:               # 16 bytes
+    uint32_t frame
+    uint16_t offset             # first octet of the packet (or of its part) from the start of the chunk
+    uint16_t length             # octets in this chunk
+    uint16_t flags
+    uint16_t queue              # received on; the queue to send on
+    uint16_t csum_start         # DESC_CHECKSUM: where summing starts, from the packet's first octet
+    uint16_t csum_offset        # DESC_CHECKSUM: where the sum goes, from csum_start
+
+cdef struct LinkCounters:
+    uint64_t rx_packets
+    uint64_t rx_bytes
+    uint64_t tx_packets
+    uint64_t tx_bytes
+    uint64_t tx_kicks           # system calls made to send
+    uint64_t tx_retries         # of them, refused for now and tried again
+    uint64_t tx_refused         # descriptors left with the caller: the ring was full
+    uint64_t rx_no_frame        # fill requests unmet: the pool was empty
+    uint64_t rx_too_long        # packets dropped: more chunks than a batch holds
+    uint64_t faults             # packets that a fault link dropped, changed, held back or doubled
+
+cdef struct Link:
+    void *self                  # the implementation's state
+    FramePool *pool
+    LinkCounters *counters
+    uint32_t (*receive)(Link *link, Desc *into, uint32_t room, uint64_t now_ns) noexcept nogil
+    uint32_t (*transmit)(Link *link, const Desc *packets, uint32_t count, uint64_t now_ns) noexcept nogil
+    void (*wake)(Link *link) noexcept nogil                 # make the device look at its rings now
+    uint64_t (*deadline)(Link *link) noexcept nogil         # when the link itself next has something to do, or NEVER
+    uint32_t mtu                # octets of an IP packet
+    uint32_t offloads
+    uint32_t queues
+    int wait_fd                 # readable when packets wait; -1 where there is nothing to sleep on
+
+
+cdef class LinkBase:
+    """What every link is to Python: owner of a `Link` and of the frames that it uses."""
+    cdef Link link
+    cdef LinkCounters counters
+    cdef readonly Frames frames

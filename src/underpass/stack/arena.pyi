@@ -1,0 +1,3 @@
+class Arena:
+    memfd: int
+    bytes: int

@@ -1,0 +1,77 @@
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from underpass.link.link import LinkBase
+from underpass.stack.arena import Arena
+
+READABLE: int
+WRITABLE: int
+ACCEPTED: int
+CONNECTED: int
+CLOSED: int
+
+class Connection:
+    """One TCP connection. Methods raise OSError with the errno that a non-blocking socket gives."""
+
+    local: tuple[str, int]
+    remote: tuple[str, int]
+    data: Any
+    @property
+    def state(self) -> str: ...
+    def recv(self, limit: int = 65536) -> bytes: ...
+    def recv_into(self, buffer: bytearray | memoryview) -> int: ...
+    def send(self, data: bytes | bytearray | memoryview) -> int: ...
+    def shutdown(self) -> None: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+    def getsockopt(self, level: int, option: int) -> int: ...
+    def setsockopt(self, level: int, option: int, value: int) -> None: ...
+    def info(self) -> dict[str, int | str]: ...
+
+class Listener:
+    address: tuple[str, int]
+    def close(self) -> None: ...
+
+class Stack:
+    """A worker over a link. Control-plane methods take text addresses; the packet path never calls Python.
+
+    `limits` are fields of Limits by name (connections, half_open, time_waits, rcv_bytes, snd_frames, ...).
+    """
+
+    link: LinkBase
+    arena: Arena
+    def __init__(self, link: LinkBase, mac: bytes, *, seed: bytes | None = None, **limits: int) -> None: ...
+    # control plane, called between steps
+    def set_mac(self, mac: bytes) -> None: ...
+    def set_mtu(self, mtu: int) -> None: ...
+    def set_addresses(self, addresses: Iterable[tuple[str, int]]) -> None: ...
+    def set_routes(self, routes: Iterable[tuple[str, int, str | None, str | None, int, int]]) -> None:
+        """Rows of destination, prefix length, via (None: on-link), source, metric, mtu (0: the interface's)."""
+    def set_neighbour(self, address: str, mac: bytes | None, failed: bool = False) -> None: ...
+    def wanted(self) -> list[tuple[str, str]]:
+        """Neighbours that the packet path asks for since the last call: (address, "resolve" or "probe")."""
+    def neighbours(self) -> list[tuple[str, bytes | None, str, int]]:
+        """Known neighbours: address, MAC, state, nanoseconds since the last packet to it (as of the last step)."""
+    # sockets
+    def listen(self, address: tuple[str, int], backlog: int = 1024) -> Listener: ...
+    def connect(self, address: tuple[str, int], source: tuple[str, int] | None = None) -> Connection: ...
+    # the loop
+    def step(self, now_ns: int) -> int:
+        """One turn at the given time, for virtual clocks. Returns packets received."""
+    def next_deadline(self) -> int | None:
+        """When the next timer or the link itself has something to do, in ns of the caller's clock, or None."""
+    def poll(self, timeout: float | None = None) -> list[tuple[Connection, int]]:
+        """Run until something happened for Python (or timeout seconds passed): connections with their event bits."""
+    def run(self, timeout: float | None = None, wake_fds: Sequence[int] = ()) -> list[int]:
+        """Run native applications without the GIL until one of wake_fds is readable (returned), `wanted` has
+        entries, stop() was called, a signal came, or the timeout passed."""
+    def stop(self) -> None: ...
+    def stats(self) -> dict[str, dict[str, int]]:
+        """Counters by layer: "link", "refused" (by reason), "tcp", "pool"."""
+    def connections(self) -> list[dict[str, int | str]]:
+        """Every connection, listener and TIME_WAIT entry, in the manner of ss."""
+    def close(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None: ...

@@ -1,0 +1,45 @@
+"""What a native application calls, from within its callbacks. All are `noexcept nogil` and return a status.
+
+Receiving is by reference: `tcp_peek` gives the first octets of the receive queue where they lie in their frame; they stay valid until
+`tcp_consume`. Sending is by reservation: `tcp_reserve` gives room in a frame of the send queue, to be filled in place and
+made part of the stream by `tcp_commit`.
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from underpass.tcp.tcb cimport Tcp
+from underpass.wire.address cimport Address
+
+# Octets at the head of the receive queue that lie together; 0 when there are none. `at` is not set for 0.
+cdef uint32_t tcp_peek(Tcp *tcp, uint32_t conn, const uint8_t **at) noexcept nogil
+cdef void tcp_consume(Tcp *tcp, uint32_t conn, uint32_t octets) noexcept nogil
+# Octets waiting in all frames, and whether the peer's FIN follows them (or came already).
+cdef uint32_t tcp_readable(const Tcp *tcp, uint32_t conn) noexcept nogil
+cdef bint tcp_at_end(const Tcp *tcp, uint32_t conn) noexcept nogil
+# Room to write at `*at`: at least 1 octet, at most one segment; 0: no room now, `writable` will be called. Nothing else may be
+# called for this connection between reserve and commit. commit(0) gives the room back.
+cdef uint32_t tcp_reserve(Tcp *tcp, uint32_t conn, uint8_t **at) noexcept nogil
+cdef void tcp_commit(Tcp *tcp, uint32_t conn, uint32_t octets) noexcept nogil
+# Copy octets into the send queue; returns how many were taken. Fewer than asked: `writable` will be called.
+cdef uint32_t tcp_write(Tcp *tcp, uint32_t conn, const uint8_t *octets, uint32_t count) noexcept nogil
+# No more will be sent: FIN follows what is queued (half-close).
+cdef void tcp_shutdown(Tcp *tcp, uint32_t conn) noexcept nogil
+# Done with the connection: what is queued is sent, then FIN; the application is told nothing more and the index is no longer its.
+# Unread octets in the receive queue, or octets that come later, make it a reset (RFC 9293 3.6.1, RFC 2525 2.17).
+cdef void tcp_close(Tcp *tcp, uint32_t conn) noexcept nogil
+# Reset now. The index is no longer the application's.
+cdef void tcp_abort(Tcp *tcp, uint32_t conn) noexcept nogil
+# Open a connection from `local` (any: by route; port 0: one of the ephemeral range). Returns NO_CONN with *error an errno.
+cdef uint32_t tcp_connect(Tcp *tcp, const Address *local, uint16_t local_port, const Address *remote,
+                          uint16_t remote_port, uint8_t app, uint64_t user, int *error) noexcept nogil
+# Accept connections to (address or any, port) for `app`. Returns the listener's index or NO_LISTENER with *error an errno.
+cdef uint32_t tcp_listen(Tcp *tcp, const Address *address, uint8_t family, uint16_t port, uint8_t app, uint32_t backlog,
+                         uint32_t flags, uint64_t user, int *error) noexcept nogil
+cdef void tcp_unlisten(Tcp *tcp, uint32_t listener) noexcept nogil
+# The application's own word with a connection.
+cdef uint64_t tcp_user(const Tcp *tcp, uint32_t conn) noexcept nogil
+cdef void tcp_set_user(Tcp *tcp, uint32_t conn, uint64_t user) noexcept nogil
+# A handle that outlives the connection: generation and index. tcp_resolve gives the index, or NO_CONN when it is gone.
+cdef uint64_t tcp_handle(const Tcp *tcp, uint32_t conn) noexcept nogil
+cdef uint32_t tcp_resolve(const Tcp *tcp, uint64_t handle) noexcept nogil
+# Ask for `writable` when there is room, without having been refused.
+cdef void tcp_want_writable(Tcp *tcp, uint32_t conn) noexcept nogil

@@ -1,0 +1,15 @@
+"""SYN cookies (RFC 4987 3.6): a sequence number that stands for the half-open connection that is not kept.
+
+The cookie carries the peer's MSS (one of eight), a counter of 64 s, and a SipHash of the four-tuple, the peer's sequence
+number and the counter.
+"""
+from libc.stdint cimport uint16_t, uint32_t
+
+from underpass.tcp.tcb cimport Tcp
+from underpass.wire.segment cimport Segment
+from underpass.wire.seq cimport seq_t
+
+# The initial sequence number to answer the SYN with.
+cdef seq_t cookie_make(const Tcp *tcp, const Segment *syn) noexcept nogil
+# The MSS that the cookie acknowledged by this segment carries, or 0: not a cookie of ours, or older than two counts.
+cdef uint16_t cookie_check(const Tcp *tcp, const Segment *ack) noexcept nogil

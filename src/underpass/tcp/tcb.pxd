@@ -1,0 +1,334 @@
+"""The state of TCP: connection blocks, listeners, TIME_WAIT entries, and the context that all procedures take.
+
+Everything declared `in the arena` lies in fixed pools of shared memory and refers to its like by 32-bit index, never by
+address. `Tcp` is one process's view of it: base pointers, the application's callbacks, and the time, which is an argument
+of `step` and is never read from a clock here.
+
+Units: sequence points are seq_t, lengths uint32_t octets, times uint64_t nanoseconds on the caller's monotonic clock
+unless the name ends in _us or _ms. 0 means 'not set' for a deadline.
+"""
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from underpass.ip.network cimport Network
+from underpass.ip.template cimport HeaderTemplate
+from underpass.link.frames cimport FramePool
+from underpass.link.link cimport Desc, Link
+from underpass.wire.address cimport Address
+from underpass.wire.reason cimport REASONS
+from underpass.wire.seq cimport seq_t
+from underpass.wire.siphash cimport SipKey
+
+cdef enum:
+    NO_CONN = 0xFFFFFFFF
+    NO_LISTENER = 0xFFFFFFFF
+    MAX_APPS = 16
+    MAX_LISTENERS = 256
+    LISTENER_BUCKETS = 256
+    SACKS_KEPT = 4
+
+# RFC 9293 3.3.2
+cdef enum State:
+    CLOSED = 0
+    LISTEN = 1
+    SYN_SENT = 2
+    SYN_RECEIVED = 3
+    ESTABLISHED = 4
+    FIN_WAIT_1 = 5
+    FIN_WAIT_2 = 6
+    CLOSE_WAIT = 7
+    CLOSING = 8
+    LAST_ACK = 9
+    TIME_WAIT = 10
+
+cdef enum TcbFlags:
+    # what the connection agreed on
+    CONN_TIMESTAMPS = 0x1           # RFC 7323 3
+    CONN_SACK = 0x2                 # RFC 2018 2
+    CONN_WINDOW_SCALE = 0x4         # RFC 7323 2
+    # what the application set
+    CONN_NODELAY = 0x10             # Nagle off (RFC 9293 3.7.4)
+    CONN_KEEPALIVE = 0x20
+    # what is due
+    CONN_ACK_NOW = 0x100            # an acknowledgment must go out with this step
+    CONN_ACK_DELAYED = 0x200        # one is owed (RFC 9293 3.8.6.3)
+    CONN_TOUCHED = 0x400            # stands in the list of connections to attend to in this step
+    CONN_WANTS_ROOM = 0x800         # the application was refused room to send; tell it when there is some
+    CONN_STARVED = 0x1000           # waits for a free frame
+    # the way it is going
+    CONN_ACTIVE = 0x2000            # opened by us
+    CONN_FIN_QUEUED = 0x4000        # the application sends no more: FIN follows the last octet
+    CONN_FIN_SENT = 0x8000
+    CONN_FIN_RECEIVED = 0x10000     # the peer sends no more: FIN processed in order
+    CONN_ORPHAN = 0x20000           # closed by the application: nobody reads or is told
+    CONN_PERSISTING = 0x40000       # the retransmission timer probes a zero window (RFC 9293 3.8.6.1)
+    CONN_FAST_RECOVERY = 0x80000    # RFC 6675 5, RFC 6582 3.2
+    CONN_RTO_RECOVERY = 0x100000    # after a timeout, until `recover` is acknowledged
+    CONN_ANNOUNCED = 0x200000       # the application knows of it
+    CONN_SPLICED = 0x400000         # payload frames go to the peer connection
+    CONN_CWND_LIMITED = 0x800000    # the window was used up since the last ACK (RFC 7661)
+
+cdef enum Event:                    # what the application has yet to be told
+    EVENT_ACCEPTED = 1
+    EVENT_CONNECTED = 2
+    EVENT_READABLE = 4              # octets in the receive queue, or the peer's FIN
+    EVENT_WRITABLE = 8
+    EVENT_CLOSED = 16               # both sides done, or reset, or timed out: see Tcb.error
+
+cdef struct Tcb:                    # in the arena; the part that a segment in flight touches
+    # the key
+    Address local
+    Address remote
+    uint16_t local_port
+    uint16_t remote_port
+    uint32_t hash
+    uint8_t state
+    uint8_t app                     # index in Tcp.apps
+    uint8_t congestion              # index of the congestion control
+    uint8_t events                  # Event bits due
+    uint32_t generation
+    uint32_t flags                  # TcbFlags
+    uint32_t touched_next           # list of connections to attend to in this step
+    uint64_t user                   # the application's
+    # receive sequence space (RFC 9293 3.3.1)
+    seq_t rcv_nxt
+    seq_t rcv_adv                   # right edge of the window as last advertised: RCV.NXT + RCV.WND
+    seq_t rcv_acked                 # the acknowledgment last sent
+    uint32_t rcv_head               # frames of payload in order, not yet read
+    uint32_t rcv_tail
+    uint32_t rcv_bytes              # octets in them
+    uint32_t rcv_frames             # frames held, in order or not
+    uint32_t ooo_head               # frames of payload out of order, by sequence number
+    uint32_t ooo_bytes
+    uint32_t ts_recent              # RFC 7323 4.3
+    uint8_t rcv_scale
+    uint8_t snd_scale
+    uint16_t mss                    # octets of payload a segment we send, options taken off
+    uint32_t rcv_limit              # octets that may wait for the application
+    # send sequence space
+    seq_t snd_una
+    seq_t snd_nxt
+    seq_t snd_end                   # behind the last octet that the application gave
+    seq_t snd_wl1
+    seq_t snd_wl2
+    uint32_t snd_wnd
+    uint32_t snd_head               # frames not fully acknowledged, by sequence number
+    uint32_t snd_tail
+    uint32_t snd_unsent             # first of them that was never sent
+    uint32_t snd_frames
+    uint32_t cwnd
+    uint32_t ssthresh
+    uint32_t sacked_bytes           # of SND.UNA..SND.NXT: reported by SACK
+    uint32_t lost_bytes             # marked lost
+    uint32_t retransmitted_bytes    # marked lost and sent again
+    uint32_t neighbour
+    uint32_t srtt_us                # smoothed, times 8 (RFC 6298)
+    uint32_t rttvar_us              # times 4
+    uint64_t retransmit_at
+    uint64_t ack_at                 # delayed acknowledgment
+    uint64_t linger_at              # handshake, keepalive or FIN_WAIT_2, by state
+
+cdef struct TcbCold:                # in the arena; what the common segment does not touch
+    HeaderTemplate template
+    seq_t iss
+    seq_t irs
+    seq_t recover                   # RFC 6582
+    seq_t fin_seq                   # sequence number of the peer's FIN, once seen
+    uint32_t ts_offset              # added to our clock in TSval
+    uint32_t ts_recent_ms           # when ts_recent was set
+    uint32_t snd_wnd_max            # Max(SND.WND) (RFC 9293 3.8.6.2.1)
+    uint32_t snd_limit              # frames that the application may queue
+    uint32_t rto_us
+    uint32_t rtt_min_us
+    uint32_t quick_acks             # acknowledgments still to be sent at once, after the start or a loss
+    uint8_t backoff                 # retransmissions of the same segment
+    uint8_t dupacks                 # RFC 5681 2
+    uint8_t probes                  # keepalive or window probes not answered
+    uint8_t syn_options             # options that the peer's SYN carried (OptionSet)
+    int32_t error                   # errno for the application
+    uint32_t listener
+    uint16_t peer_mss
+    uint16_t vlan
+    uint32_t user_timeout_ms        # RFC 9293 3.9.1.1, RFC 5482
+    uint32_t keep_idle_ms
+    uint32_t keep_interval_ms
+    uint32_t keep_count
+    uint32_t peer                   # spliced with
+    uint8_t[6] reply_mac            # where the handshake came from, until the neighbour is known
+    uint16_t sack_count             # blocks in ooo order, newest first (RFC 2018 4)
+    seq_t[8] sack_recent            # start, end of each
+    uint64_t since_ns               # when the first unacknowledged segment of a run of timeouts was sent
+    uint64_t opened_ns
+    uint64_t heard_ns               # last segment that was accepted
+    uint32_t[12] congestion_state
+    uint64_t bytes_sent
+    uint64_t bytes_acked
+    uint64_t bytes_received
+    uint64_t segments_sent
+    uint64_t segments_received
+    uint32_t retransmits
+    uint32_t timeouts
+    uint32_t sack_hint
+    uint32_t spare
+
+cdef struct TimerNode:              # in the arena, one for each connection block
+    uint64_t at_ns
+    uint32_t next
+    uint32_t prev
+
+cdef struct Listener:               # in the arena
+    Address address                 # any: every address of ours of the family
+    uint16_t port
+    uint8_t app
+    uint8_t used
+    uint8_t family                  # 4, 6, or 0 for both
+    uint8_t congestion
+    uint16_t spare
+    uint32_t flags                  # CONN_NODELAY, CONN_KEEPALIVE for what it accepts
+    uint32_t backlog                # half-open connections; beyond it SYN cookies
+    uint32_t half_open
+    uint32_t next                   # in its bucket
+    uint64_t user
+
+cdef struct TimeWait:               # in the arena: what RFC 9293 3.10.7.4 and RFC 6191 need, no more
+    Address local
+    Address remote
+    uint16_t local_port
+    uint16_t remote_port
+    uint32_t hash
+    seq_t snd_nxt
+    seq_t rcv_nxt
+    uint32_t rcv_wnd
+    uint32_t ts_recent
+    uint32_t ts_offset
+    uint32_t flags                  # CONN_TIMESTAMPS
+    uint32_t next                   # queue in order of expiry, or free list
+    uint32_t prev
+    uint64_t expires_ns
+
+cdef struct DemuxSlot:
+    uint32_t hash
+    uint32_t value                  # 0 empty, else 1 + connection, or TIME_WAIT_TAG + 1 + entry
+
+cdef struct Limits:
+    uint32_t connections
+    uint32_t half_open              # in all, over all listeners
+    uint32_t time_waits
+    uint32_t rcv_bytes              # octets that a connection may have waiting
+    uint32_t snd_frames             # frames that a connection may have queued
+    uint32_t ooo_frames             # frames out of order that a connection may hold
+    uint32_t time_wait_ms
+    uint32_t fin_wait_2_ms
+    uint32_t syn_retries
+    uint32_t retries
+    uint32_t rto_min_us
+    uint32_t delayed_ack_us
+    uint32_t challenge_acks_ps      # RFC 5961 7, in all
+    uint32_t ephemeral_first        # source ports of outgoing connections
+    uint32_t ephemeral_last
+
+cdef struct TcpCounters:            # in the arena; names as in wire/reason.pyx and tcp/counters.pyx
+    uint64_t[32] refused            # by Reason
+    uint64_t segments_in
+    uint64_t segments_out
+    uint64_t payload_in
+    uint64_t payload_out
+    uint64_t active_opens
+    uint64_t passive_opens
+    uint64_t connect_failures
+    uint64_t resets_in
+    uint64_t resets_out
+    uint64_t no_listener            # segments for a port nobody listens on
+    uint64_t half_open_limit        # SYNs answered by cookies
+    uint64_t cookies_sent
+    uint64_t cookies_accepted
+    uint64_t cookies_refused
+    uint64_t connection_limit       # SYNs dropped: no connection block
+    uint64_t frame_limit            # payload dropped: the connection's or the pool's frames are used up
+    uint64_t frame_starved          # sends put off for want of a frame
+    uint64_t out_of_window          # segments outside the receive window
+    uint64_t paws_refused           # RFC 7323 5
+    uint64_t ack_refused            # RFC 5961 5
+    uint64_t challenge_acks
+    uint64_t challenge_limited
+    uint64_t in_window_syn
+    uint64_t in_window_reset
+    uint64_t out_of_order
+    uint64_t ooo_limit
+    uint64_t duplicates_in
+    uint64_t urgent_ignored
+    uint64_t after_close            # payload for a connection that nobody reads any more
+    uint64_t retransmits
+    uint64_t fast_retransmits
+    uint64_t timeouts
+    uint64_t window_probes
+    uint64_t keepalives
+    uint64_t keepalive_drops
+    uint64_t user_timeouts
+    uint64_t delayed_acks
+    uint64_t time_wait_entered
+    uint64_t time_wait_reused
+    uint64_t time_wait_limit
+    uint64_t partial_checksums      # accepted as CHECKSUM_PARTIAL
+    uint64_t unroutable
+    uint64_t no_neighbour           # segments not sent: the MAC is not known
+
+cdef struct TcpState:               # in the arena
+    Limits limits
+    TcpCounters counters
+    SipKey hash_key                 # demultiplexing
+    SipKey secret                   # RFC 6528, timestamps' offsets
+    SipKey cookie_key
+    uint32_t tcb_free               # head of the free list (through Tcb.touched_next)
+    uint32_t tcb_fresh
+    uint32_t tcb_used
+    uint32_t half_open
+    uint32_t time_wait_free
+    uint32_t time_wait_fresh
+    uint32_t time_wait_used
+    uint32_t time_wait_head         # next to expire
+    uint32_t time_wait_tail
+    uint32_t demux_mask
+    uint32_t demux_used
+    uint32_t challenge_budget       # left in this second
+    uint64_t challenge_second
+    uint64_t cookie_pressure_ns     # last time that a cookie was sent: ACKs are tried as cookies for a while after
+    uint32_t ephemeral_hint
+    uint32_t spare
+    uint32_t[256] listener_buckets
+    Listener[256] listeners
+
+cdef struct Tcp
+
+# What a native application gives. Every function may call any procedure of `tcp/api.pxd` on any connection.
+# `conn` is an index, good until `closed` returns.
+cdef struct App:
+    void *self
+    void (*accepted)(Tcp *tcp, uint32_t conn, void *self) noexcept nogil
+    void (*connected)(Tcp *tcp, uint32_t conn, void *self) noexcept nogil
+    void (*readable)(Tcp *tcp, uint32_t conn, void *self) noexcept nogil
+    void (*writable)(Tcp *tcp, uint32_t conn, void *self) noexcept nogil
+    void (*closed)(Tcp *tcp, uint32_t conn, int error, void *self) noexcept nogil
+
+cdef struct TxQueue:                # descriptors on their way to the link; never full: a frame stands in it once
+    Desc *ring
+    uint32_t mask
+    uint32_t head
+    uint32_t tail
+
+cdef struct Tcp:                    # this process's view
+    uint64_t now_ns
+    TcpState *state
+    FramePool *pool
+    Network *network
+    Link *link
+    Tcb *tcbs
+    TcbCold *colds
+    TimerNode *timers
+    void *wheel
+    DemuxSlot *demux
+    TimeWait *time_waits
+    TxQueue tx
+    uint32_t touched                # head of the list of connections to attend to
+    uint32_t touched_tail
+    uint32_t starved                # how many wait for a frame
+    App[16] apps
