@@ -308,6 +308,8 @@ cdef struct App:
     void (*readable)(Tcp *tcp, uint32_t conn, void *self) noexcept nogil
     void (*writable)(Tcp *tcp, uint32_t conn, void *self) noexcept nogil
     void (*closed)(Tcp *tcp, uint32_t conn, int error, void *self) noexcept nogil
+    # NULL, or called once a turn: the application's own timers. Returns when it next has something to do, or NEVER.
+    uint64_t (*tick)(Tcp *tcp, void *self) noexcept nogil
 
 cdef struct TxQueue:                # descriptors on their way to the link; never full: a frame stands in it once
     Desc *ring
