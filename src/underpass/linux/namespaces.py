@@ -131,7 +131,7 @@ class Namespace:
         process = subprocess.Popen(
             self.command(*command, core=core), text=True, stdin=subprocess.DEVNULL, stdout=output,
             stderr=subprocess.STDOUT, env={**os.environ, **(env or {})}, start_new_session=True,
-            preexec_fn=die_with_parent)
+            preexec_fn=die_with_parent)  # noqa: PLW1509: one prctl, no lock taken
         self.processes.append(process)
         return process
 

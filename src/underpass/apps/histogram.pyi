@@ -1,0 +1,7 @@
+class LatencyHistogram:
+    """Values of 0 to 2^40 in 35 KiB, whatever their number, each kept to within 0.8 %."""
+
+    def record(self, value: int) -> None: ...
+    def quantile(self, share: float) -> int: ...
+    def summary(self) -> dict[str, int | float]:
+        """count, mean, min, p50, p90, p99, p99.9 and max, in the unit that was recorded."""
