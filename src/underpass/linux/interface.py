@@ -1,0 +1,78 @@
+"""Facts of one interface: whether it is here, its driver and queues, and what it does for XDP and AF_XDP."""
+
+import array
+import errno
+import fcntl
+import socket
+import struct
+from dataclasses import dataclass
+
+from underpass.linux import netdev, netlink
+from underpass.linux.netlink import LinkRecord
+
+SIOCETHTOOL = 0x8946
+ETHTOOL_GDRVINFO, ETHTOOL_GCHANNELS = 0x03, 0x3C
+ARPHRD_ETHER = 1
+IFNAMSIZ = 16
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceFacts:
+    """What the kernel says of an interface. `netdev` is None where the kernel cannot be asked (before 6.3)."""
+
+    link: LinkRecord
+    driver: str
+    rx_queues: int
+    netdev: netdev.Features | None
+
+
+def missing(ifname: str) -> OSError:
+    """The error for an interface that is not here; it names those that are."""
+    with netlink.NetlinkSocket() as asked:
+        here = ", ".join(sorted(it.name for it in netlink.links(asked)))
+    return OSError(errno.ENODEV, f"interface {ifname} does not exist; interfaces here: {here}")
+
+
+def find(ifname: str) -> LinkRecord:
+    """The interface. Raises OSError ENODEV, naming those that are here, or EOPNOTSUPP if it is not Ethernet."""
+    with netlink.NetlinkSocket() as asked:
+        record = netlink.link(asked, name=ifname)
+    if record is None:
+        raise missing(ifname)
+    if record.arp_type != ARPHRD_ETHER:
+        raise OSError(errno.EOPNOTSUPP, f"interface {ifname} carries no Ethernet frames; one that does is needed")
+    return record
+
+
+def facts(ifname: str) -> InterfaceFacts:
+    """Everything about an interface. Raises OSError as `find` does."""
+    record = find(ifname)
+    queues = channels(ifname) or record.rx_queues
+    return InterfaceFacts(record, driver(ifname), queues, netdev.features(record.index))
+
+
+def _ethtool(ifname: str, request: bytes) -> bytes | None:
+    """One SIOCETHTOOL request; None where the driver does not answer it."""
+    data = array.array("B", request)
+    ifreq = struct.pack(f"{IFNAMSIZ}sP16x", ifname.encode(), data.buffer_info()[0])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        try:
+            fcntl.ioctl(any_socket, SIOCETHTOOL, ifreq)
+        except OSError:
+            return None
+    return data.tobytes()
+
+
+def driver(ifname: str) -> str:
+    """The driver's name, or "" where there is none to name."""
+    answer = _ethtool(ifname, struct.pack("=I192x", ETHTOOL_GDRVINFO))
+    return answer[4:36].split(b"\0")[0].decode() if answer else ""
+
+
+def channels(ifname: str) -> int:
+    """Receive queues in use (`ethtool -l`: RX and combined), or 0 where the driver does not tell."""
+    answer = _ethtool(ifname, struct.pack("=9I", ETHTOOL_GCHANNELS, *[0] * 8))
+    if answer is None:
+        return 0
+    rx, combined = struct.unpack_from("=9I", answer)[5], struct.unpack_from("=9I", answer)[8]
+    return int(rx + combined)
