@@ -1,8 +1,15 @@
-"""Which connection a segment belongs to: a keyed hash table with open addressing over connections and TIME_WAIT entries."""
+"""Which connection a segment belongs to: a keyed hash table with open addressing over connections and TIME_WAIT entries.
+
+A slot is 8 octets, the 32-bit hash and a tagged index, so that a probe run seldom leaves its cache line and the key proper is
+compared only where all 32 bits agree. The hash is keyed: nobody outside can choose addresses that collide.
+"""
 from libc.stdint cimport uint16_t, uint32_t
 
 from underpass.tcp.tcb cimport Tcp
 from underpass.wire.address cimport Address
+
+cdef extern from * nogil:
+    void __builtin_prefetch(const void *at)
 
 cdef enum:
     TIME_WAIT_TAG = 0x80000000
@@ -16,5 +23,11 @@ cdef uint32_t demux_find(const Tcp *tcp, uint32_t hash, const Address *local, ui
                          const Address *remote, uint16_t remote_port) noexcept nogil
 # The caller has made sure that the key is not there. The table holds twice as many slots as entries can exist.
 cdef void demux_insert(Tcp *tcp, uint32_t hash, uint32_t value) noexcept nogil
+# Nothing happens where the value is not in the table.
 cdef void demux_remove(Tcp *tcp, uint32_t hash, uint32_t value) noexcept nogil
 cdef void demux_replace(Tcp *tcp, uint32_t hash, uint32_t value, uint32_t other) noexcept nogil
+
+
+cdef inline void demux_prefetch(const Tcp *tcp, uint32_t hash) noexcept nogil:
+    """Have the first slot of the probe run come to the cache while other segments of the batch are looked at."""
+    __builtin_prefetch(&tcp.demux[hash & tcp.state.demux_mask])
