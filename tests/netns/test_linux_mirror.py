@@ -1,4 +1,4 @@
-"""The mirror follows a real interface: addresses, routes, neighbours, MAC and MTU, and makes Linux resolve."""
+"""The mirror follows a real interface: addresses, routes, neighbours, MAC and MTU, and has Linux resolve."""
 
 import errno
 import os
@@ -119,7 +119,7 @@ def test_routes_are_followed(followed: Followed, command: str,
     family = "-6" if ":" in row[0] else "-4"
     followed.ip(f"{family} route add {command}")
     assert followed.comes_to(lambda stack: row in stack.routes)
-    followed.ip(f"{family} route del {re.split(" nexthop | mtu ", command)[0]}")
+    followed.ip(f"{family} route del {re.split(' nexthop | mtu ', command)[0]}")
     assert followed.comes_to(lambda stack: row not in stack.routes)
 
 

@@ -18,7 +18,7 @@ IFNAMSIZ = 16
 
 @dataclass(frozen=True, slots=True)
 class InterfaceFacts:
-    """What the kernel says of an interface. `netdev` is None where the kernel cannot be asked (before 6.3)."""
+    """What the kernel says of an interface. `netdev` is None where it cannot be asked."""
 
     link: LinkRecord
     driver: str
@@ -34,13 +34,13 @@ def missing(ifname: str) -> OSError:
 
 
 def find(ifname: str) -> LinkRecord:
-    """The interface. Raises OSError ENODEV, naming those that are here, or EOPNOTSUPP if it is not Ethernet."""
+    """The interface. Raises OSError ENODEV, which names those here, or EOPNOTSUPP where it is no Ethernet."""
     with netlink.NetlinkSocket() as asked:
         record = netlink.link(asked, name=ifname)
     if record is None:
         raise missing(ifname)
     if record.arp_type != ARPHRD_ETHER:
-        raise OSError(errno.EOPNOTSUPP, f"interface {ifname} carries no Ethernet frames; one that does is needed")
+        raise OSError(errno.EOPNOTSUPP, f"interface {ifname} does not carry Ethernet frames")
     return record
 
 

@@ -3,9 +3,9 @@
     rtnetlink events --> Mirror.update --> Stack.set_mac, set_mtu, set_addresses, set_routes, set_neighbour
     Stack.wanted     --> Mirror.serve_wanted --> Linux resolves or probes the neighbour: an event
 
-Link, addresses and routes are few: an event only says that they must be read again. Neighbours are many, so each
-is followed by its own event. Linux sees none of the stack's traffic; `refresh` tells it which neighbours are in
-use.
+Link, addresses and routes are few: an event only says that they must be read again. Neighbours are many, so
+each is followed by its own event. Linux sees none of the stack's traffic; `refresh` tells it which neighbours
+are in use.
 """
 
 import errno
@@ -103,7 +103,7 @@ class Mirror:
         return bool(changed)
 
     def serve_wanted(self, stack: Controlled) -> None:
-        """Ask Linux for the neighbours that the stack wants resolved, or probed because they seem not to answer."""
+        """Ask Linux for the neighbours that the stack wants resolved, or probed for silence."""
         for address, kind in stack.wanted():
             record = self.neighbours.get(address)
             if record is not None and record.mac is not None and kind == "resolve":
@@ -177,7 +177,7 @@ class Mirror:
         stack.set_routes(self.routes)
 
     def _push_changed(self, stack: Controlled, address: str) -> None:
-        """Push a neighbour. One that Linux let go of is asked for again while the stack uses it, and kept till then."""
+        """Push a neighbour. One that Linux let go of is asked for again while it is used, and kept till then."""
         record = self.neighbours.get(address)
         if record is not None:
             _push_neighbour(stack, record)

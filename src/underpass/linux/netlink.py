@@ -276,9 +276,9 @@ def neighbours(netlink: NetlinkSocket, index: int) -> list[NeighbourRecord]:
 def ask_neighbour(netlink: NetlinkSocket, index: int, address: str, probe: bool) -> None:
     """Make Linux resolve a neighbour, or, with `probe`, solicit one whose MAC it has. Raises OSError.
 
-    NTF_USE does what a packet of the kernel's own would do. NTF_MANAGED would keep the entry fresh without being
-    asked again, but the entry would stay behind, and be solicited forever, when this process is killed. Not to be
-    used on a permanent entry: either request makes it an ordinary one.
+    NTF_USE does what a packet of the kernel's own would do. NTF_MANAGED would keep the entry fresh without
+    being asked again, but the entry would stay behind, and be solicited forever, when this process is killed.
+    Not to be used on a permanent entry: either request makes it an ordinary one.
     """
     message = ndmsg()
     message["family"] = socket.AF_INET6 if ":" in address else socket.AF_INET
