@@ -60,7 +60,7 @@ class Stack:
     def step(self, now_ns: int) -> int:
         """One turn at the given time, for virtual clocks. Returns packets received."""
     def events(self) -> list[tuple[Connection, int]]:
-        """What happened for Python since the last call, without a turn: the companion of step() under a virtual clock."""
+        """What happened for Python since the last call, without a turn: step()'s companion."""
     def next_deadline(self) -> int | None:
         """When the next timer or the link itself has something to do, in ns of the caller's clock, or None."""
     def poll(self, timeout: float | None = None) -> list[tuple[Connection, int]]:

@@ -1,0 +1,29 @@
+"""Packets as links made of software see them: one or several descriptors, gathered, copied and summed."""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+
+from underpass.link.frames cimport FramePool
+from underpass.link.link cimport Desc
+
+cdef enum:
+    MAX_PARTS = 18              # chunks of one packet, as in a socket buffer of Linux (MAX_SKB_FRAGS + 1)
+    RX_HEADROOM = 256           # XDP_PACKET_HEADROOM: where received data starts in a chunk
+    LINK_HEADER = 22            # Ethernet and two VLAN tags, beyond the MTU
+
+# Descriptors of the first packet, or 0 where its last part is not among them.
+cdef uint32_t packet_parts(const Desc *at, uint32_t count) noexcept nogil
+cdef uint32_t packet_bytes(const Desc *at, uint32_t parts) noexcept nogil
+# Copy all octets to one place.
+cdef void packet_gather(FramePool *pool, const Desc *at, uint32_t parts, uint8_t *into) noexcept nogil
+# Give up the references of all parts.
+cdef void packet_release(FramePool *pool, const Desc *at, uint32_t parts) noexcept nogil
+# Copy a packet into frames of `target` that nobody else holds, from RX_HEADROOM on: how many descriptors it
+# took, or 0 where there are not enough free frames or it would take more than MAX_PARTS. `into` has room for
+# MAX_PARTS. A checksum still to be filled in is filled in.
+cdef uint32_t packet_copy(FramePool *source, const Desc *at, uint32_t parts, FramePool *target,
+                          Desc *into) noexcept nogil
+# The octet at `position` of the packet.
+cdef uint8_t *packet_octet(FramePool *pool, const Desc *at, uint32_t position) noexcept nogil
+# What DESC_CHECKSUM asks for: the Internet checksum from csum_start on, ready to be stored.
+cdef uint16_t packet_checksum(FramePool *pool, const Desc *at, uint32_t parts) noexcept nogil
+# Whether the packet asks for a checksum, and the place for it lies within the packet.
+cdef bint packet_wants_checksum(const Desc *at, uint32_t bytes) noexcept nogil
