@@ -1,18 +1,26 @@
-"""What a congestion control is to the rest of TCP. Windows are octets; each has 12 words of its own in TcbCold."""
+"""What a congestion control is to the rest of TCP. Windows are octets; each has 12 words of its own in TcbCold.
+
+The loss recovery calls it at four moments and does the rest itself: what may be in flight is `cwnd` less scoreboard_pipe, so no
+control inflates its window by duplicate ACKs. `cwnd` never falls under one MSS and never rises over CWND_MAX.
+"""
 from libc.stdint cimport uint32_t, uint64_t
 
-from underpass.tcp.tcb cimport Tcb, TcbCold
+from underpass.tcp.tcb cimport CONN_RTO_RECOVERY, Tcb, TcbCold
 
 cdef enum:
     CONGESTION_NEWRENO = 0
     CONGESTION_CUBIC = 1
     CONGESTION_CONTROLS = 2
+    CWND_MAX = 0x40000000           # 1 GiB, the largest window that RFC 7323 2.2 lets a peer offer
+    SSTHRESH_UNLIMITED = 0xFFFFFFFF # RFC 5681 3.1: arbitrarily high at the start
+    SLOW_START_SEGMENTS = 8         # RFC 9406 4.3: L of a sender that does not pace
 
 cdef struct Congestion:
     const char *name
     # A connection begins: cwnd is already the initial window (RFC 6928), ssthresh is unlimited.
     void (*start)(Tcb *tcb, TcbCold *cold, uint64_t now_ns) noexcept nogil
-    # `acked` octets were newly acknowledged outside recovery, and the window had been used up.
+    # `acked` octets were newly acknowledged outside fast recovery, and the window had been used up. Called in the recovery
+    # from a timeout too, which is a slow start.
     void (*acked)(Tcb *tcb, TcbCold *cold, uint32_t acked, uint64_t now_ns) noexcept nogil
     # Loss detected by duplicate ACKs or SACK: set ssthresh and cwnd. `flight`: octets outstanding.
     void (*lost)(Tcb *tcb, TcbCold *cold, uint32_t flight, uint64_t now_ns) noexcept nogil
@@ -23,3 +31,23 @@ cdef struct Congestion:
 cdef const Congestion *congestion_control(uint32_t which) noexcept nogil
 # RFC 6928: min(10 * MSS, max(2 * MSS, 14600)).
 cdef uint32_t congestion_initial_window(uint32_t mss) noexcept nogil
+
+
+cdef inline void congestion_widen(Tcb *tcb, uint32_t octets) noexcept nogil:
+    """Open the window, up to CWND_MAX."""
+    cdef uint64_t cwnd = <uint64_t>tcb.cwnd + octets
+    tcb.cwnd = <uint32_t>min(cwnd, <uint64_t>CWND_MAX)
+
+
+cdef inline void congestion_slow_start(Tcb *tcb, uint32_t acked) noexcept nogil:
+    """Grow by what was acknowledged, L segments an ACK at most (RFC 9406 4.2).
+
+    After a timeout one ACK may cover what had arrived long before, and L is 1 (RFC 3465 2.3).
+    """
+    cdef uint32_t segments = 1 if tcb.flags & CONN_RTO_RECOVERY else SLOW_START_SEGMENTS
+    congestion_widen(tcb, min(acked, segments * tcb.mss))
+
+
+cdef inline uint32_t congestion_floor(const Tcb *tcb, uint32_t window) noexcept nogil:
+    """A slow-start threshold is never under two segments (RFC 5681 3.1, equation 4)."""
+    return max(window, 2 * <uint32_t>tcb.mss)
