@@ -1,0 +1,83 @@
+# Everything goes through a virtual environment in .venv, made on first use; `make` alone lists the targets.
+
+PYTHON  ?=
+VENV    ?= .venv
+ASAN    := .venv-asan
+SECONDS ?= 60
+TESTS   ?= tests
+
+SOURCES := meson.build pyproject.toml README.md $(wildcard meson.options) \
+           $(shell find src tools -not -path '*/__pycache__*' \( -type d -o -type f \))
+QUIET_PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_QUIET=2
+
+.DEFAULT_GOAL := help
+.PHONY: help system install demo test test-asan check fuzz bench clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@echo "Underpass: a user-space TCP stack for Python on AF_XDP, beside Linux"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+system: ## install the Debian packages that are missing (root)
+	@tools/system_packages.sh
+
+install: $(VENV)/.installed ## build Underpass and install it into .venv
+
+demo: $(VENV)/.installed ## serve HTTP over AF_XDP in one namespace, ask from another, compare with nginx
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" underpass demo
+
+test: $(VENV)/.installed $(VENV)/.dev ## run the tests against the installed wheel (TESTS=tests/tcp for a part)
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" python -m pytest $(TESTS)
+
+# Python itself leaks on exit by design; everything else that ASan and UBSan find ends the process.
+test-asan: $(ASAN)/.installed $(ASAN)/.dev ## run the tests on a build with AddressSanitizer and UBSan
+	@PATH="$(CURDIR)/$(ASAN)/bin:$$PATH" PYTHONMALLOC=malloc \
+	  LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+	  ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	  python -m pytest $(TESTS)
+
+check: $(VENV)/.dev ## ruff, cython-lint, mypy --strict, layer order, sizes
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tools/check.sh
+
+fuzz: $(VENV)/.dev ## fuzz every target for SECONDS=60 each
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" fuzz/run.sh $(SECONDS)
+
+bench: $(VENV)/.installed $(VENV)/.bench ## measure Underpass and nginx side by side (takes minutes, wants a quiet machine)
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" underpass bench peers
+
+clean: ## remove what the other targets made here
+	rm -rf build dist .venv .venv-asan .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The venv and the packages in it change only with pyproject.toml, so that everything else works without a network.
+%/.tools: pyproject.toml tools/requirements.py | system
+	@python="$$(PYTHON="$(PYTHON)" tools/find_python.sh)" && echo "making $(@D) with $$python" && "$$python" -m venv $(@D)
+	@$(@D)/bin/python tools/requirements.py build run | $(QUIET_PIP) $(@D)/bin/pip install -r /dev/stdin
+	@touch $@
+
+%/.dev: %/.tools
+	@echo "installing the development tools into $(@D)"
+	@$(@D)/bin/python tools/requirements.py dev | $(QUIET_PIP) $(@D)/bin/pip install -r /dev/stdin
+	@touch $@
+
+%/.bench: %/.tools
+	@$(@D)/bin/python tools/requirements.py bench | $(QUIET_PIP) $(@D)/bin/pip install -r /dev/stdin
+	@touch $@
+
+BUILD = release
+PIP_WHEEL = PATH="$(CURDIR)/$(@D)/bin:$$PATH" $(QUIET_PIP) pip install --no-build-isolation --no-deps --force-reinstall \
+            --config-settings=build-dir=build/$(BUILD) $(BUILD_ARGS)
+
+$(VENV)/.installed: $(VENV)/.tools $(SOURCES)
+	@echo "building Underpass"
+	@$(PIP_WHEEL) .
+	@touch $@
+
+$(ASAN)/.installed: BUILD = asan
+$(ASAN)/.installed: BUILD_ARGS = --config-settings=setup-args=-Dsanitize=true
+$(ASAN)/.installed: $(ASAN)/.tools $(SOURCES)
+	@echo "building Underpass with AddressSanitizer and UBSan"
+	@$(PIP_WHEEL) .
+	@touch $@
+
+.PRECIOUS: %/.tools %/.dev %/.bench

@@ -1,0 +1,40 @@
+#!/bin/sh
+# Install the Debian packages that Underpass is built, run and tested with, where one is missing. With all of them there, it
+# needs neither root nor a network. A service that comes with a package is neither started nor enabled.
+set -eu
+
+packages="clang llvm gcc libc6-dev libbpf-dev libelf-dev zlib1g-dev pkg-config python3-dev python3-venv
+  iproute2 ethtool iputils-ping procps curl wrk apache2-utils nginx-light openssl tcpdump
+  clang-16 libclang-rt-16-dev"
+
+if ! command -v apt-get >/dev/null; then
+  echo "no apt-get here: these Debian packages, or what your system calls them, must be there:" $packages >&2
+  exit 0
+fi
+
+missing=""
+for package in $packages; do
+  dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" -ne 0 ]; then
+  echo "missing Debian packages; as root: apt-get install$missing" >&2
+  exit 1
+fi
+
+# invoke-rc.d asks this file before a package starts its service; 101 is `no`.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+  trap 'rm -f $policy' EXIT INT TERM
+  printf '#!/bin/sh\nexit 101\n' > $policy
+  chmod 755 $policy
+fi
+
+echo "installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends $missing >/dev/null
+case "$missing" in
+  *nginx*) command -v systemctl >/dev/null && systemctl disable --quiet nginx 2>/dev/null || true ;;
+esac
