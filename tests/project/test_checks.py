@@ -125,15 +125,30 @@ def test_a_file_has_at_most_800_lines(tmp_path: Path, capsys) -> None:
     assert "a.py: 801 lines" in capsys.readouterr().out
 
 
-def test_modules_have_names_of_their_own_and_stubs(package: Path, capsys) -> None:
-    for name in ("wire/segment", "tcp/segment"):
-        (package / f"{name}.pyx").write_text("")
-        (package / f"{name}.pyi").write_text("")
+def test_modules_have_names_of_their_own(package: Path, capsys) -> None:
+    for name in ("wire/segment.pyx", "tcp/segment.pyx"):
+        (package / name).write_text("")
     assert check_modules.main(package) == 1
     assert "the build needs another" in capsys.readouterr().out
-    for suffix in (".pyx", ".pyi"):
-        (package / "tcp/segment").with_suffix(suffix).unlink()
+    (package / "tcp/segment.pyx").rename(package / "tcp/block.pyx")
     assert check_modules.main(package) == 0
-    (package / "wire/segment.pyi").unlink()
+
+
+@pytest.mark.parametrize("text", ["def f():", "cdef class Tcb:", "class Tcb:", "NAMES = ()", "cpdef f():"])
+def test_a_module_that_python_sees_has_a_stub(package: Path, capsys, text: str) -> None:
+    (package / "tcp/tcb.pyx").write_text(f"{text}\n")
     assert check_modules.main(package) == 1
-    assert "no segment.pyi beside it" in capsys.readouterr().out
+    assert "no tcb.pyi beside it" in capsys.readouterr().out
+    (package / "tcp/tcb.pyi").write_text("")
+    assert check_modules.main(package) == 0
+
+
+def test_a_module_that_python_does_not_see_needs_no_stub(package: Path) -> None:
+    (package / "tcp/demux.pyx").write_text("cdef int find(int x) noexcept nogil:\n    x = 1\n    return x\n")
+    assert check_modules.main(package) == 0
+
+
+def test_a_stub_has_a_module(package: Path, capsys) -> None:
+    (package / "tcp/tcb.pyi").write_text("")
+    assert check_modules.main(package) == 1
+    assert "a type stub without a module" in capsys.readouterr().out
