@@ -206,7 +206,8 @@ cdef uint32_t pcap_transmit(Link *link, const Desc *packets, uint32_t count, uin
     for i in range(count):
         frame_ref(link.pool, packets[i].frame)
     taken = it.below.transmit(it.below, packets, count, now_ns)
-    link.counters.tx_packets += record_batch(it, link, packets, taken, OUTBOUND, now_ns, &link.counters.tx_bytes)
+    link.counters.tx_packets += record_batch(it, link, packets, taken, OUTBOUND, now_ns,
+                                             &link.counters.tx_bytes)
     link.counters.tx_refused += count - taken
     packet_release(link.pool, packets, count)
     return taken

@@ -1,0 +1,143 @@
+"""Stacks on cables that lose, double, reorder, delay and damage packets by seed, all on one virtual clock.
+
+with Network(seed=7) as network:
+    client, server = network.pair(drop=0.01, reorder=0.01, latency_ns=5 * MS)
+    server.stack.listen(("0.0.0.0", 80))
+    conn = client.stack.connect((server.station.v4, 80))
+    assert network.run(until=lambda: conn.state == "ESTABLISHED", for_ns=SECOND)
+
+Nothing waits: where nobody has anything to do, the clock jumps to the earliest deadline. A failure inside the
+`with` block names the seed and the capture of what passed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from underpass.link.fault import FaultLink
+from underpass.link.frames import Frames
+from underpass.link.link import LinkBase
+from underpass.link.memory import memory_pair
+from underpass.link.pcap import PcapLink
+from underpass.testing.clock import Clock
+from underpass.testing.host import Host, Station
+
+# Turns at one instant after which the network is taken to go round in circles.
+TURNS_AT_ONCE = 100_000
+
+
+class Node(Protocol):
+    """What stands on a network: something with turns and deadlines."""
+
+    def step(self, now_ns: int) -> int:
+        """One turn; returns how much happened, 0 for nothing."""
+
+    def deadline(self) -> int | None:
+        """When there is something to do next, or None."""
+
+    def close(self) -> None:
+        """Release everything."""
+
+
+class Network:
+    """Nodes and the clock that they share.
+
+    `seed` decides about every fault and every secret of the stacks, so that a run can be repeated. With
+    `capture` what passes is written to a pcapng file in that directory; by default to a temporary one, kept
+    only where the block fails.
+    """
+
+    def __init__(self, seed: int = 0, capture: str | os.PathLike[str] | None = None) -> None:
+        self.seed = seed
+        self.clock = Clock()
+        self.nodes: list[Node] = []
+        self._keep_capture = capture is not None
+        self._captures: list[Path] = []
+        self._directory = capture
+
+    def secret(self, purpose: str) -> bytes:
+        """16 octets that depend on the seed and the purpose alone."""
+        return hashlib.blake2b(f"{self.seed} {purpose}".encode(), digest_size=16).digest()
+
+    def cable(self, frames: int = 4096, mtu: int = 1500, latency_ns: int = 0, depth: int = 4096,
+              **faults: Any) -> tuple[LinkBase, LinkBase]:  # fmt: skip
+        """Two ends of a cable; the first is captured, and `faults` (see FaultLink) strike there."""
+        one: LinkBase
+        one, other = memory_pair(Frames(frames), Frames(frames), mtu=mtu, depth=depth, latency_ns=latency_ns)
+        if faults:
+            one = FaultLink(one, self.seed, **faults)
+        one = PcapLink(one, self._capture_path())
+        return one, other
+
+    def _capture_path(self) -> Path:
+        descriptor, path = tempfile.mkstemp(f"-seed-{self.seed}.pcapng", "underpass-", self._directory)
+        os.close(descriptor)
+        self._captures.append(Path(path))
+        return self._captures[-1]
+
+    def pair(self, frames: int = 4096, mtu: int = 1500, latency_ns: int = 0,
+             limits: dict[str, int] | None = None, **faults: Any) -> tuple[Host, Host]:  # fmt: skip
+        """Two hosts on one cable, .1 and .2, that know each other; `limits` go to both stacks."""
+        stations = Station(1), Station(2)
+        links = self.cable(frames, mtu, latency_ns, **faults)
+        hosts = [
+            Host.on(link, here, there, seed=self.secret(here.v4), **(limits or {}))
+            for link, here, there in zip(links, stations, stations[::-1], strict=True)
+        ]
+        self.nodes += hosts
+        return hosts[0], hosts[1]
+
+    def run(self, until: Callable[[], bool] | None = None, for_ns: int | None = None) -> bool:
+        """Let time pass until `until` holds (True), `for_ns` is over, or nothing is left to happen (False)."""
+        end_ns = None if for_ns is None else self.clock.now_ns + for_ns
+        while True:
+            if self._settle(until):
+                return True
+            when_ns = self.next_deadline()
+            if when_ns is None or (end_ns is not None and when_ns > end_ns):
+                if end_ns is not None:
+                    self.clock.advance_to(end_ns)
+                return until is not None and until()
+            self.clock.advance_to(when_ns)
+
+    def _settle(self, until: Callable[[], bool] | None) -> bool:
+        """Turns at the present instant until nothing moves; whether `until` came to hold."""
+        for _ in range(TURNS_AT_ONCE):
+            moved = [node.step(self.clock.now_ns) for node in self.nodes]
+            if until is not None and until():
+                return True
+            when_ns = self.next_deadline()
+            if not any(moved) and (when_ns is None or when_ns > self.clock.now_ns):
+                return False
+        raise AssertionError(f"{TURNS_AT_ONCE} turns at {self.clock.elapsed_ms:.3f} ms, and no end")
+
+    def next_deadline(self) -> int | None:
+        """The earliest of all nodes' deadlines."""
+        return min((when for node in self.nodes if (when := node.deadline()) is not None), default=None)
+
+    def close(self) -> None:
+        """Close all nodes, and forget captures that nobody asked for."""
+        for node in self.nodes:
+            node.close()
+        self.nodes = []
+        if not self._keep_capture:
+            for path in self._captures:
+                path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._keep_capture = True
+            at = f"seed {self.seed}, {self.clock.elapsed_ms:.3f} ms after the start"
+            error.add_note(f"{at}; packets: {', '.join(map(str, self._captures)) or 'none'}")
+        self.close()
