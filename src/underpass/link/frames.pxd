@@ -29,7 +29,7 @@ cdef struct Frame:              # 32 bytes, in shared memory
     uint16_t refs
     uint16_t flags
     uint32_t owner              # index of the connection that holds it
-    uint32_t spare
+    uint32_t sack_run           # FRAME_SACKED: a frame up to which all frames from this one on are sacked
 
 cdef struct PoolState:          # in shared memory
     uint32_t head               # top of the free list
