@@ -2,6 +2,9 @@
 
 The control plane (`linux/`) writes it between two steps; the packet path reads it, and asks through `wanted` for
 neighbours that it needs. It lies in the arena: indices, no pointers.
+
+A neighbour that connections hold (`users`) stays; one that none holds waits in the idle list, oldest first, and is
+the next to go when room is needed. So the table is bounded whatever addresses peers make up.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -15,6 +18,10 @@ cdef enum:
     MAX_NEIGHBOURS = 4096
     NEIGHBOUR_BUCKETS = 4096
     MAX_WANTED = 256
+    WANT_INTERVAL_NS = 1000000000   # a neighbour is asked for at most once a second
+
+cdef enum AddressFlags:
+    ADDRESS_DEPRECATED = 1          # RFC 4862 5.5.4: not for new connections where there is another
 
 cdef enum NeighbourState:
     NEIGHBOUR_FREE = 0
@@ -29,7 +36,7 @@ cdef enum WantedKind:
 cdef struct LocalAddress:
     Address address
     uint32_t prefix             # 0..128, IPv4 counted as 96 + n
-    uint32_t flags
+    uint32_t flags              # AddressFlags
 
 cdef struct Route:              # kept in order, longest prefix first, then lowest metric
     Address destination
@@ -42,13 +49,16 @@ cdef struct Route:              # kept in order, longest prefix first, then lowe
 
 cdef struct Neighbour:          # 64 bytes
     Address address
-    uint64_t used_ns            # last time that a packet went to it
+    uint64_t used_ns            # last time that a packet went to it (the sender says so)
     uint64_t asked_ns           # last time that `wanted` named it
     uint32_t next               # in its bucket, or in the free list
     uint32_t users              # connections that hold the index
+    uint32_t idle_older         # in the list of those without users
+    uint32_t idle_newer
     uint8_t[6] mac
     uint8_t state
-    uint8_t spare
+    uint8_t asked               # asked_ns counts: `wanted` named it before
+    uint64_t spare
 
 cdef struct Wanted:
     uint32_t neighbour
@@ -61,8 +71,11 @@ cdef struct Network:
     uint32_t route_count
     uint32_t neighbour_free     # head of the free list
     uint32_t neighbour_count
+    uint32_t idle_oldest        # ends of the list of neighbours without users
+    uint32_t idle_newest
     uint32_t wanted_count
     uint32_t strict_checksum    # 1: a partial checksum is damage even on veth
+    uint64_t own_filter         # bit n: the last octet of an address of ours, or of its broadcast, is n modulo 64
     SipKey key
     LocalAddress[64] addresses
     Route[256] routes
@@ -71,7 +84,11 @@ cdef struct Network:
     Wanted[256] wanted
 
 cdef void network_init(Network *net, const SipKey *key) noexcept nogil
+
+# -- for the packet path
 cdef bint network_is_local(const Network *net, const Address *address) noexcept nogil
+# Whether it is the directed broadcast of a subnet of ours (RFC 919).
+cdef bint network_is_broadcast(const Network *net, const Address *address) noexcept nogil
 # The route for a destination, or NULL.
 cdef const Route *network_route(const Network *net, const Address *dst) noexcept nogil
 # Index of the next hop on the way to dst, created INCOMPLETE and asked for where it was not known; counts one user.
@@ -82,3 +99,22 @@ cdef void network_release(Network *net, uint32_t neighbour) noexcept nogil
 cdef bint network_source(const Network *net, const Address *dst, Address *source) noexcept nogil
 # Ask the control plane, at most once a second for each neighbour.
 cdef void network_want(Network *net, uint32_t neighbour, uint32_t kind, uint64_t now_ns) noexcept nogil
+
+# -- for the control plane
+# Replaces all; those beyond MAX_ADDRESSES are left out. Returns how many were taken.
+cdef uint32_t network_set_addresses(Network *net, const LocalAddress *addresses, uint32_t count) noexcept nogil
+cdef void network_clear_routes(Network *net) noexcept nogil
+# In its place by prefix and metric; false: the table is full.
+cdef bint network_add_route(Network *net, const Route *route) noexcept nogil
+# What Linux knows of a neighbour. A new MAC is used from the next segment on. One that is not in the table is added only
+# where there is room; NEIGHBOUR_FREE (Linux forgot it) frees it, or makes it INCOMPLETE while connections hold it.
+# Returns its index or NO_NEIGHBOUR.
+cdef uint32_t network_set_neighbour(Network *net, const Address *address, const uint8_t *mac, uint8_t state) noexcept nogil
+cdef uint32_t network_find_neighbour(const Network *net, const Address *address) noexcept nogil
+# Take one request out of `wanted`; false: there is none.
+cdef bint network_take_wanted(Network *net, Address *address, uint32_t *kind) noexcept nogil
+
+
+cdef inline bint network_may_be_own(const Network *net, const Address *address) noexcept nogil:
+    """False for most addresses that are neither ours nor our broadcast, in a nanosecond."""
+    return net.own_filter >> (address.low >> 56 & 63) & 1

@@ -107,8 +107,8 @@ class TcpSegment:
 
         `ethertype`, `tag_type`, `padding` (octets after the packet); `ip_version`, `ip_header_words`,
         `ip_total_length` (IPv6: the payload length), `ip_checksum`, `ip_fragment` (flags and offset),
-        `ip_options`, `protocol`, `extensions` (pairs of header number and octets; `extension_header` makes them);
-        `options` (raw octets), `data_offset` (words), `tcp_checksum`, `partial_checksum=True`,
+        `ip_options`, `protocol`, `extensions` (pairs of header number and octets, see `extension_header`);
+        `options` (raw octets), `data_offset` (words), `tcp_checksum`, `partial_checksum=True`;
         `truncate` (octets of the frame that are left).
         """
         known = {field.name for field in dataclasses.fields(self)}
@@ -117,7 +117,7 @@ class TcpSegment:
 
     @classmethod
     def parse(cls, frame: bytes, *, verify: bool = True) -> TcpSegment:
-        """The segment in a frame. Raises ValueError for what is not TCP, and for a wrong checksum if `verify`."""
+        """The segment in a frame. Raises ValueError for what is not TCP or has a wrong checksum."""
         return _Parser(frame, verify).segment()
 
 

@@ -8,13 +8,13 @@ cdef extern from "<byteswap.h>" nogil:
 
 
 cdef inline uint16_t load16(const uint8_t *at) noexcept nogil:
-    cdef uint16_t value
+    cdef uint16_t value = 0
     memcpy(&value, at, 2)
     return bswap_16(value)
 
 
 cdef inline uint32_t load32(const uint8_t *at) noexcept nogil:
-    cdef uint32_t value
+    cdef uint32_t value = 0
     memcpy(&value, at, 4)
     return bswap_32(value)
 

@@ -8,7 +8,7 @@ cdef enum Reason:
     # Ethernet
     ETHERNET_SHORT              # fewer octets than the header needs
     ETHERNET_TYPE               # neither IPv4 nor IPv6
-    ETHERNET_VLAN_DEPTH         # more than two tags
+    ETHERNET_VLAN_DEPTH         # a second tag, or a service tag
     ETHERNET_NOT_OURS           # addressed to another station, to all, or to a group
     # IPv4 (RFC 791, RFC 1122 3.2.1)
     IPV4_SHORT
@@ -17,7 +17,7 @@ cdef enum Reason:
     IPV4_TOTAL_LENGTH           # under the header's length or past the frame
     IPV4_CHECKSUM
     IPV4_FRAGMENT               # not reassembled: TCP does not send fragments
-    IPV4_OPTION                 # an option that runs over the header's end
+    IPV4_OPTION                 # an option that runs over the header's end, or a source route
     # IPv6 (RFC 8200)
     IPV6_SHORT
     IPV6_VERSION
@@ -27,9 +27,9 @@ cdef enum Reason:
     # either
     IP_PROTOCOL                 # not TCP
     IP_SOURCE                   # any, loopback, group, broadcast, or our own
-    IP_DESTINATION              # not an address of ours
+    IP_DESTINATION              # any, loopback or a group: no station's address
     # TCP (RFC 9293 3.1)
-    TCP_SHORT
+    TCP_SHORT                   # under 20 octets, or a header that goes on in the next chunk
     TCP_DATA_OFFSET             # under 5 or past the segment
     TCP_CHECKSUM
     TCP_OPTION_LENGTH           # 0, 1, past the header, or wrong for its kind

@@ -1,0 +1,47 @@
+"""IPv6 headers (RFC 8200 3)."""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+
+from underpass.wire.address cimport address_v6
+from underpass.wire.octets cimport load16
+from underpass.wire.reason cimport ACCEPTED, IPV6_PAYLOAD_LENGTH, IPV6_SHORT, IPV6_VERSION, Reason
+from underpass.wire.segment cimport Segment
+
+cdef enum:
+    IPV6_BYTES = 40
+    IPV6_AT_VERSION = 0             # 4 bits, then traffic class 8 and flow label 20
+    IPV6_AT_PAYLOAD_LENGTH = 4
+    IPV6_AT_NEXT_HEADER = 6
+    IPV6_AT_HOP_LIMIT = 7
+    IPV6_AT_SRC = 8
+    IPV6_AT_DST = 24
+    NEXT_TCP = 6
+
+# Step over the extension headers that start with one of type `next_header` at data + IPV6_BYTES; sets header_bytes to where
+# TCP begins. Nothing beyond `bound` octets from data is read.
+cdef Reason ipv6_parse_extensions(const uint8_t *data, uint32_t bound, uint8_t next_header,
+                                  uint32_t *header_bytes) noexcept nogil
+
+
+cdef inline Reason ipv6_parse(const uint8_t *data, uint32_t head_bytes, uint32_t total_bytes,
+                              Segment *seg) noexcept nogil:
+    """The header at data; seg.ip_offset stands. Sets the IP fields and cuts Ethernet padding off seg.total_bytes."""
+    cdef uint32_t packet_bytes, header_bytes = IPV6_BYTES
+    cdef Reason reason
+    if head_bytes < IPV6_BYTES:
+        return IPV6_SHORT
+    if data[IPV6_AT_VERSION] >> 4 != 6:
+        return IPV6_VERSION
+    packet_bytes = IPV6_BYTES + load16(data + IPV6_AT_PAYLOAD_LENGTH)
+    if packet_bytes > total_bytes:
+        return IPV6_PAYLOAD_LENGTH
+    if data[IPV6_AT_NEXT_HEADER] != NEXT_TCP:
+        reason = ipv6_parse_extensions(data, min(head_bytes, packet_bytes), data[IPV6_AT_NEXT_HEADER], &header_bytes)
+        if reason != ACCEPTED:
+            return reason
+    seg.traffic_class = <uint8_t>(load16(data) >> 4)
+    seg.hop_limit = data[IPV6_AT_HOP_LIMIT]
+    seg.src = address_v6(data + IPV6_AT_SRC)
+    seg.dst = address_v6(data + IPV6_AT_DST)
+    seg.tcp_offset = <uint16_t>(seg.ip_offset + header_bytes)
+    seg.total_bytes = seg.ip_offset + packet_bytes
+    return ACCEPTED
