@@ -1,0 +1,1 @@
+TCP_COUNTERS: tuple[str, ...]
