@@ -46,15 +46,19 @@ cdef uint16_t cookie_check(const Tcp *tcp, const Segment *ack) noexcept nogil:
     cdef uint32_t count = _count(tcp)
     if (count ^ (cookie >> MSS_BITS)) & 1:
         count -= 1
-    return OFFERS[index] if cookie == _cookie(tcp, ack, ack.seq - 1, count, index) else 0
+    if cookie != _cookie(tcp, ack, ack.seq - 1, count, index):
+        return 0
+    return OFFERS[index]
 
 
 cdef inline uint32_t _count(const Tcp *tcp) noexcept nogil:
     return <uint32_t>(tcp.now_ns // PERIOD_NS)
 
 
-cdef seq_t _cookie(const Tcp *tcp, const Segment *seg, seq_t irs, uint32_t count, uint32_t index) noexcept nogil:
+cdef seq_t _cookie(const Tcp *tcp, const Segment *seg, seq_t irs, uint32_t count,
+                   uint32_t index) noexcept nogil:
     cdef HashedSyn key
+    cdef uint32_t hashed
     key.local = seg.dst
     key.remote = seg.src
     key.local_port = seg.dst_port
@@ -62,5 +66,5 @@ cdef seq_t _cookie(const Tcp *tcp, const Segment *seg, seq_t irs, uint32_t count
     key.irs = irs
     key.count = count
     key.mss = index
-    cdef uint32_t hashed = <uint32_t>siphash24(&tcp.state.cookie_key, <const uint8_t *>&key, sizeof(HashedSyn))
+    hashed = <uint32_t>siphash24(&tcp.state.cookie_key, <const uint8_t *>&key, sizeof(HashedSyn))
     return (hashed & HASH_MASK) | (COUNT_BIT if count & 1 else 0) | index

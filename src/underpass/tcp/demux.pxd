@@ -1,7 +1,8 @@
-"""Which connection a segment belongs to: a keyed hash table with open addressing over connections and TIME_WAIT entries.
+"""Which connection a segment belongs to: a keyed hash table over connections and TIME_WAIT.
 
-A slot is 8 octets, the 32-bit hash and a tagged index, so that a probe run seldom leaves its cache line and the key proper is
-compared only where all 32 bits agree. The hash is keyed: nobody outside can choose addresses that collide.
+Addressing is open. A slot is 8 octets, the 32-bit hash and a tagged index, so that a probe run seldom leaves
+its cache line and the key proper is compared only where all 32 bits agree. The hash is keyed: nobody outside
+can choose addresses that collide.
 """
 from libc.stdint cimport uint16_t, uint32_t
 
@@ -21,7 +22,7 @@ cdef uint32_t demux_hash(const Tcp *tcp, const Address *local, uint16_t local_po
 # DEMUX_NONE, or 1 + connection, or TIME_WAIT_TAG + 1 + entry.
 cdef uint32_t demux_find(const Tcp *tcp, uint32_t hash, const Address *local, uint16_t local_port,
                          const Address *remote, uint16_t remote_port) noexcept nogil
-# The caller has made sure that the key is not there. The table holds twice as many slots as entries can exist.
+# The caller has made sure that the key is not there. There are twice as many slots as entries can exist.
 cdef void demux_insert(Tcp *tcp, uint32_t hash, uint32_t value) noexcept nogil
 # Nothing happens where the value is not in the table.
 cdef void demux_remove(Tcp *tcp, uint32_t hash, uint32_t value) noexcept nogil
@@ -29,5 +30,5 @@ cdef void demux_replace(Tcp *tcp, uint32_t hash, uint32_t value, uint32_t other)
 
 
 cdef inline void demux_prefetch(const Tcp *tcp, uint32_t hash) noexcept nogil:
-    """Have the first slot of the probe run come to the cache while other segments of the batch are looked at."""
+    """Have the first slot come to the cache while other segments of the batch are looked at."""
     __builtin_prefetch(&tcp.demux[hash & tcp.state.demux_mask])

@@ -1,4 +1,4 @@
-"""The demultiplexer's table: linear probing, and removal that shifts back what follows, so that no tombstones gather."""
+"""The demultiplexer's table: linear probing, and removal that shifts back what follows: no tombstones."""
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 from underpass.tcp.tcb cimport DemuxSlot, Tcb, Tcp, TimeWait

@@ -9,12 +9,12 @@ cdef enum:
 
 # M + F(four-tuple, secret): M counts 4 us, F is SipHash-2-4 under state.secret.
 cdef seq_t isn_choose(const Tcp *tcp, const Tcb *tcb) noexcept nogil
-# The same for every connection of a four-tuple, so that its timestamps go on rising over TIME_WAIT (RFC 6191 2, RFC 7323 5.4).
+# The same for each connection of a four-tuple: its timestamps go on rising over TIME_WAIT (RFC 6191 2).
 cdef uint32_t isn_timestamp_offset(const Tcp *tcp, const Tcb *tcb) noexcept nogil
 
 
 cdef inline seq_t isn_above(seq_t iss, seq_t previous) noexcept nogil:
-    """An ISS that lies above the SND.NXT of the connection in TIME_WAIT that it follows (RFC 1122 4.2.2.13)."""
+    """An ISS above the SND.NXT of the connection in TIME_WAIT that it follows (RFC 1122 4.2.2.13)."""
     return iss if seq_after(iss, previous) else previous + <uint32_t>ISN_REOPEN_GAP
 
 

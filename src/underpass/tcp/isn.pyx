@@ -1,4 +1,4 @@
-"""Initial sequence numbers that rise with time for one four-tuple and cannot be guessed for another (RFC 6528 3)."""
+"""Numbers that rise with time for one four-tuple and cannot be guessed for another (RFC 6528 3)."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from underpass.tcp.tcb cimport Tcb, Tcp

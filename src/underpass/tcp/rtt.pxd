@@ -1,17 +1,18 @@
 """Round-trip time and retransmission timeout (RFC 6298), in microseconds.
 
-Tcb.srtt_us holds SRTT times 8 and Tcb.rttvar_us RTTVAR times 4, so that the gains 1/8 and 1/4 are shifts; srtt_us is 0 until the
-first sample. Karn's algorithm (RFC 6298 3) is the caller's: no sample from what was sent twice, unless timestamps tell which.
+Tcb.srtt_us holds SRTT times 8 and Tcb.rttvar_us RTTVAR times 4, so that the gains 1/8 and 1/4 are shifts;
+srtt_us is 0 until the first sample. Karn's algorithm (RFC 6298 3) is the caller's: no sample from what was
+sent twice, unless timestamps tell which.
 """
 from libc.stdint cimport uint32_t, uint64_t
 
 from underpass.tcp.tcb cimport Tcb, TcbCold, Tcp
 
 cdef enum:
-    RTO_INITIAL_US = 1000000        # RFC 6298 2.1
-    RTO_AFTER_SYN_LOSS_US = 3000000 # RFC 6298 5.7
-    RTO_MAX_US = 120000000          # RFC 6298 2.5: at least 60 s
-    RTT_GRANULARITY_US = 1000       # G: one tick of the wheel
+    RTO_INITIAL_US = 1000000            # RFC 6298 2.1
+    RTO_AFTER_SYN_LOSS_US = 3000000     # RFC 6298 5.7
+    RTO_MAX_US = 120000000              # RFC 6298 2.5: at least 60 s
+    RTT_GRANULARITY_US = 1000           # G: one tick of the wheel
 
 cdef void rtt_init(Tcb *tcb, TcbCold *cold) noexcept nogil
 # One sample (RFC 6298 2.2, 2.3); rto_min_us bounds from below (2.4). The backoff ends with it.

@@ -38,5 +38,5 @@ cdef void rtt_syn_lost(const Tcb *tcb, TcbCold *cold) noexcept nogil:
 
 
 cdef uint64_t rtt_timeout_ns(const TcbCold *cold) noexcept nogil:
-    cdef uint64_t timeout_us = <uint64_t>cold.rto_us << min(<uint32_t>cold.backoff, <uint32_t>BACKOFF_SHIFT_MAX)
-    return min(timeout_us, <uint64_t>RTO_MAX_US) * 1000
+    cdef uint32_t shift = min(<uint32_t>cold.backoff, <uint32_t>BACKOFF_SHIFT_MAX)
+    return min(<uint64_t>cold.rto_us << shift, <uint64_t>RTO_MAX_US) * 1000

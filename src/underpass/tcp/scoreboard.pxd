@@ -1,15 +1,17 @@
-"""The sender's scoreboard (RFC 6675 3, 4): which frames between SND.UNA and SND.NXT are sacked, lost or sent again.
+"""The sender's scoreboard (RFC 6675 3, 4): which frames sent are sacked, lost or sent again.
 
-Marks lie in the frames of the send queue (FRAME_SACKED, FRAME_LOST, FRAME_RETRANSMITTED); the sums lie in the Tcb (sacked_bytes,
-lost_bytes, retransmitted_bytes), so that the pipe is a subtraction. Frames from snd_unsent on are never marked, a sacked frame is
-not lost, and every frame that counts in one of the sums carries the mark.
+Marks lie in the frames of the send queue (FRAME_SACKED, FRAME_LOST, FRAME_RETRANSMITTED); the sums lie in the
+Tcb (sacked_bytes, lost_bytes, retransmitted_bytes), so that the pipe is a subtraction. Frames from snd_unsent
+on are never marked, a sacked frame is not lost, and every frame that counts in one of the sums carries the
+mark.
 
     snd_head                                                            snd_unsent
     | lost, | sacked ------> | lost | sacked | in flight | sacked -> | in flight |
       again   a run: one step of the walk
 
-Walks begin at snd_head and step over runs of sacked frames (Frame.sack_run); they visit SCOREBOARD_VISITS frames at most, so that
-no acknowledgment costs more than that. What lies further off is marked when the head of the queue has moved on.
+Walks begin at snd_head and step over runs of sacked frames (Frame.sack_run); they visit SCOREBOARD_VISITS
+frames at most, so that no acknowledgment costs more than that. What lies further off is marked when the head
+of the queue has moved on.
 """
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -20,30 +22,36 @@ cdef enum:
     DUP_THRESH = 3                  # RFC 6675 2
     SCOREBOARD_VISITS = 2048
 
-# A connection begins. TcbCold.sack_hint is a frame before which nothing is left to be sent again, or NO_FRAME.
+# A connection begins. Nothing before the frame TcbCold.sack_hint is left to be sent again (NO_FRAME: ask).
 cdef void scoreboard_init(Tcb *tcb, TcbCold *cold) noexcept nogil
-# Mark what the segment's SACK blocks report; blocks outside SND.UNA..SND.NXT, empty or inverted are ignored (and a
-# block that begins at SEG.ACK or below). Returns the octets newly sacked. A frame counts only when wholly covered.
+# Mark what the segment's SACK blocks report; blocks outside SND.UNA..SND.NXT, empty or inverted are ignored
+# (and a block that begins at SEG.ACK or below). Returns the octets newly sacked. A frame counts only when
+# wholly covered.
 cdef uint32_t scoreboard_update(Tcp *tcp, Tcb *tcb, TcbCold *cold, const Segment *seg) noexcept nogil
-# Mark lost what IsLost says (RFC 6675 4): more than (DupThresh - 1) * MSS octets sacked above it. Returns octets newly lost.
+# Mark lost what IsLost says (RFC 6675 4): more than (DupThresh - 1) * MSS octets sacked above it. Returns
+# octets newly lost.
 cdef uint32_t scoreboard_mark_lost(Tcp *tcp, Tcb *tcb) noexcept nogil
-# Mark the first unacknowledged frame lost (third duplicate ACK, or a partial ACK without SACK). Returns octets newly lost.
+# Mark the first unacknowledged frame lost (third duplicate ACK, or a partial ACK without SACK). Returns
+# octets newly lost.
 cdef uint32_t scoreboard_mark_head_lost(Tcp *tcp, Tcb *tcb) noexcept nogil
-# After a timeout all that was sent and not sacked is lost; with `reneged` SACK marks are forgotten too (RFC 2018 8).
+# After a timeout all that was sent and not sacked is lost; with `reneged` SACK marks are forgotten too (RFC
+# 2018 8).
 cdef void scoreboard_mark_all_lost(Tcp *tcp, Tcb *tcb, bint reneged) noexcept nogil
-# A frame leaves the queue, or loses `octets` at its head, by a cumulative ACK: take its marks out of the sums. To be called before the
-# frame's length changes.
+# A frame leaves the queue, or loses `octets` at its head, by a cumulative ACK: take its marks out of the
+# sums. To be called before the frame's length changes.
 cdef void scoreboard_forget(Tcp *tcp, Tcb *tcb, uint32_t frame, uint32_t octets) noexcept nogil
 # The next frame to send again (RFC 6675 4, NextSeg rule 1): lost, not sent again since, or NO_FRAME.
 cdef uint32_t scoreboard_next_lost(Tcp *tcp, Tcb *tcb, TcbCold *cold) noexcept nogil
-# A frame was sent again: FRAME_RETRANSMITTED (and FRAME_LOST, where it was not yet), FRAME_EVER_RETRANSMITTED for Karn's algorithm.
+# A frame was sent again: FRAME_RETRANSMITTED (and FRAME_LOST, where it was not yet), FRAME_EVER_RETRANSMITTED
+# for Karn's algorithm.
 cdef void scoreboard_retransmitted(Tcp *tcp, Tcb *tcb, uint32_t frame) noexcept nogil
 
 
 cdef inline uint32_t scoreboard_pipe(const Tcb *tcb, const TcbCold *cold) noexcept nogil:
-    """Octets believed to be in the network (RFC 6675 4, SetPipe). Without SACK each duplicate ACK stands for one segment.
+    """Octets believed to be in the network (RFC 6675 4, SetPipe).
 
-    A partial ACK without SACK (RFC 6582 3.2) must take from cold.dupacks the segments that it covers, but for the first.
+    Without SACK each duplicate ACK stands for one segment: a partial ACK (RFC 6582 3.2) must take from
+    cold.dupacks the segments that it covers, but for the first.
     """
     cdef uint64_t there = <uint64_t>(tcb.snd_nxt - tcb.snd_una) + tcb.retransmitted_bytes
     cdef uint64_t gone = <uint64_t>tcb.sacked_bytes + tcb.lost_bytes

@@ -115,7 +115,7 @@ cdef uint32_t scoreboard_next_lost(Tcp *tcp, Tcb *tcb, TcbCold *cold) noexcept n
 
 cdef void scoreboard_retransmitted(Tcp *tcp, Tcb *tcb, uint32_t frame) noexcept nogil:
     cdef Frame *it = &tcp.pool.frames[frame]
-    _mark_lost(tcb, it)                             # what is sent again stands for the first, so the sums stay nested
+    _mark_lost(tcb, it)             # what is sent again stands for the first: retransmitted is part of lost
     if not it.flags & FRAME_RETRANSMITTED:
         tcb.retransmitted_bytes += it.length
     it.flags |= FRAME_RETRANSMITTED | FRAME_EVER_RETRANSMITTED
@@ -131,7 +131,8 @@ cdef uint32_t _blocks_in_order(const Tcb *tcb, const Segment *seg, SackBlock *bl
     for i in range(min(<uint32_t>seg.sack_count, <uint32_t>MAX_SACK_BLOCKS)):
         block = seg.sack[i]
         # RFC 2883 4: a block at or below the acknowledgment reports a duplicate.
-        if not (seq_after(block.start, floor) and seq_before(block.start, block.end) and seq_upto(block.end, tcb.snd_nxt)):
+        if not (seq_after(block.start, floor) and seq_before(block.start, block.end)
+                and seq_upto(block.end, tcb.snd_nxt)):
             continue
         at = count
         while at > 0 and seq_before(block.start, blocks[at - 1].start):
@@ -174,7 +175,7 @@ cdef uint32_t _mark_sacked(Tcb *tcb, Frame *frames, uint32_t frame) noexcept nog
 
 
 cdef uint32_t _run_end(Frame *frames, uint32_t frame) noexcept nogil:
-    """The last frame of the run of sacked frames that this one begins; remembered, so that the next walk takes one step."""
+    """The last frame of the run of sacked frames from this one on, kept for the next walk."""
     cdef uint32_t last = frames[frame].sack_run
     cdef uint32_t following = frames[last].next
     while following != NO_FRAME and frames[following].flags & FRAME_SACKED:

@@ -1,4 +1,4 @@
-"""TIME_WAIT in entries of 96 octets instead of connection blocks (RFC 9293 3.10.7.4 and 3.6.1, RFC 6191, RFC 1337)."""
+"""TIME_WAIT in entries of 80 octets, not connection blocks (RFC 9293 3.10.7.4, RFC 6191, RFC 1337)."""
 from libc.stdint cimport uint32_t, uint64_t
 
 from underpass.tcp.tcb cimport TcpState, Tcp
@@ -10,18 +10,18 @@ cdef enum:
 
 cdef enum TimeWaitVerdict:
     TIME_WAIT_DROP = 0
-    TIME_WAIT_ACK = 1               # answer with <SEQ=SND.NXT><ACK=RCV.NXT>, within the limit on challenge ACKs
-    TIME_WAIT_REOPEN = 2            # a SYN that may open the connection anew: call time_wait_reopen if it is accepted
+    TIME_WAIT_ACK = 1               # answer <SEQ=SND.NXT><ACK=RCV.NXT>, as challenge ACKs are limited
+    TIME_WAIT_REOPEN = 2            # a SYN that may open it anew: time_wait_reopen if it is accepted
 
 cdef void time_wait_init(TcpState *state) noexcept nogil
-# Move a connection's key into an entry and replace it in the demultiplexer; the caller frees the connection block. At the limit
-# the entry nearest its end makes room, counted.
+# Move a connection's key into an entry and replace it in the demultiplexer; the caller frees the connection
+# block. At the limit the entry nearest its end makes room, counted.
 cdef void time_wait_enter(Tcp *tcp, uint32_t conn) noexcept nogil
 # Judge a segment for an entry. The entry stays where it is; a retransmitted FIN begins its time again.
 cdef TimeWaitVerdict time_wait_receive(Tcp *tcp, uint32_t entry, const Segment *seg) noexcept nogil
-# The entry makes way for a new connection of the same four-tuple, whose ISS must be above the SND.NXT that is returned
-# (RFC 1122 4.2.2.13): see isn_above. Until this is called nothing has changed, so that a SYN for which there is no room, or that can
-# only be answered by a cookie, is dropped and leaves the entry in force.
+# The entry makes way for a new connection of the same four-tuple, whose ISS must be above the SND.NXT that is
+# returned (RFC 1122 4.2.2.13): see isn_above. Until this is called nothing has changed, so that a SYN for
+# which there is no room, or that can only be answered by a cookie, is dropped and leaves the entry in force.
 cdef seq_t time_wait_reopen(Tcp *tcp, uint32_t entry) noexcept nogil
 # Free what has expired. All entries last equally long, so a queue serves.
 cdef void time_wait_expire(Tcp *tcp) noexcept nogil

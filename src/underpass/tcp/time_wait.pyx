@@ -78,7 +78,7 @@ cdef uint64_t time_wait_next_ns(const Tcp *tcp) noexcept nogil:
 
 
 cdef bint _may_reopen(const TimeWait *it, const Segment *syn) noexcept nogil:
-    """RFC 6191 2: by timestamps where either side has them, by sequence numbers where nothing else can tell."""
+    """RFC 6191 2: by timestamps where there are any, by sequence numbers where nothing else can tell."""
     cdef bint newer_seq = seq_upto(it.rcv_nxt, syn.seq)
     if not syn.options & OPTION_TIMESTAMPS:
         return newer_seq
@@ -96,7 +96,7 @@ cdef inline bint _is_older(const TimeWait *it, const Segment *seg) noexcept nogi
 
 
 cdef bint _is_acceptable(const TimeWait *it, const Segment *seg) noexcept nogil:
-    """RFC 9293 3.10.7.4, first: the segment has its begin or its end in the window, or the window is zero and it is at RCV.NXT."""
+    """RFC 9293 3.10.7.4, first: the segment begins or ends in the window, or is empty at a closed one."""
     cdef uint32_t length = segment_length(seg)
     if it.rcv_wnd == 0:
         return length == 0 and seg.seq == it.rcv_nxt

@@ -1,13 +1,16 @@
-"""A hierarchical timing wheel (Varghese and Lauck, 1987): one entry for each connection, at its earliest deadline.
+"""A hierarchical timing wheel (Varghese and Lauck, 1987): one entry a connection.
 
-Deadlines that move later are not moved in the wheel: the entry fires early, and the caller arms it anew. Ticks are 2^20 ns
-(1.05 ms). Lies in the arena: TimerNodes are named by index, and one that is all zero is not armed.
+An entry stands at its connection's earliest deadline. Deadlines that move later are not moved in the wheel:
+the entry fires early, and the caller arms it anew. Ticks are 2^20 ns (1.05 ms). Lies in the arena: TimerNodes
+are named by index, and one that is all zero is not armed.
 
-    tick    | 16 bits | level 3 | level 2 | level 1 | level 0 |      a tick's number, 8 bits a level
-                                     ^ the highest digit in which an entry's tick differs from the wheel's is its level
+    | 12 bits | level 3 | level 2 | level 1 | level 0 |      a tick's number, 8 bits a level
 
-What stands in a level is therefore due before all that stands in the levels above it, and the next entry is found in the lowest
-level that is occupied. Level 3 goes round: an entry further away than it reaches waits in its last slot and is filed anew there.
+The highest digit in which an entry's tick differs from the wheel's is its level, the digit itself its slot.
+
+What stands in a level is therefore due before all that stands in the levels above it, and the next entry is
+found in the lowest level that is occupied. Level 3 goes round: an entry further away than it reaches waits in
+its last slot and is filed anew there.
 """
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -28,13 +31,15 @@ cdef struct Wheel:
     uint32_t[4][256] slots
 
 cdef void wheel_init(Wheel *wheel, uint64_t now_ns) noexcept nogil
-# Arm or move; never fires before at_ns, and less than two ticks after it when expire is called in time. A deadline that has passed
-# fires with the next tick, not within the same run of wheel_expire.
+# Arm or move; never fires before at_ns, and less than two ticks after it when expire is called in time. A
+# deadline that has passed fires with the next tick, not within the same run of wheel_expire.
 cdef void wheel_arm(Wheel *wheel, TimerNode *nodes, uint32_t entry, uint64_t at_ns) noexcept nogil
 cdef void wheel_cancel(Wheel *wheel, TimerNode *nodes, uint32_t entry) noexcept nogil
-# One expired entry, disarmed, or WHEEL_NONE. Call until it returns that. A jump in time touches each entry once at most.
+# One expired entry, disarmed, or WHEEL_NONE. Call until it returns that. A jump in time touches each entry
+# once at most.
 cdef uint32_t wheel_expire(Wheel *wheel, TimerNode *nodes, uint64_t now_ns) noexcept nogil
-# A time not after the earliest deadline, and later than now where nothing is due; UINT64_MAX when nothing is armed.
+# A time not after the earliest deadline, and later than now where nothing is due; UINT64_MAX when nothing is
+# armed.
 cdef uint64_t wheel_next_ns(const Wheel *wheel) noexcept nogil
 
 

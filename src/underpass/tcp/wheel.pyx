@@ -6,7 +6,7 @@ from underpass.tcp.tcb cimport TimerNode
 cdef extern from * nogil:
     int __builtin_ctzll(unsigned long long)
 
-# The first entry of a list names the list in `prev`: this bit, the level and the slot; or DUE for the expired ones.
+# The first entry of a list names the list in `prev`: this bit, level and slot; or DUE for what has expired.
 cdef enum:
     LIST = 0x80000000
     DUE = 0x80000400                # as if it were a level above the others
@@ -151,7 +151,7 @@ cdef void _advance(Wheel *wheel, TimerNode *nodes, uint64_t tick) noexcept nogil
 
 
 cdef uint32_t _detach(Wheel *wheel, TimerNode *nodes, uint64_t tick) noexcept nogil:
-    """Empty all slots that begin at `tick` or before; their lists come back chained through their first entries' `prev`."""
+    """Empty the slots that begin by `tick`; their lists are chained through their first entries' `prev`."""
     cdef uint32_t lists = WHEEL_NONE
     cdef uint32_t level, distance, slot, head
     for level in range(WHEEL_LEVELS):

@@ -1,7 +1,8 @@
-"""What a congestion control is to the rest of TCP. Windows are octets; each has 12 words of its own in TcbCold.
+"""What a congestion control is to the rest of TCP. Windows are octets; each has 12 words in TcbCold.
 
-The loss recovery calls it at four moments and does the rest itself: what may be in flight is `cwnd` less scoreboard_pipe, so no
-control inflates its window by duplicate ACKs. `cwnd` never falls under one MSS and never rises over CWND_MAX.
+The loss recovery calls it at four moments and does the rest itself: what may be in flight is `cwnd` less
+scoreboard_pipe, so no control inflates its window by duplicate ACKs. `cwnd` never falls under one MSS and
+never rises over CWND_MAX.
 """
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -11,16 +12,16 @@ cdef enum:
     CONGESTION_NEWRENO = 0
     CONGESTION_CUBIC = 1
     CONGESTION_CONTROLS = 2
-    CWND_MAX = 0x40000000           # 1 GiB, the largest window that RFC 7323 2.2 lets a peer offer
-    SSTHRESH_UNLIMITED = 0xFFFFFFFF # RFC 5681 3.1: arbitrarily high at the start
-    SLOW_START_SEGMENTS = 8         # RFC 9406 4.3: L of a sender that does not pace
+    CWND_MAX = 0x40000000               # 1 GiB, the largest window that RFC 7323 2.2 lets a peer offer
+    SSTHRESH_UNLIMITED = 0xFFFFFFFF     # RFC 5681 3.1: arbitrarily high at the start
+    SLOW_START_SEGMENTS = 8             # RFC 9406 4.3: L of a sender that does not pace
 
 cdef struct Congestion:
     const char *name
     # A connection begins: cwnd is already the initial window (RFC 6928), ssthresh is unlimited.
     void (*start)(Tcb *tcb, TcbCold *cold, uint64_t now_ns) noexcept nogil
-    # `acked` octets were newly acknowledged outside fast recovery, and the window had been used up. Called in the recovery
-    # from a timeout too, which is a slow start.
+    # `acked` octets were newly acknowledged outside fast recovery, and the window had been used up. Called in
+    # the recovery from a timeout too, which is a slow start.
     void (*acked)(Tcb *tcb, TcbCold *cold, uint32_t acked, uint64_t now_ns) noexcept nogil
     # Loss detected by duplicate ACKs or SACK: set ssthresh and cwnd. `flight`: octets outstanding.
     void (*lost)(Tcb *tcb, TcbCold *cold, uint32_t flight, uint64_t now_ns) noexcept nogil

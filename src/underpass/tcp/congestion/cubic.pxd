@@ -1,4 +1,4 @@
-"""CUBIC (RFC 9438): the window grows as a cubic function of the time since the last reduction, whatever the round-trip time.
+"""CUBIC (RFC 9438): the window is a cubic function of the time since the last reduction.
 
     cwnd |            . W_max . . . . . . . . .  _
          |                      ___---'''''--- /
@@ -12,7 +12,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from underpass.tcp.tcb cimport Tcb, TcbCold
 
-cdef struct Cubic:                  # lies in TcbCold.congestion_state: 48 octets; windows in octets, times in ns or seconds
+cdef struct Cubic:                  # the 48 octets of TcbCold.congestion_state; windows in octets
     uint64_t epoch_ns               # when this stage of congestion avoidance began; 0: not yet
     uint64_t last_ns                # when the window was last used up
     double w_max                    # window before the last reduction

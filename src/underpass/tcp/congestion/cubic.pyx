@@ -2,7 +2,8 @@
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
-from underpass.tcp.congestion.control cimport CWND_MAX, congestion_floor, congestion_slow_start, congestion_widen
+from underpass.tcp.congestion.control cimport (
+    CWND_MAX, congestion_floor, congestion_slow_start, congestion_widen)
 from underpass.tcp.tcb cimport Tcb, TcbCold
 
 cdef extern from "<math.h>" nogil:
@@ -74,7 +75,7 @@ cdef void _begin_epoch(const Tcb *tcb, Cubic *cubic, uint64_t now_ns) noexcept n
 
 
 cdef void _leave_out_idleness(const Tcb *tcb, Cubic *cubic, uint64_t now_ns) noexcept nogil:
-    """Time in which the application did not use the window up is none of t (RFC 9438 5.8): the epoch moves on with it."""
+    """Leave out of t the time in which the application did not use the window up (RFC 9438 5.8)."""
     cdef uint64_t gap = now_ns - cubic.last_ns if now_ns > cubic.last_ns else 0
     cdef uint64_t two_round_trips = (tcb.srtt_us >> 3) * <uint64_t>2000
     if gap > max(two_round_trips, <uint64_t>IDLE_FLOOR_NS):
@@ -88,7 +89,7 @@ cdef inline double _window_at(const Tcb *tcb, const Cubic *cubic, double t) noex
 
 
 cdef void _grow(Tcb *tcb, Cubic *cubic, uint32_t acked, double t) noexcept nogil:
-    """The larger of what Reno would have (RFC 9438 4.3) and a step towards W_cubic a round trip ahead (4.4, 4.5)."""
+    """What Reno would have (RFC 9438 4.3), or a step towards W_cubic a round trip ahead (4.4, 4.5)."""
     cdef double cwnd = tcb.cwnd
     cdef double alpha = ALPHA if cubic.w_est < cubic.cwnd_prior else 1.0
     cdef double target, step

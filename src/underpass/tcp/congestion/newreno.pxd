@@ -1,4 +1,4 @@
-"""NewReno: slow start and congestion avoidance of RFC 5681; its fast recovery (RFC 6582) is tcp's loss recovery."""
+"""NewReno: slow start and congestion avoidance (RFC 5681). Fast recovery (RFC 6582) is the caller's."""
 from libc.stdint cimport uint32_t, uint64_t
 
 from underpass.tcp.tcb cimport Tcb, TcbCold

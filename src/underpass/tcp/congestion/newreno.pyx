@@ -16,7 +16,7 @@ cdef void newreno_acked(Tcb *tcb, TcbCold *cold, uint32_t acked, uint64_t now_ns
     if tcb.cwnd < tcb.ssthresh:
         congestion_slow_start(tcb, acked)
         return
-    # One segment for each window's worth of octets; an ACK counts for no more than the window that it can cover.
+    # One segment for each window's worth of octets; no ACK counts for more than one window.
     cold.congestion_state[BYTES_ACKED] += min(acked, tcb.cwnd)
     if cold.congestion_state[BYTES_ACKED] >= tcb.cwnd:
         cold.congestion_state[BYTES_ACKED] -= tcb.cwnd
