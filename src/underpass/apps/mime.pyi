@@ -1,0 +1,2 @@
+TYPES: dict[str, str]
+"""File name extensions, without dot and separated by spaces, by media type."""
