@@ -1,15 +1,16 @@
-"""The files below one directory, ready to send: response heads made once, small bodies in memory, large files open.
+"""The files below one directory, ready to send: heads made once, small bodies in memory, large files open.
 
-An entry is good for RECHECK_NS without asking the kernel; after that one look at the path decides whether the file is
-still the same. Every limit is fixed at start: entries, octets in memory, open files. Who sends from an entry pins it; a pinned entry
-keeps its octets and its file until the last pin goes, whatever happens to the path meanwhile.
+An entry is good for RECHECK_NS without asking the kernel; after that one look at the path decides whether the
+file is still the same. Every limit is fixed at start: entries, octets in memory, open files. Who sends from
+an entry pins it; a pinned entry keeps its octets and its file until the last pin goes, whatever happens to
+the path meanwhile.
 """
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
     NO_ENTRY = 0xFFFFFFFF
     RECHECK_NS = 1000000
-    SETTLED_NS = 20000000       # a file changed less than this ago may change again within the same tick of its time stamps
+    SETTLED_NS = 20000000       # changed less than this ago: the next change may leave the same time stamps
     DATE_AT = 23                # where the date stands in a head that starts with HTTP/1.1 200 OK, Date:
 
 cdef enum EntryFlags:
@@ -39,7 +40,7 @@ cdef struct Entry:
     uint32_t next               # in its bucket, or in the free list
     uint16_t path_octets
     uint16_t head_octets        # the whole head of a 200 response, with its empty line
-    uint16_t fields_at          # from here on the head's fields, without the empty line, belong to a 206 as well
+    uint16_t fields_at          # from here to before the empty line: fields that a 206 has too
     uint16_t etag_at
     uint16_t etag_octets
     uint16_t flags
@@ -72,12 +73,13 @@ cdef struct Cache:
     uint32_t *buckets
     CacheCounters counters
 
-# Look a decoded path up. 200 with *entry set; or 301 (a directory, asked for without its slash), 403, 404 or 503.
-# `now_ns` is the stack's clock, `wall_ns` the time since 1970.
+# Look a decoded path up. 200 with *entry set; or 301 (a directory, asked for without its slash), 403, 404 or
+# 503. `now_ns` is the stack's clock, `wall_ns` the time since 1970.
 cdef int cache_find(Cache *cache, const uint8_t *path, uint32_t count, uint64_t now_ns, int64_t wall_ns,
                     uint32_t *entry) noexcept nogil
 cdef void cache_unpin(Cache *cache, uint32_t entry) noexcept nogil
-# Octets of the file at `offset` into `into`: as many as asked, or fewer: the file has become shorter or cannot be read.
+# Octets of the file at `offset` into `into`: as many as asked, or fewer: the file has become shorter or
+# cannot be read.
 cdef uint32_t cache_read(const Entry *entry, uint64_t offset, uint8_t *into, uint32_t count) noexcept nogil
 
 

@@ -1,8 +1,9 @@
 class FileCache:
     """The files below `directory`, for responses over HTTP.
 
-    entries: files kept ready. memory: octets of heads and small bodies. descriptors: large files kept open. small_octets: the
-    largest body that is kept in memory. Raises OSError (ENOENT, ENOTDIR, EACCES) for a directory that cannot be served.
+    entries: files kept ready. memory: octets of heads and small bodies. descriptors: large files kept open.
+    small_octets: the largest body that is kept in memory. Raises OSError (ENOENT, ENOTDIR, EACCES) for a
+    directory that cannot be served.
     """
 
     directory: str

@@ -1,7 +1,8 @@
-"""The file cache: path lookup beneath one directory, revalidation, loading, and eviction by the clock algorithm.
+"""The file cache: lookup beneath one directory, revalidation, loading, eviction by the clock algorithm.
 
-Every path goes through openat2 with RESOLVE_BENEATH, so that neither `..` nor a symbolic link nor a race between them leads out of
-the directory. Files are read, never mapped: one that shrinks gives a short read, not a SIGBUS.
+Every path goes through openat2 with RESOLVE_BENEATH, so that neither `..` nor a symbolic link nor a race
+between them leads out of the directory. Files are read, never mapped: one that shrinks gives a short read,
+not a SIGBUS.
 """
 import os
 
@@ -156,7 +157,8 @@ cdef Identity identity_of(struct_stat *facts) noexcept nogil:
 
 # Loading
 
-cdef int load(Cache *cache, const uint8_t *path, uint32_t count, uint64_t hash, uint64_t now_ns, int64_t wall_ns,
+cdef int load(Cache *cache, const uint8_t *path, uint32_t count, uint64_t hash, uint64_t now_ns,
+              int64_t wall_ns,
               uint32_t *entry) noexcept nogil:
     """Open the file and make an entry of it. A status code."""
     cdef char[NAME_ROOM] name
@@ -190,7 +192,7 @@ cdef int load(Cache *cache, const uint8_t *path, uint32_t count, uint64_t hash, 
 
 
 cdef int refusal(Cache *cache, int error) noexcept nogil:
-    """The status code for a path that does not open. A path that leads out is told from a missing one in the counters only."""
+    """The status code for a path that does not open. One that leads out looks like a missing one."""
     if error == EMFILE or error == ENFILE:
         cache.counters.full += 1
         return UNAVAILABLE
@@ -205,7 +207,7 @@ cdef int refusal(Cache *cache, int error) noexcept nogil:
 
 cdef int admit(Cache *cache, const uint8_t *path, uint32_t count, int fd, struct_stat *facts,
                uint32_t *entry) noexcept nogil:
-    """Take an entry and its memory, and fill them. The descriptor is kept in the entry or closed; on failure it is neither."""
+    """Take an entry and its memory, and fill them. It takes over the descriptor, but not on failure."""
     cdef Entry made
     for _ in range(READ_TRIES):
         if not reserve(cache, path, count, facts, &made):
@@ -232,7 +234,8 @@ cdef int admit(Cache *cache, const uint8_t *path, uint32_t count, int fd, struct
     return OK
 
 
-cdef bint reserve(Cache *cache, const uint8_t *path, uint32_t count, struct_stat *facts, Entry *made) noexcept nogil:
+cdef bint reserve(Cache *cache, const uint8_t *path, uint32_t count, struct_stat *facts,
+                  Entry *made) noexcept nogil:
     """Room for one more entry: evict what is in the way, take the memory, write path and head into it."""
     cdef uint8_t[HEAD_ROOM] head
     cdef uint32_t body = 0
@@ -285,7 +288,7 @@ cdef void put(Text *text, const char *octets, uint32_t count) noexcept nogil:
 
 
 cdef void write_head(Entry *it, uint8_t *head, const uint8_t *path, uint32_t count) noexcept nogil:
-    """The head of a 200 response. The date is filled in when it is sent; the fields from Content-Type on suit a 206 too."""
+    """The head of a 200 response. The date is filled in when it is sent."""
     cdef char[NAME_ROOM] name
     cdef uint8_t[DATE_OCTETS] modified
     cdef const char *media
@@ -331,7 +334,7 @@ cdef inline size_t length(const char *text) noexcept nogil:
 # Eviction
 
 cdef bint make_room(Cache *cache, uint64_t octets, bint descriptor) noexcept nogil:
-    """Evict until there is a free entry, and memory and a descriptor for it. False: what is left is being sent."""
+    """Evict until there is an entry, memory and a descriptor free. False: what is left is being sent."""
     cdef uint32_t steps = 0
     while (cache.free == NO_ENTRY or cache.memory + octets > cache.memory_limit
            or (descriptor and cache.descriptors >= cache.descriptor_limit)):
@@ -393,13 +396,15 @@ cdef void cache_unpin(Cache *cache, uint32_t entry) noexcept nogil:
 cdef class FileCache:
     """See file_cache.pyi."""
 
-    def __cinit__(self, str directory, *, uint32_t entries=4096, uint64_t memory=64 << 20, uint32_t descriptors=512,
+    def __cinit__(self, str directory, *, uint32_t entries=4096, uint64_t memory=64 << 20,
+                  uint32_t descriptors=512,
                   uint32_t small_octets=65536):
         cdef uint32_t at, buckets = 16
         memset(&self.cache, 0, sizeof(Cache))
         self.cache.directory = -1
         if entries < 1 or descriptors < 1 or memory < small_octets + 4096:
-            raise ValueError(f"a file cache needs an entry, a descriptor and {small_octets + 4096} bytes of memory at least")
+            raise ValueError("a file cache needs at least an entry, a descriptor and "
+                             f"{small_octets + 4096} bytes of memory")
         while buckets < 2 * entries:
             buckets *= 2
         self.directory = directory

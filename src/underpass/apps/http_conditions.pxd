@@ -15,4 +15,5 @@ cdef struct Selection:
     uint64_t end
 
 # `base` is where the request's first octet lies.
-cdef Selection select(const Request *req, const uint8_t *base, const Representation *file, int64_t now_s) noexcept nogil
+cdef Selection select(const Request *req, const uint8_t *base, const Representation *file,
+                      int64_t now_s) noexcept nogil

@@ -1,14 +1,15 @@
 """Preconditions in the order of RFC 9110 13.2.2, then the range.
 
-Of several ranges in one request none is taken: the whole file is sent, as RFC 9110 14.2 allows. A field that does not parse, or
-stands there twice, counts as not sent.
+Of several ranges in one request none is taken: the whole file is sent, as RFC 9110 14.2 allows. A field that
+does not parse, or stands there twice, counts as not sent.
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
 from underpass.apps.http_date cimport date_parse
 from underpass.apps.http_request cimport (
-    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, METHOD_GET, RANGE, REQUEST_CONDITIONS,
+    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, METHOD_GET, RANGE,
+    REQUEST_CONDITIONS,
     REQUEST_REPEATED, Request, Span,
 )
 
@@ -35,7 +36,8 @@ cdef inline Cursor cursor(const uint8_t *base, Span where) noexcept nogil:
     return it
 
 
-cdef Selection select(const Request *req, const uint8_t *base, const Representation *file, int64_t now_s) noexcept nogil:
+cdef Selection select(const Request *req, const uint8_t *base, const Representation *file,
+                      int64_t now_s) noexcept nogil:
     """See http_conditions.pxd."""
     cdef Selection choice
     choice.status = OK
@@ -50,7 +52,8 @@ cdef Selection select(const Request *req, const uint8_t *base, const Representat
     return choice
 
 
-cdef int precondition(const Request *req, const uint8_t *base, const Representation *file, int64_t now_s) noexcept nogil:
+cdef int precondition(const Request *req, const uint8_t *base, const Representation *file,
+                      int64_t now_s) noexcept nogil:
     """RFC 9110 13.2.2, steps 1 to 4."""
     cdef const Span *fields = &req.conditions[0]
     cdef int64_t date
@@ -76,7 +79,7 @@ cdef inline int64_t date_in(const uint8_t *base, Span where, int64_t now_s) noex
 
 
 cdef bint tag_listed(Cursor tags, const Representation *file, bint weak) noexcept nogil:
-    """Whether `*` or the file's tag stands in the list; weak comparison ignores W/ (RFC 9110 8.8.3.2, 13.1.1, 13.1.2)."""
+    """Whether `*` or the file's tag is listed; weak comparison ignores W/ (RFC 9110 8.8.3.2, 13.1)."""
     cdef bint is_weak
     if tags.end - tags.at == 1 and tags.at[0] == c"*":
         return True
@@ -107,8 +110,9 @@ cdef bint take_tag(Cursor *tags, const Representation *file) noexcept nogil:
     return tags.at - start == file.etag_octets and memcmp(start, file.etag, file.etag_octets) == 0
 
 
-cdef bint range_applies(const Request *req, const uint8_t *base, const Representation *file, int64_t now_s) noexcept nogil:
-    """If-Range (RFC 9110 13.1.5): a strong tag, or a date that is exact and old enough to be strong (8.8.2.2)."""
+cdef bint range_applies(const Request *req, const uint8_t *base, const Representation *file,
+                        int64_t now_s) noexcept nogil:
+    """If-Range (RFC 9110 13.1.5): a strong tag, or the exact date if it is old enough (8.8.2.2)."""
     cdef Cursor value = cursor(base, req.conditions[<int>IF_RANGE])
     if value.at == value.end:
         return True
@@ -141,7 +145,7 @@ cdef bint is_bytes_unit(Cursor *it) noexcept nogil:
 
 
 cdef void choose_range(Cursor it, uint64_t size, Selection *choice) noexcept nogil:
-    """One range of octets (RFC 9110 14.1.2): 206 or 416 into `choice`; untouched where it is to be ignored."""
+    """One range (RFC 9110 14.1.2): 206 or 416 into `choice`, or nothing where it is to be ignored."""
     cdef uint64_t first, last
     if not is_bytes_unit(&it):
         return

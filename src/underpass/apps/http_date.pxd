@@ -7,5 +7,6 @@ cdef enum:
 
 cdef void date_format(int64_t seconds, uint8_t *into) noexcept nogil
 cdef void date_format_log(int64_t seconds, uint8_t *into) noexcept nogil
-# Any of the three formats of RFC 9110 5.6.7; -1: none of them. `now_s` decides the century of a two-digit year.
+# Any of the three formats of RFC 9110 5.6.7; -1: none of them. `now_s` decides the century of a two-digit
+# year.
 cdef int64_t date_parse(const uint8_t *at, uint32_t count, int64_t now_s) noexcept nogil

@@ -1,7 +1,7 @@
 """Paths of request targets, decoded and freed of dot segments in one pass (RFC 3986 2.1, 5.2.4, 6.2.2.3).
 
-An escaped slash separates segments like any other, so that what is looked up is exactly what was checked for `..`. Where
-more segments are climbed than there are, the request is refused rather than cut at the root.
+An escaped slash separates segments like any other, so that what is looked up is exactly what was checked for
+`..`. Where more segments are climbed than there are, the request is refused rather than cut at the root.
 """
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 
@@ -20,7 +20,7 @@ cdef inline int32_t hex_digit(uint8_t octet) noexcept nogil:
 
 
 cdef inline int32_t escape(const uint8_t *at, const uint8_t *end) noexcept nogil:
-    """The octet that the two digits behind a percent sign stand for; -1 where they do not, or stand for NUL."""
+    """The octet that a percent sign and two digits stand for; -1 for none, and for NUL."""
     if end - at < 3 or hex_digit(at[1]) < 0 or hex_digit(at[2]) < 0:
         return -1
     cdef int32_t octet = hex_digit(at[1]) << 4 | hex_digit(at[2])

@@ -1,7 +1,8 @@
 """The request parser (RFC 9112): total, bounded, incremental, on the octets where they lie.
 
-`request_parse` is given the octets of a request from its first one; with more of them it is called again and goes on where it
-stopped. Everything it found is told as offsets from that first octet, so the octets may be moved between two calls.
+`request_parse` is given the octets of a request from its first one; with more of them it is called again and
+goes on where it stopped. Everything it found is told as offsets from that first octet, so the octets may be
+moved between two calls.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -10,7 +11,7 @@ cdef enum:
     FIELDS_LIMIT = 16384        # of the header section; more: 431
     FIELD_COUNT_LIMIT = 100     # more: 431
     BLANK_LIMIT = 2             # empty lines before the request line (RFC 9112 2.2); more: 400
-    HEAD_LIMIT = LINE_LIMIT + FIELDS_LIMIT + 2 * BLANK_LIMIT    # with more octets than these the parser has decided
+    HEAD_LIMIT = LINE_LIMIT + FIELDS_LIMIT + 2 * BLANK_LIMIT    # with these the parser has decided
 
 cdef enum ParseResult:          # or the status code of an error, after which the connection is to be closed
     REQUEST_MORE = 0            # more octets are needed
@@ -23,7 +24,7 @@ cdef enum Method:
     METHOD_UNKNOWN = 4          # 501
 
 cdef enum RequestFlags:
-    REQUEST_PLAIN_PATH = 1      # no escape, empty segment or dot segment: without its slash the path is what it names
+    REQUEST_PLAIN_PATH = 1      # no escape, no empty or dot segment: the path behind its slash is the name
     REQUEST_CLOSE = 2           # Connection: close
     REQUEST_KEEP_ALIVE = 4      # Connection: keep-alive
     REQUEST_CHUNKED = 8         # Transfer-Encoding: chunked
@@ -56,7 +57,7 @@ cdef struct Request:
     uint16_t flags              # RequestFlags
     uint64_t content_length
     Span line                   # the request line without its CRLF
-    Span path                   # starts with a slash; empty for absolute-form without one, and for methods not served
+    Span path                   # starts with a slash; or empty: the root, or a method that is not served
     Span query                  # behind the question mark
     Span[6] conditions          # by ConditionField
 

@@ -1,9 +1,10 @@
 """The request parser: one pass over each line, a table of octet classes, nothing copied.
 
-It is strict where leniency has let requests be read in two ways: lines end in CRLF alone, no white space before the colon,
-no folded lines, one length of the body. What it does not understand it answers with 400 and the connection ends.
+It is strict where leniency has let requests be read in two ways: lines end in CRLF alone, no white space
+before the colon, no folded lines, one length of the body. What it does not understand it answers with 400 and
+the connection ends.
 """
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memchr, memcmp, memset
 
 cdef enum Class:
@@ -53,7 +54,7 @@ cdef int request_parse(Request *req, const uint8_t *at, uint32_t count) noexcept
     """Go on with a request of which `count` octets are there. A ParseResult or a status code."""
     cdef int result = LINE_DONE
     if req.scanned > req.parsed and memchr(at + req.scanned, c"\n", count - req.scanned) == NULL:
-        req.scanned = count                             # octet by octet from a slow peer: not worth a parse each
+        req.scanned = count                             # a slow peer's octets: not worth a parse each
         return over_limit(req, count)
     while result == LINE_DONE:
         if req.fields_at == 0:
@@ -197,7 +198,7 @@ cdef const uint8_t *skip_authority(const uint8_t *at, const uint8_t *end) noexce
 
 
 cdef bint is_plain(const uint8_t *at, const uint8_t *end) noexcept nogil:
-    """Whether nothing in the path needs decoding: see REQUEST_PLAIN_PATH. Names that start with a dot are decoded too."""
+    """Whether nothing in the path needs decoding. Names that start with a dot go the long way too."""
     cdef uint8_t before = 0
     while at < end:
         if at[0] == c"%" or (before == c"/" and (at[0] == c"/" or at[0] == c".")):
@@ -220,7 +221,7 @@ cdef int field_line(Request *req, const uint8_t *base, const uint8_t *end) noexc
         return REQUEST_MORE
     if at == name and at[0] == c"\r":
         return end_of_head(req, at, end)
-    if at == name or at[0] != c":":                     # RFC 9112 5.1, 5.2: no space before the colon, no folding
+    if at == name or at[0] != c":":                     # RFC 9112 5.1, 5.2: no space before it, no folding
         return BAD_REQUEST
     colon = at
     at += 1
@@ -251,7 +252,8 @@ cdef int end_of_head(Request *req, const uint8_t *at, const uint8_t *end) noexce
     return REQUEST_DONE
 
 
-cdef int take_field(Request *req, const uint8_t *base, const uint8_t *name, uint32_t count, const uint8_t *value,
+cdef int take_field(Request *req, const uint8_t *base, const uint8_t *name, uint32_t count,
+                    const uint8_t *value,
                     const uint8_t *end) noexcept nogil:
     """Keep what the fields that matter here say; the others are skipped."""
     if count == 4 and same_name(name, b"host", 4):

@@ -8,7 +8,8 @@ from underpass.apps.http_conditions cimport Representation, Selection, select as
 from underpass.apps.http_date cimport DATE_OCTETS, LOG_DATE_OCTETS, date_format, date_format_log, date_parse
 from underpass.apps.http_path cimport PATH_OCTETS, path_decode, path_encode
 from underpass.apps.http_request cimport (
-    HEAD_LIMIT as LIMIT, REQUEST_DONE, REQUEST_MORE, Request, Span, request_begin, request_parse, request_persists,
+    HEAD_LIMIT as LIMIT, REQUEST_DONE, REQUEST_MORE, Request, Span, request_begin, request_parse,
+    request_persists,
 )
 from underpass.apps.mime cimport mime_type
 
@@ -43,7 +44,8 @@ def parse(pieces):
         if result != REQUEST_MORE:
             break
     return result, {
-        "parsed": req.parsed, "method": req.method, "minor": req.minor, "flags": req.flags, "fields": req.fields,
+        "parsed": req.parsed, "method": req.method, "minor": req.minor, "flags": req.flags,
+        "fields": req.fields,
         "content_length": req.content_length, "line": cut(octets, req.line), "path": cut(octets, req.path),
         "query": cut(octets, req.query), "persists": request_persists(&req),
         "conditions": [cut(octets, req.conditions[i]) for i in range(6)],
@@ -138,6 +140,7 @@ cdef class CacheProbe:
 
     def read(self, uint32_t entry, uint64_t offset, uint32_t count):
         """Octets of the body."""
+        count = <uint32_t>min(count, self.cache.cache.entries[entry].identity.size - offset)
         if self.in_memory(entry):
             return self.cache.cache.entries[entry].body[offset:offset + count]
         cdef uint8_t *into = <uint8_t *>malloc(count or 1)
