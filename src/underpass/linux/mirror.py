@@ -177,7 +177,7 @@ class Mirror:
         stack.set_routes(self.routes)
 
     def _push_changed(self, stack: Controlled, address: str) -> None:
-        """Push a neighbour. One that Linux let go of is asked for again while it is used, and kept till then."""
+        """Push a neighbour. One that Linux let go of is asked for again while in use, and kept till then."""
         record = self.neighbours.get(address)
         if record is not None:
             _push_neighbour(stack, record)
