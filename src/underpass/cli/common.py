@@ -1,0 +1,91 @@
+"""What several commands share: kinds of arguments, checks before anything is touched, and output."""
+
+import argparse
+import json
+import os
+import socket
+import sys
+from typing import Any
+
+from underpass.cli import Failure
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """--json, for programs."""
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+
+def add_interface(parser: argparse.ArgumentParser) -> None:
+    """--interface."""
+    parser.add_argument("--interface", "-i", required=True, metavar="IF", help="network interface to work on")
+
+
+def add_link_options(parser: argparse.ArgumentParser) -> None:
+    """How the interface is used."""
+    parser.add_argument("--mode", choices=("auto", "native", "generic"), default="auto",
+                        help="how XDP is attached; auto: native where the driver can (default: %(default)s)")
+    parser.add_argument("--busy-poll", action="store_true",
+                        help="poll the interface instead of sleeping: lower latency, a busy core")
+
+
+def check_interface(name: str) -> None:
+    """Fail in one line that names the interfaces there are."""
+    there = [known for _, known in socket.if_nameindex()]
+    if name not in there:
+        raise Failure(f"interface {name} does not exist; interfaces here: {', '.join(there)}")
+
+
+def check_root(what: str) -> None:
+    """Fail in one line where the command cannot work without privileges."""
+    if os.geteuid() != 0:
+        raise Failure(f"{what} needs root; run it with sudo")
+
+
+def positive(text: str) -> float:
+    """argparse type: a number above zero."""
+    value = number(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above zero")
+    return value
+
+
+def number(text: str) -> float:
+    """argparse type: a number, with k and M for thousands and millions."""
+    scale = {"k": 1e3, "K": 1e3, "M": 1e6}.get(text[-1:], 1)
+    try:
+        value = float(text[:-1] if scale != 1 else text) * scale
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 <= value < 1e15:
+        raise argparse.ArgumentTypeError(f"{text} is out of range")
+    return value
+
+
+def count(text: str) -> int:
+    """argparse type: a whole number above zero, with k and M for thousands and millions."""
+    value = positive(text)
+    if value != int(value):
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number")
+    return int(value)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    json.dump(value, sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+def duration(ns: float) -> str:
+    """Nanoseconds in the unit that reads best: 870 ns, 41.3 us, 2.10 ms, 1.50 s."""
+    for unit, scale in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
+        if ns >= scale:
+            return f"{ns / scale:#.3g} {unit}".replace(". ", " ")
+    return f"{ns:.0f} ns"
+
+
+def size(octets: float) -> str:
+    """Octets in the unit that reads best: 512 B, 1.50 KiB, 64.0 MiB."""
+    for unit, scale in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if octets >= scale:
+            return f"{octets / scale:#.3g} {unit}".replace(". ", " ")
+    return f"{octets:.0f} B"
