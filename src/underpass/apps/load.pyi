@@ -20,9 +20,9 @@ class LoadResults(TypedDict):
 class LoadClient:
     """Sends `request` over and over to (address, port) from a stack, as soon as the stack runs.
 
-    `rate` in requests/s makes it an open loop; `requests` and `duration_s` end it (0: not by that); `sources` are
-    addresses of the stack to connect from, in turn. `output` is a descriptor that bodies are written to. The stack's
-    `run` returns when the load is over. Raises ValueError for what makes no sense together.
+    `rate` in requests/s makes it an open loop; `requests` and `duration_s` end it (0: not by that); `sources`
+    are addresses of the stack to connect from, in turn. `output` is a descriptor that bodies are written to.
+    The stack's `run` returns when the load is over. Raises ValueError for what makes no sense together.
     """
 
     stack: Stack

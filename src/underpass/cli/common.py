@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import socket
 import sys
 from typing import Any
 
@@ -26,13 +25,6 @@ def add_link_options(parser: argparse.ArgumentParser) -> None:
                         help="how XDP is attached; auto: native where the driver can (default: %(default)s)")
     parser.add_argument("--busy-poll", action="store_true",
                         help="poll the interface instead of sleeping: lower latency, a busy core")
-
-
-def check_interface(name: str) -> None:
-    """Fail in one line that names the interfaces there are."""
-    there = [known for _, known in socket.if_nameindex()]
-    if name not in there:
-        raise Failure(f"interface {name} does not exist; interfaces here: {', '.join(there)}")
 
 
 def check_root(what: str) -> None:

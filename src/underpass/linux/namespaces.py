@@ -121,7 +121,7 @@ class Namespace:
         return run(*self.command(*command, core=core), timeout_s=timeout_s, check=check, text=text)
 
     def start(self, *command: str, core: int | None = None, output: IO[str] | int = subprocess.DEVNULL,
-              env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+              stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
         """Start a command inside, in a session of its own: Ctrl-C reaches us alone, and we end it in order.
 
         It dies with us should we be killed. Its pid is the command's: `ip` and `taskset` replace themselves.
@@ -129,9 +129,9 @@ class Namespace:
         if shutil.which(command[0]) is None:
             raise CommandError(f"the command {command[0]} is not installed")
         process = subprocess.Popen(
-            self.command(*command, core=core), text=True, stdin=subprocess.DEVNULL, stdout=output,
-            stderr=subprocess.STDOUT, env={**os.environ, **(env or {})}, start_new_session=True,
-            preexec_fn=die_with_parent)  # noqa: PLW1509: one prctl, no lock taken
+            self.command(*command, core=core), text=True, stdin=stdin, stdout=output,
+            stderr=subprocess.STDOUT, start_new_session=True,
+            preexec_fn=die_with_parent)  # noqa: PLW1509
         self.processes.append(process)
         return process
 
@@ -148,12 +148,6 @@ class Namespace:
         if process in self.processes:
             self.processes.remove(process)
         return process.returncode
-
-    def sysctl(self, **values: int | str) -> None:
-        """Set sysctls of this namespace: net_ipv4_tcp_tw_reuse=1."""
-        for name, value in values.items():
-            path = name.replace("_", "/", 2)
-            self.write(f"/proc/sys/{path}", value)
 
     def write(self, path: str, value: int | str) -> None:
         """Write a value to a file of /proc/sys/net or /sys/class/net as this namespace sees it."""

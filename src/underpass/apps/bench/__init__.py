@@ -1,0 +1,1 @@
+"""Measurements of Underpass beside other servers: `underpass bench`."""

@@ -1,0 +1,100 @@
+"""Where servers are measured: two namespaces, server on core 1, client on core 0, in a given placement."""
+
+import os
+import platform
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from underpass.apps.bench.cost import Meter, kernel_threads
+from underpass.apps.bench.servers import Server
+from underpass.linux.namespaces import CommandError, Pair, run
+
+CLIENT_CORE, SERVER_CORE = 0, 1
+SMALL, LARGE = "64.txt", "64M.bin"
+TUNING: dict[str, int | str] = {
+    "ipv4/tcp_tw_reuse": 1, "ipv4/ip_local_port_range": "1024 65535", "ipv4/tcp_fin_timeout": 5,
+    "core/somaxconn": 16384, "ipv4/tcp_max_syn_backlog": 16384,
+}
+PLACEMENTS = {
+    "default": "veth's default: receive work runs on the sender's core; the kernel's offloads are on",
+    "pinned": "threaded NAPI on both sides, each thread on its side's core; TSO and GSO off, GRO on",
+    "no offloads": "receive work runs on the sender's core; TSO, GSO and GRO off on both sides",
+}
+
+
+class Lab:
+    """One server in one placement."""
+
+    def __init__(self, pair: Pair, server: Server, placement: str, scratch: Path) -> None:
+        self.pair = pair
+        self.server = server
+        self.placement = placement
+        self.scratch = scratch
+
+    def meter(self) -> Meter:
+        """Reads what the server and its core have used."""
+        return Meter(self.server.process.pid, SERVER_CORE, self.pair.server.interface)
+
+
+@contextmanager
+def lab(kind: type[Server], placement: str) -> Iterator[Lab]:
+    """Namespaces, files and the running server; all gone at the end."""
+    if (os.cpu_count() or 1) < 2:
+        raise CommandError("the bench needs two cores: one for the server, one for the client")
+    with tempfile.TemporaryDirectory(prefix="underpass-bench-") as folder, Pair() as pair:
+        scratch = Path(folder)
+        root = scratch / "root"
+        root.mkdir()
+        (root / SMALL).write_bytes(b"x" * 63 + b"\n")
+        (root / "index.html").write_bytes(b"<h1>bench</h1>\n")
+        with (root / LARGE).open("wb") as file:
+            for _ in range(64):
+                file.write(os.urandom(2**20))
+        tune(pair)
+        server = kind(pair, root, scratch, SERVER_CORE)
+        place(pair, placement)
+        yield Lab(pair, server, placement, scratch)
+
+
+def tune(pair: Pair) -> None:
+    """Limits of the namespaces that a connection for each request, and many connections, run into."""
+    for side in (pair.client, pair.server):
+        for name, value in TUNING.items():
+            side.write(f"/proc/sys/net/{name}", value)
+
+
+def place(pair: Pair, placement: str) -> None:
+    """Put receive work where the placement says; after the server's start, since XDP changes the features."""
+    sides = ((pair.client, CLIENT_CORE), (pair.server, SERVER_CORE))
+    if placement == "default":
+        return
+    for side, _ in sides:
+        side.offload(tso=False, gso=False, gro=placement == "pinned")
+    if placement != "pinned":
+        return
+    for side, core in sides:
+        side.write(f"/sys/class/net/{side.interface}/threaded", 1)
+        prefix = [f"napi/{side.interface}-"]
+        threads = kernel_threads(prefix)
+        if not threads:
+            raise CommandError(f"{side.interface} has no NAPI thread: this kernel's veth cannot be pinned")
+        for pid in threads:
+            run("taskset", "-pc", str(core), str(pid))
+
+
+def machine() -> dict[str, str]:
+    """What every result must say of the machine."""
+    model = next((line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                  if line.startswith("model name")), platform.machine())
+    return {"kernel": platform.release(), "processor": model, "cores": str(os.cpu_count()),
+            "mitigations": mitigations(), "python": platform.python_version()}
+
+
+def mitigations() -> str:
+    """The kernel's words on each weakness that this processor has."""
+    folder = Path("/sys/devices/system/cpu/vulnerabilities")
+    said = {path.name: path.read_text().strip() for path in sorted(folder.glob("*"))}
+    needed = [f"{name}: {text}" for name, text in said.items() if text != "Not affected"]
+    return "; ".join(needed) or "none needed"

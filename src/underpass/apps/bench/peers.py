@@ -1,0 +1,97 @@
+"""Underpass beside nginx: every row in several rounds, the servers taking turns, medians and spreads."""
+
+import statistics
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from underpass.apps.bench.cost import HOW
+from underpass.apps.bench.lab import PLACEMENTS, lab, machine
+from underpass.apps.bench.rows import ROWS, UNITS, Figures, Row
+from underpass.apps.bench.servers import Nginx, Server, Underpass
+
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Series:
+    """One server's figures in one row, round by round."""
+
+    server: str
+    path: str = ""
+    rounds: list[Figures] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def figures(self) -> dict[str, dict[str, float]]:
+        """Median and spread of each figure."""
+        names = dict.fromkeys(name for one in self.rounds for name in one)
+        return {name: spread([one[name] for one in self.rounds if name in one]) for name in names}
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Median, least and greatest."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def chosen(only: Iterable[str]) -> list[Row]:
+    """The rows by name, all of them for none. Raises ValueError for a name that is not a row's."""
+    wanted = list(only)
+    names = [row.name for row in ROWS]
+    for name in wanted:
+        if name not in names:
+            raise ValueError(f"no row {name!r}; rows are {', '.join(names)}")
+    return [row for row in ROWS if not wanted or row.name in wanted]
+
+
+def measure(rows: list[Row], rounds: int, seconds: float, say: Say) -> dict[str, dict[str, Series]]:
+    """All rows, `rounds` times: in each round the servers take turns, in changing order."""
+    results: dict[str, dict[str, Series]] = {row.name: {} for row in rows}
+    for turn in range(rounds):
+        for row in rows:
+            for kind in row.servers if turn % 2 == 0 else reversed(row.servers):
+                say(f"round {turn + 1}/{rounds}: {row.name}, {kind.name}")
+                once(row, kind, seconds, results[row.name].setdefault(kind.name, Series(kind.name)), say)
+    return results
+
+
+def once(row: Row, kind: type[Server], seconds: float, series: Series, say: Say) -> None:
+    """One row with one server, in namespaces of its own. A failure is a result too: it is kept and said."""
+    try:
+        with lab(kind, row.placement) as place:
+            series.path = place.server.path()
+            series.rounds.append(row.measure(place, seconds))
+    except (OSError, ValueError) as error:
+        series.failures.append(str(error))
+        say(f"  failed: {error}")
+
+
+def report(results: dict[str, dict[str, Series]], rounds: int, seconds: float) -> dict[str, Any]:
+    """Everything as one JSON document."""
+    by_name = {row.name: row for row in ROWS}
+    return {
+        "machine": machine(), "how": HOW, "rounds": rounds, "seconds": seconds, "units": UNITS,
+        "rows": [row_report(by_name[name], series) for name, series in results.items()],
+    }
+
+
+def row_report(row: Row, series: dict[str, Series]) -> dict[str, Any]:
+    """One row: its placement, each server's figures, and what came of its goals."""
+    servers = {name: {"path": one.path, "figures": one.figures(), "failures": one.failures}
+               for name, one in series.items()}
+    return {"name": row.name, "what": row.what, "placement": f"{row.placement}: {PLACEMENTS[row.placement]}",
+            "servers": servers, "goals": goals(row, series)}
+
+
+def goals(row: Row, series: dict[str, Series]) -> list[dict[str, Any]]:
+    """Each goal with what was reached and whether that is enough."""
+    ours = series[Underpass.name].figures() if Underpass.name in series else {}
+    peer = series[Nginx.name].figures() if Nginx.name in series else {}
+    found = []
+    for goal in row.goals:
+        own = ours.get(goal.figure, {}).get("median")
+        other = peer.get(goal.figure, {}).get("median")
+        met = None if own is None else goal.met(own, other)
+        ratio = own / other if own is not None and other else None
+        found.append({"figure": goal.figure, "bound": goal.bound, "at_most": goal.most,
+                      "times_nginx": goal.relative, "ratio": ratio, "met": met})
+    return found

@@ -1,0 +1,136 @@
+"""The rows of the table: what is measured, in which placement, for which servers, and what it must reach."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from underpass.apps.bench import many
+from underpass.apps.bench.clients import ab, download, wrk
+from underpass.apps.bench.cost import resident_bytes
+from underpass.apps.bench.lab import CLIENT_CORE, LARGE, SMALL, Lab
+from underpass.apps.bench.servers import Nginx, Server, Underpass, UnderpassBusyPoll
+
+Figures = dict[str, float]
+
+UNITS = {
+    "requests_per_s": "req/s", "process_us": "us process CPU/request", "core_us": "us server core/request",
+    "busy_us": "us core not idle/request", "p50_us": "us p50", "p99_us": "us p99", "gbit_per_s": "Gbit/s",
+    "cpu_percent": "% of a core", "answered": "answered", "errors": "errors", "start_bytes": "B at start",
+    "connection_bytes": "B/idle connection", "segment_ns": "ns/segment",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a figure must reach: times nginx's figure, or by itself. `most`: it may not exceed that."""
+
+    figure: str
+    bound: float
+    most: bool
+    relative: bool = True
+
+    def met(self, ours: float, peer: float | None) -> bool | None:
+        """Whether it does; None where there is nothing to compare with."""
+        if self.relative and not peer:
+            return None
+        bound = self.bound * (peer or 1) if self.relative else self.bound
+        return ours <= bound if self.most else ours >= bound
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One measurement: `measure(lab, seconds)` gives its figures."""
+
+    name: str
+    what: str
+    placement: str
+    measure: Callable[[Lab, float], Figures]
+    servers: tuple[type[Server], ...] = (Underpass, Nginx)
+    goals: tuple[Goal, ...] = field(default=())
+
+
+def loaded(lab: Lab, seconds: float, connections: int, keep_alive: bool) -> Figures:
+    """Requests/s, latency, and processor time a request, with wrk or ab."""
+    meter = lab.meter()
+    url = lab.server.url(SMALL)
+    before = meter.read()
+    if keep_alive:
+        answer = wrk(lab.pair.client, url, lab.scratch, connections=connections, seconds=seconds,
+                     core=CLIENT_CORE)
+    else:
+        answer = ab(lab.pair.client, url, connections=connections, seconds=seconds, core=CLIENT_CORE)
+    used = meter.read() - before
+    figures = {"requests_per_s": answer.requests_per_s, "errors": float(answer.errors),
+               "process_us": used.process_ns / answer.requests / 1e3}
+    if lab.placement == "pinned":
+        figures["core_us"] = used.core_ns / answer.requests / 1e3
+        figures["busy_us"] = used.busy_ns / answer.requests / 1e3
+    if keep_alive:
+        figures |= {"p50_us": answer.p50_us, "p99_us": answer.p99_us}
+    return figures
+
+
+def keep_alive(lab: Lab, seconds: float) -> Figures:
+    """wrk -c50."""
+    return loaded(lab, seconds, 50, keep_alive=True)
+
+
+def connection_each(lab: Lab, seconds: float) -> Figures:
+    """ab -c50."""
+    return loaded(lab, seconds, 50, keep_alive=False)
+
+
+def one_connection(lab: Lab, seconds: float) -> Figures:
+    """wrk -c1."""
+    return loaded(lab, seconds, 1, keep_alive=True)
+
+
+def large_file(lab: Lab, _seconds: float) -> Figures:
+    """64 MB by curl."""
+    octets, taken = download(lab.pair.client, lab.server.url(LARGE), core=CLIENT_CORE)
+    return {"gbit_per_s": octets * 8 / taken / 1e9}
+
+
+def idle(lab: Lab, seconds: float) -> Figures:
+    """The server with nothing to do."""
+    meter = lab.meter()
+    before = meter.read()
+    many.rest(seconds)
+    used = meter.read() - before
+    return {"cpu_percent": 100 * used.process_ns / used.wall_ns}
+
+
+def many_connections(lab: Lab, _seconds: float) -> Figures:
+    """10,000 kernel connections, all open, two requests on each; memory before and with them idle."""
+    start = resident_bytes(lab.server.pids())
+    host = lab.pair.server.address
+    with many.open_connections(lab.pair.client, host, f"/{SMALL}", 10_000) as answered:
+        held = resident_bytes(lab.server.pids())
+    return {"answered": float(answered), "errors": float(20_000 - answered), "start_bytes": float(start),
+            "connection_bytes": (held - start) / 10_000}
+
+
+def very_many(lab: Lab, seconds: float) -> Figures:
+    """100,000 connections of `underpass load` over four source addresses."""
+    return many.user_space_connections(lab.pair, lab.server.url(SMALL), 100_000, seconds, CLIENT_CORE)
+
+
+ROWS = (
+    Row("keep-alive", "wrk -c50, keep-alive", "default", keep_alive,
+        goals=(Goal("process_us", 1 / 3, most=True), Goal("requests_per_s", 1.25, most=False))),
+    Row("keep-alive-pinned", "wrk -c50, keep-alive", "pinned", keep_alive,
+        goals=(Goal("core_us", 1 / 4, most=True),)),
+    Row("connection-each", "ab -c50, a connection a request", "default", connection_each,
+        goals=(Goal("requests_per_s", 1.6, most=False),)),
+    Row("connection-each-pinned", "ab -c50, a connection a request", "pinned", connection_each,
+        goals=(Goal("core_us", 1 / 2, most=True),)),
+    Row("one", "wrk -c1", "default", one_connection, servers=(Underpass, UnderpassBusyPoll, Nginx),
+        goals=(Goal("p50_us", 1, most=True), Goal("p99_us", 1, most=True))),
+    Row("download", "64 MB by curl", "no offloads", large_file, goals=(Goal("gbit_per_s", 1, most=False),)),
+    Row("idle", "idle", "default", idle, goals=(Goal("cpu_percent", 0.5, most=True, relative=False),)),
+    Row("many", "10,000 keep-alive connections, two requests each", "default", many_connections,
+        goals=(Goal("errors", 0, most=True, relative=False),
+               Goal("start_bytes", 100 * 2**20, most=True, relative=False),
+               Goal("connection_bytes", 1024, most=True, relative=False))),
+    Row("very-many", "100,000 keep-alive connections of `underpass load`", "default", very_many,
+        servers=(Underpass,), goals=(Goal("errors", 0, most=True, relative=False),)),
+)

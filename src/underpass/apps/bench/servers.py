@@ -1,0 +1,130 @@
+"""The servers that are compared, each with one worker, started in the server's namespace."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from underpass.apps.bench.cost import family
+from underpass.linux.namespaces import CommandError, Pair, until
+
+NGINX_CONF = """
+daemon off;
+worker_processes 1;
+worker_rlimit_nofile {descriptors};
+user root;
+pid {scratch}/nginx.pid;
+error_log {scratch}/nginx.error;
+events {{ worker_connections {descriptors}; }}
+http {{
+  access_log off;
+  sendfile on;
+  keepalive_requests 10000000;
+  keepalive_timeout 3600s;
+  client_body_temp_path {scratch}/body;
+  proxy_temp_path {scratch}/proxy;
+  fastcgi_temp_path {scratch}/fastcgi;
+  uwsgi_temp_path {scratch}/uwsgi;
+  scgi_temp_path {scratch}/scgi;
+  server {{ listen 80 backlog=4096; root {root}; }}
+}}
+"""
+START_S = 10.0
+
+
+class Server:
+    """A running server: its process, and the path that its packets take."""
+
+    name = ""
+
+    def __init__(self, pair: Pair, root: Path, scratch: Path, core: int | None) -> None:
+        self.pair = pair
+        self.root = root
+        self.scratch = scratch
+        self.core = core
+        self.log = scratch / f"{self.name}.log"
+        with self.log.open("w") as output:
+            self.process = pair.server.start(*self.command(), core=core, output=output)
+        self.wait()
+
+    def command(self) -> list[str]:
+        """What to run."""
+        raise NotImplementedError
+
+    def path(self) -> str:
+        """The active path in words."""
+        raise NotImplementedError
+
+    def wait(self) -> None:
+        """Return when it answers; raise CommandError with its own last words when it does not."""
+        def answers() -> bool:
+            if self.process.poll() is not None:
+                raise CommandError(f"{self.name} did not start: {self.last_words()}")
+            asked = self.pair.client.run("curl", "-sS", "--max-time", "1", "-o", "/dev/null", self.url(""),
+                                         check=False)
+            return asked.returncode == 0
+
+        if not until(answers, START_S):
+            raise CommandError(f"{self.name} does not answer on {self.url('')}: {self.last_words()}")
+
+    def last_words(self) -> str:
+        """The last line that it wrote."""
+        lines = self.log.read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
+
+    def url(self, name: str) -> str:
+        """The URL of a file in its directory."""
+        return f"http://{self.pair.server.address}/{name}"
+
+    def pids(self) -> list[int]:
+        """Its processes."""
+        return family(self.process.pid)
+
+    def stop(self) -> int:
+        """End it; returns its status."""
+        return self.pair.server.stop(self.process)
+
+
+class Nginx(Server):
+    """nginx over the kernel's TCP."""
+
+    name = "nginx"
+    descriptors = 20000
+
+    def command(self) -> list[str]:
+        """One worker, no access log, as many descriptors as this machine may have."""
+        conf = self.scratch / "nginx.conf"
+        conf.write_text(NGINX_CONF.format(scratch=self.scratch, root=self.root, descriptors=self.descriptors))
+        return ["nginx", "-c", str(conf), "-e", str(self.scratch / "nginx.error")]
+
+    def path(self) -> str:
+        """The kernel's."""
+        return "kernel TCP"
+
+
+class Underpass(Server):
+    """`underpass serve`."""
+
+    name = "underpass"
+    options: tuple[str, ...] = ()
+
+    def command(self) -> list[str]:
+        """One worker on the server's interface."""
+        return [sys.executable, "-m", "underpass.cli", "serve", str(self.root), "--interface",
+                self.pair.server.interface, *self.options]
+
+    def path(self) -> str:
+        """As `underpass stats` tells it."""
+        done: subprocess.CompletedProcess[str] = self.pair.server.run(
+            sys.executable, "-m", "underpass.cli", "stats", "--json", check=False)
+        try:
+            return str(json.loads(done.stdout)[0]["path"])
+        except (ValueError, KeyError, IndexError, TypeError):
+            return "AF_XDP"
+
+
+class UnderpassBusyPoll(Underpass):
+    """`underpass serve --busy-poll`."""
+
+    name = "underpass --busy-poll"
+    options = ("--busy-poll",)
