@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0 */
+/*
+ * What the XDP program and user space share: every struct that crosses between them, every constant that both
+ * must agree on, and the counters with their names.
+ *
+ * Addresses are 16 octets in network order, IPv4 as ::ffff:a.b.c.d (RFC 4291 2.5.5.2); ports are in network order.
+ */
+#ifndef UNDERPASS_CONTRACT_H
+#define UNDERPASS_CONTRACT_H
+
+#include <linux/types.h>
+
+#define CLAIMS_MAX 4096     /* claimed (address, protocol, port) triples of one interface */
+#define ADDRESSES_MAX 1024  /* addresses that are local or claimed */
+#define QUEUES_MAX 256      /* receive queues of one interface */
+
+struct claim_key {
+	__u8 address[16];
+	__be16 port;
+	__u8 protocol;
+	__u8 zero;              /* the whole key is hashed: no octet of it may be left unset */
+};
+
+struct address_key {
+	__u8 address[16];
+};
+
+enum address_flags {
+	ADDRESS_LOCAL = 1,      /* own outgoing flows may come from it */
+	ADDRESS_CLAIMED = 2,    /* at least one port of it is claimed */
+};
+
+/* The single entry of the map `config`, rewritten while the program runs. */
+struct steer_config {
+	__u8 mac[6];
+	__u16 flow_first;       /* host order: ports of own outgoing flows; first > last: none */
+	__u16 flow_last;
+	__u16 zero;
+};
+
+/*
+ * Where a packet went and why: one counter each. The order is that of the map `counters`; the text is what
+ * `underpass stats` shows.
+ */
+#define COUNTERS(X) \
+	X(CLAIMED, "redirected_claimed")        /* to a socket: its port is claimed */ \
+	X(FLOW, "redirected_flow")              /* to a socket: an own outgoing flow */ \
+	X(NO_SOCKET, "dropped_no_socket")       /* ours, but no socket for its queue: passed up, the kernel would reset it */ \
+	X(FRAGMENT, "passed_fragment")          /* a fragment of TCP to an address of ours: the kernel's */ \
+	X(UNCLAIMED, "passed_unclaimed")        /* TCP to a port that is not claimed */ \
+	X(NOT_TCP, "passed_not_tcp") \
+	X(NOT_IP, "passed_not_ip") \
+	X(OTHER_MAC, "passed_other_mac")        /* broadcast, multicast, another host's */ \
+	X(MALFORMED, "passed_malformed")        /* headers cut off or lengths that cannot be */ \
+	X(EXTENSIONS, "passed_extensions")      /* more IPv6 extension headers than are followed */
+
+#define AS_ENUM(name, text) COUNT_##name,
+enum counter { COUNTERS(AS_ENUM) COUNTERS_MAX };
+#undef AS_ENUM
+
+#ifndef __bpf__
+#define AS_TEXT(name, text) text,
+static const char *const counter_texts[] = { COUNTERS(AS_TEXT) };
+#undef AS_TEXT
+#endif
+
+#endif

@@ -1,0 +1,298 @@
+"""Load the XDP program, attach it to an interface, and keep its maps: what is claimed, addresses, sockets.
+
+The attachment is a bpf_link: it ends with the last process that holds the link's descriptor, killed or not.
+"""
+from libc.errno cimport EBUSY, ENOENT, errno
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+from posix.unistd cimport close as close_fd
+
+import os
+import resource
+from importlib.resources import files
+from ipaddress import ip_address
+
+from underpass.xdp.contract cimport (
+    ADDRESS_CLAIMED, ADDRESS_LOCAL, COUNTERS_MAX, QUEUES_MAX, address_key, claim_key, counter_texts,
+    steer_config,
+)
+from underpass.xdp.libbpf cimport *
+
+cdef extern from "<arpa/inet.h>" nogil:
+    uint16_t htons(uint16_t value)
+
+cdef enum:
+    PLAIN_MTU_MAX = 3506            # above, a page no longer holds a packet beside what XDP keeps there
+    TCP = 6
+
+MODES = {"native": XDP_FLAGS_DRV_MODE, "generic": XDP_FLAGS_SKB_MODE}
+
+libbpf_set_print(NULL)              # its messages go to stderr; ours are in the exceptions
+
+
+cdef bytes octets_of(address):
+    """The 16 octets of a text or ipaddress address, IPv4 as ::ffff:a.b.c.d; a scope (%eth0) is left out."""
+    parsed = ip_address(address)
+    return parsed.packed if parsed.version == 6 else b"\0" * 10 + b"\xff\xff" + parsed.packed
+
+
+cdef str name_of_program(uint32_t program_id):
+    """The kernel's name of a loaded program, or "?" where it may not be asked for."""
+    cdef bpf_prog_info info
+    cdef uint32_t room = sizeof(info)
+    cdef int fd = bpf_prog_get_fd_by_id(program_id)
+    if fd < 0:
+        return "?"
+    memset(&info, 0, sizeof(info))
+    answered = bpf_obj_get_info_by_fd(fd, &info, &room) == 0
+    close_fd(fd)
+    return info.name.decode() if answered else "?"
+
+
+def attached_program(uint32_t ifindex):
+    """(id, name, mode) of the XDP program that an interface runs, or None. Raises OSError."""
+    cdef bpf_xdp_query_opts found
+    memset(&found, 0, sizeof(found))
+    found.sz = sizeof(found)
+    cdef int failed = bpf_xdp_query(ifindex, 0, &found)
+    if failed:
+        raise OSError(-failed, f"cannot ask for the XDP program of {ifindex}: {os.strerror(-failed)}")
+    for program_id, mode in ((found.drv_prog_id, "native"), (found.skb_prog_id, "generic"),
+                             (found.hw_prog_id, "offloaded")):
+        if program_id:
+            return program_id, name_of_program(program_id), mode
+    return None
+
+
+def raise_memlock_limit():
+    """Lift RLIMIT_MEMLOCK as far as allowed; since Linux 5.11 BPF doesn't need it: a refusal is no error."""
+    for wanted in (resource.RLIM_INFINITY, resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]):
+        try:
+            return resource.setrlimit(resource.RLIMIT_MEMLOCK, (wanted, wanted))
+        except (ValueError, OSError):
+            continue
+
+
+cdef class XdpProgram:
+    """The XDP program on one interface.
+
+    `netdev` gives the interface's `name`, `index`, `mac` and `mtu`; `mode` is "native", "generic", or "auto":
+    native, and where the driver refuses, generic. `mode` and `why_not_better` say what was taken, and why.
+    Raises OSError: EBUSY where another program is attached, EPERM without CAP_BPF and CAP_NET_ADMIN.
+    """
+    cdef bpf_object *_object
+    cdef int _program_fd
+    cdef int _claims, _addresses, _config, _xsks, _counters
+    cdef steer_config _current
+    cdef dict _flags_by_address     # octets -> address_flags, as in the map
+    cdef dict _claimed_ports        # octets -> number of claims
+    cdef readonly object netdev
+    cdef readonly str mode
+    cdef readonly object why_not_better
+    cdef readonly bint multi_buffer
+    cdef readonly int link_fd       # the attachment: pass it to whoever shall keep it alive
+
+    def __cinit__(self):
+        self.link_fd = -1
+
+    def __init__(self, netdev, str mode="auto", multi_buffer=None):
+        if mode != "auto" and mode not in MODES:
+            raise ValueError(f"mode is auto, native or generic, not {mode!r}")
+        self.netdev = netdev
+        self.multi_buffer = netdev.mtu > PLAIN_MTU_MAX if multi_buffer is None else multi_buffer
+        self._flags_by_address = {}
+        self._claimed_ports = {}
+        self._refuse_second_program()
+        self._load()
+        try:
+            self.set_mac(netdev.mac)
+            self.set_flow_range(1, 0)
+            self._attach(mode)
+        except BaseException:
+            self.close()
+            raise
+
+    def __dealloc__(self):
+        self._release()
+
+    cdef _refuse_second_program(self):
+        attached = attached_program(self.netdev.index)
+        if attached is not None:
+            (program_id, name, mode), interface = attached, self.netdev.name
+            raise OSError(EBUSY, f"{interface} already runs XDP program {name!r} (id {program_id}, {mode}): "
+                                 f"stop what attached it, or `ip link set dev {interface} xdp off`")
+
+    cdef _load(self):
+        """Open the object, choose the program for packets of one or of several buffers, and load it."""
+        image = files("underpass.xdp").joinpath("steer.bpf.o").read_bytes()
+        name, other = (b"steer_frags", b"steer") if self.multi_buffer else (b"steer", b"steer_frags")
+        raise_memlock_limit()
+        self._object = bpf_object__open_mem(<const char *>image, len(image), NULL)
+        if self._object == NULL:
+            raise OSError(errno, f"cannot open the XDP program: {os.strerror(errno)}")
+        bpf_program__set_autoload(bpf_object__find_program_by_name(self._object, other), False)
+        cdef int failed = bpf_object__load(self._object)
+        if failed:
+            self._release()
+            raise OSError(-failed, f"the kernel refuses the XDP program: {os.strerror(-failed)}"
+                          + (" (CAP_BPF and CAP_NET_ADMIN are needed)" if failed == -1 else ""))
+        self._program_fd = bpf_program__fd(bpf_object__find_program_by_name(self._object, name))
+        self._claims = bpf_object__find_map_fd_by_name(self._object, b"claims")
+        self._addresses = bpf_object__find_map_fd_by_name(self._object, b"addresses")
+        self._config = bpf_object__find_map_fd_by_name(self._object, b"config")
+        self._xsks = bpf_object__find_map_fd_by_name(self._object, b"xsks")
+        self._counters = bpf_object__find_map_fd_by_name(self._object, b"counters")
+
+    cdef _attach(self, str mode):
+        failures = []
+        for attempt in MODES if mode == "auto" else (mode,):
+            error = self._try_attach(MODES[attempt])
+            if not error:
+                self.mode = attempt
+                self.why_not_better = failures[0] if failures else self._why_generic()
+                return
+            if error == EBUSY:
+                self._refuse_second_program()
+            failures.append(f"{attempt} XDP on {self.netdev.name}: {os.strerror(error)}")
+        raise OSError(error, "; ".join(failures) + self._way_out())
+
+    cdef int _try_attach(self, uint32_t flags) except -1:
+        """Attach in one mode; returns 0 or the errno."""
+        cdef bpf_link_create_opts options
+        memset(&options, 0, sizeof(options))
+        options.sz = sizeof(options)
+        options.flags = flags
+        cdef int fd = bpf_link_create(self._program_fd, self.netdev.index, BPF_XDP, &options)
+        if fd < 0:
+            return -fd
+        self.link_fd = fd
+        return 0
+
+    cdef _why_generic(self):
+        return "generic XDP was asked for" if self.mode == "generic" else None
+
+    cdef str _way_out(self):
+        if self.netdev.mtu > PLAIN_MTU_MAX:
+            return (f" (its MTU is {self.netdev.mtu}: lower it to {PLAIN_MTU_MAX},"
+                    " or use a driver with XDP multi-buffer)")
+        return ""
+
+    cdef _put(self, int map, const void *key, const void *value, str what):
+        cdef int failed = bpf_map_update_elem(map, key, value, 0)
+        if failed:
+            raise OSError(-failed, f"cannot {what}: {os.strerror(-failed)}")
+
+    cdef _delete(self, int map, const void *key, str what):
+        cdef int failed = bpf_map_delete_elem(map, key)
+        if failed and failed != -ENOENT:
+            raise OSError(-failed, f"cannot {what}: {os.strerror(-failed)}")
+
+    cdef _set_address(self, bytes octets, uint32_t flags):
+        """Bring one address's entry to `flags`; none of them: no entry."""
+        cdef address_key key
+        memcpy(key.address, <const char *>octets, 16)
+        if flags:
+            self._put(self._addresses, &key, &flags, "add an address to the XDP program")
+            self._flags_by_address[octets] = flags
+        elif self._flags_by_address.pop(octets, 0):
+            self._delete(self._addresses, &key, "take an address from the XDP program")
+
+    cdef claim_key _claim_key(self, bytes octets, uint16_t port, uint8_t protocol) except *:
+        cdef claim_key key
+        memset(&key, 0, sizeof(key))
+        memcpy(key.address, <const char *>octets, 16)
+        key.port = htons(port)
+        key.protocol = protocol
+        return key
+
+    def claim(self, address, uint16_t port, uint8_t protocol=TCP):
+        """Take what is addressed to (address, port) from the kernel. Claiming twice is claiming once."""
+        cdef uint32_t one = 1
+        octets = octets_of(address)
+        cdef claim_key key = self._claim_key(octets, port, protocol)
+        ports = self._claimed_ports.setdefault(octets, set())
+        self._put(self._claims, &key, &one, f"claim {address} port {port}")
+        ports.add((port, protocol))
+        self._set_address(octets, self._flags_by_address.get(octets, 0) | ADDRESS_CLAIMED)
+
+    def unclaim(self, address, uint16_t port, uint8_t protocol=TCP):
+        """Give (address, port) back to the kernel; nothing happens where it was not claimed."""
+        octets = octets_of(address)
+        cdef claim_key key = self._claim_key(octets, port, protocol)
+        ports = self._claimed_ports.get(octets, set())
+        self._delete(self._claims, &key, f"give up {address} port {port}")
+        ports.discard((port, protocol))
+        if not ports:
+            self._set_address(octets, self._flags_by_address.get(octets, 0) & ~ADDRESS_CLAIMED)
+
+    def set_local_addresses(self, addresses):
+        """The addresses that own outgoing flows come from; replaces what was set before."""
+        wanted = {octets_of(address) for address in addresses}
+        for octets in wanted:
+            self._set_address(octets, self._flags_by_address.get(octets, 0) | ADDRESS_LOCAL)
+        for octets in self._flags_by_address.keys() - wanted:
+            self._set_address(octets, self._flags_by_address[octets] & ~ADDRESS_LOCAL)
+
+    def set_flow_range(self, uint16_t first, uint16_t last):
+        """The ports of own outgoing flows, both included; first > last: none."""
+        self._current.flow_first = first
+        self._current.flow_last = last
+        self._write_config()
+
+    def set_mac(self, bytes mac not None):
+        """The address that frames for the stack carry."""
+        if len(mac) != 6:
+            raise ValueError(f"a MAC address has 6 octets, not {len(mac)}")
+        memcpy(self._current.mac, <const char *>mac, 6)
+        self._write_config()
+
+    cdef _write_config(self):
+        cdef uint32_t only = 0
+        self._put(self._config, &only, &self._current, "configure the XDP program")
+
+    def register_xsk(self, uint32_t queue, int fd):
+        """What is the stack's and comes in on receive queue `queue` goes to the AF_XDP socket `fd`."""
+        if queue >= QUEUES_MAX:
+            raise ValueError(f"queue {queue}: the XDP program serves queues 0 to {QUEUES_MAX - 1}")
+        self._put(self._xsks, &queue, &fd, f"register the socket of queue {queue}")
+
+    def unregister_xsk(self, uint32_t queue):
+        """No socket serves the queue any longer: what is the stack's is dropped there."""
+        self._delete(self._xsks, &queue, f"unregister the socket of queue {queue}")
+
+    def counters(self):
+        """Packets by what was done with them and why, summed over all CPUs."""
+        cdef uint64_t[1024] by_cpu
+        cdef uint32_t reason
+        cdef int cpus = min(libbpf_num_possible_cpus(), 1024)
+        sums = {}
+        for reason in range(COUNTERS_MAX):
+            if bpf_map_lookup_elem(self._counters, &reason, by_cpu):
+                raise OSError(errno, f"cannot read the XDP counters: {os.strerror(errno)}")
+            sums[counter_texts[reason].decode()] = sum([by_cpu[cpu] for cpu in range(cpus)])
+        return sums
+
+    @property
+    def program_fd(self):
+        """Descriptor of the loaded program, for test runs."""
+        return self._program_fd
+
+    def close(self):
+        """Detach (unless another process holds the link too) and unload. May be called twice."""
+        self._release()
+
+    cdef void _release(self) noexcept:
+        if self.link_fd >= 0:
+            close_fd(self.link_fd)
+            self.link_fd = -1
+        if self._object != NULL:
+            bpf_object__close(self._object)
+            self._object = NULL
+            self._claims = self._addresses = self._config = self._xsks = self._counters = -1
+            self._program_fd = -1
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()

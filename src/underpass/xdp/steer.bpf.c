@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * The kernel half of Underpass: what is the stack's goes to its AF_XDP socket, everything else stays Linux's.
+ *
+ *     frame -> parse -> claimed, or an own flow? -- yes --> socket of this receive queue, or DROP where there is none
+ *                   \-> not TCP, malformed, fragment, unclaimed -----------------------------------------> PASS
+ */
+#include "claim.bpf.h"
+#include "count.bpf.h"
+#include "parse.bpf.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__uint(max_entries, QUEUES_MAX);
+	__type(key, __u32);
+	__type(value, __u32);
+} xsks SEC(".maps");
+
+/* A packet of ours never goes up: the kernel knows nothing of the connection and would reset it. */
+static __always_inline int redirect(struct xdp_md *ctx, __u32 reason)
+{
+	int verdict = bpf_redirect_map(&xsks, ctx->rx_queue_index, XDP_DROP);
+
+	count(verdict == XDP_REDIRECT ? reason : COUNT_NO_SOCKET);
+	return verdict;
+}
+
+static __always_inline int steer_packet(struct xdp_md *ctx)
+{
+	struct cursor cursor = { (void *)(long)ctx->data, (void *)(long)ctx->data_end };
+	const struct steer_config *is = current_config();
+	struct target target = {};
+	int refused;
+
+	if (!is)
+		return XDP_PASS;
+	refused = parse(&cursor, is->mac, &target);
+	if (refused)
+		return pass(REASON(refused));
+	if (target.fragment)
+		return pass(flags_of_address(&target.to) ? COUNT_FRAGMENT : COUNT_UNCLAIMED);
+	if (is_claimed(&target.to))
+		return redirect(ctx, COUNT_CLAIMED);
+	if (is_own_flow(&target.to, is))
+		return redirect(ctx, COUNT_FLOW);
+	return pass(COUNT_UNCLAIMED);
+}
+
+SEC("xdp")
+int steer(struct xdp_md *ctx)
+{
+	return steer_packet(ctx);
+}
+
+/* For an MTU over one page: the packet may continue in further buffers (Linux 5.18; AF_XDP takes them since 6.6). */
+SEC("xdp.frags")
+int steer_frags(struct xdp_md *ctx)
+{
+	return steer_packet(ctx);
+}
+
+char _license[] SEC("license") = "Dual MIT/GPL";
