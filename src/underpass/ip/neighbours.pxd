@@ -1,4 +1,4 @@
-"""The neighbour table's mechanics: a keyed hash over a fixed pool, users counted, the idle ones in order of age."""
+"""The neighbour table: a keyed hash over a fixed pool, users counted, the idle ones in order of age."""
 from libc.stdint cimport uint32_t
 
 from underpass.ip.network cimport Network

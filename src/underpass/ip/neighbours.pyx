@@ -1,9 +1,9 @@
-"""The neighbour table. Peers choose the addresses that get into it, so the hash is keyed and every operation is bounded."""
+"""The neighbour table. Peers choose the addresses that get into it: the hash is keyed, the work bounded."""
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
-from underpass.ip.network cimport (MAX_NEIGHBOURS, NEIGHBOUR_BUCKETS, NEIGHBOUR_FREE, NEIGHBOUR_INCOMPLETE, NO_NEIGHBOUR,
-                                   Neighbour)
+from underpass.ip.network cimport (MAX_NEIGHBOURS, NEIGHBOUR_BUCKETS, NEIGHBOUR_FREE, NEIGHBOUR_INCOMPLETE,
+                                   NO_NEIGHBOUR, Neighbour)
 from underpass.wire.address cimport address_equal
 from underpass.wire.siphash cimport siphash13_words
 

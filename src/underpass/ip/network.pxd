@@ -1,10 +1,10 @@
 """What the worker knows of the network: its addresses, routes and neighbours, mirrored from Linux.
 
-The control plane (`linux/`) writes it between two steps; the packet path reads it, and asks through `wanted` for
-neighbours that it needs. It lies in the arena: indices, no pointers.
+The control plane (`linux/`) writes it between two steps; the packet path reads it, and asks through `wanted`
+for neighbours that it needs. It lies in the arena: indices, no pointers.
 
-A neighbour that connections hold (`users`) stays; one that none holds waits in the idle list, oldest first, and is
-the next to go when room is needed. So the table is bounded whatever addresses peers make up.
+A neighbour that connections hold (`users`) stays; one that none holds waits in the idle list, oldest first,
+and is the next to go when room is needed. So the table is bounded whatever addresses peers make up.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -75,7 +75,7 @@ cdef struct Network:
     uint32_t idle_newest
     uint32_t wanted_count
     uint32_t strict_checksum    # 1: a partial checksum is damage even on veth
-    uint64_t own_filter         # bit n: the last octet of an address of ours, or of its broadcast, is n modulo 64
+    uint64_t own_filter         # bit n: some own address, or its broadcast, ends in an octet n mod 64
     SipKey key
     LocalAddress[64] addresses
     Route[256] routes
@@ -91,25 +91,27 @@ cdef bint network_is_local(const Network *net, const Address *address) noexcept 
 cdef bint network_is_broadcast(const Network *net, const Address *address) noexcept nogil
 # The route for a destination, or NULL.
 cdef const Route *network_route(const Network *net, const Address *dst) noexcept nogil
-# Index of the next hop on the way to dst, created INCOMPLETE and asked for where it was not known; counts one user.
-# NO_NEIGHBOUR: no route, or the table is full of neighbours in use.
+# Index of the next hop on the way to dst, created INCOMPLETE and asked for where it was not known; counts one
+# user. NO_NEIGHBOUR: no route, or the table is full of neighbours in use.
 cdef uint32_t network_next_hop(Network *net, const Address *dst, uint64_t now_ns) noexcept nogil
 cdef void network_release(Network *net, uint32_t neighbour) noexcept nogil
-# Source address for a destination (RFC 6724's rules that matter with one interface); false: none of that family.
+# Source address for a destination (RFC 6724, as far as one interface needs it); false: none of that family.
 cdef bint network_source(const Network *net, const Address *dst, Address *source) noexcept nogil
 # Ask the control plane, at most once a second for each neighbour.
 cdef void network_want(Network *net, uint32_t neighbour, uint32_t kind, uint64_t now_ns) noexcept nogil
 
 # -- for the control plane
 # Replaces all; those beyond MAX_ADDRESSES are left out. Returns how many were taken.
-cdef uint32_t network_set_addresses(Network *net, const LocalAddress *addresses, uint32_t count) noexcept nogil
+cdef uint32_t network_set_addresses(Network *net, const LocalAddress *addresses,
+                                    uint32_t count) noexcept nogil
 cdef void network_clear_routes(Network *net) noexcept nogil
 # In its place by prefix and metric; false: the table is full.
 cdef bint network_add_route(Network *net, const Route *route) noexcept nogil
-# What Linux knows of a neighbour. A new MAC is used from the next segment on. One that is not in the table is added only
-# where there is room; NEIGHBOUR_FREE (Linux forgot it) frees it, or makes it INCOMPLETE while connections hold it.
-# Returns its index or NO_NEIGHBOUR.
-cdef uint32_t network_set_neighbour(Network *net, const Address *address, const uint8_t *mac, uint8_t state) noexcept nogil
+# What Linux knows of a neighbour. A new MAC is used from the next segment on. One that is not in the table is
+# added only where there is room; NEIGHBOUR_FREE (Linux forgot it) frees it, or makes it INCOMPLETE while
+# connections hold it. Returns its index or NO_NEIGHBOUR.
+cdef uint32_t network_set_neighbour(Network *net, const Address *address, const uint8_t *mac,
+                                    uint8_t state) noexcept nogil
 cdef uint32_t network_find_neighbour(const Network *net, const Address *address) noexcept nogil
 # Take one request out of `wanted`; false: there is none.
 cdef bint network_take_wanted(Network *net, Address *address, uint32_t *kind) noexcept nogil

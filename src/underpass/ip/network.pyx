@@ -1,8 +1,8 @@
 """Local addresses, routes, the way to a destination, and the requests to the control plane."""
 from libc.string cimport memcpy, memmove, memset
 
-from underpass.ip.neighbours cimport (neighbour_create, neighbour_drop, neighbour_find, neighbour_free, neighbour_hold,
-                                      neighbours_init)
+from underpass.ip.neighbours cimport (neighbour_create, neighbour_drop, neighbour_find, neighbour_free,
+                                      neighbour_hold, neighbours_init)
 from underpass.ip.prefix cimport prefix_common, prefix_covers, prefix_last
 from underpass.wire.address cimport address_equal, address_is_any, address_is_link_local, address_is_v4
 
@@ -23,7 +23,8 @@ cdef inline bint has_broadcast(const LocalAddress *own) noexcept nogil:
     return own.prefix < BROADCAST_PREFIXES and address_is_v4(&own.address)
 
 
-cdef uint32_t network_set_addresses(Network *net, const LocalAddress *addresses, uint32_t count) noexcept nogil:
+cdef uint32_t network_set_addresses(Network *net, const LocalAddress *addresses,
+                                    uint32_t count) noexcept nogil:
     cdef uint32_t i
     cdef Address last
     net.address_count = min(count, <uint32_t>MAX_ADDRESSES)

@@ -1,4 +1,4 @@
-"""Headers of a flow, made once: Ethernet, tag and IP as they stand before every segment that a connection sends."""
+"""Headers of a flow, made once: Ethernet, tag and IP as they stand before every segment of a connection."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from underpass.ip.network cimport Network
@@ -12,12 +12,13 @@ cdef struct HeaderTemplate:     # 72 bytes
     uint16_t ip_sum             # IPv4: folded sum of the header with total length and checksum 0
     uint8_t[60] octets          # destination MAC first
 
-# A template for a flow: destination MAC zero (the sender copies it from the neighbour), IPv4 DF set and ID 0 (RFC 6864),
-# hop limit 64.
+# A template for a flow: destination MAC zero (the sender copies it from the neighbour), IPv4 DF set and ID 0
+# (RFC 6864), hop limit 64.
 cdef void template_make(HeaderTemplate *template, const Network *net, const Address *src, const Address *dst,
                         uint16_t vlan) noexcept nogil
 # Write the headers so that they end at tcp; returns their first octet. `tcp_bytes`: TCP header and payload.
 cdef uint8_t *template_write(const HeaderTemplate *template, const uint8_t *mac, uint8_t *tcp,
                              uint32_t tcp_bytes) noexcept nogil
-# Write headers that answer seg: addresses and MACs swapped, same tag. For replies that belong to no connection.
-cdef uint8_t *template_answer(const Network *net, const Segment *seg, uint8_t *tcp, uint32_t tcp_bytes) noexcept nogil
+# Headers that answer seg: addresses and MACs swapped, same tag. For replies that belong to no connection.
+cdef uint8_t *template_answer(const Network *net, const Segment *seg, uint8_t *tcp,
+                              uint32_t tcp_bytes) noexcept nogil

@@ -1,13 +1,13 @@
-"""Writing the headers before TCP: from a template for a connection's segments, by swapping for an answer to none."""
+"""Writing the headers before TCP, from a connection's template or in answer to a segment."""
 from libc.string cimport memcpy, memset
 
 from underpass.wire.address cimport address_is_v4, address_octets
 from underpass.wire.checksum cimport checksum_addresses, checksum_fold
-from underpass.wire.ethernet cimport (ETHERNET_AT_SOURCE, ETHERNET_AT_TYPE, ETHERNET_BYTES, MAC_BYTES, TYPE_IPV4,
-                                      TYPE_IPV6)
-from underpass.wire.ipv4 cimport (IPV4_AT_CHECKSUM, IPV4_AT_DST, IPV4_AT_FRAGMENT, IPV4_AT_HOP_LIMIT, IPV4_AT_PROTOCOL,
-                                  IPV4_AT_SRC, IPV4_AT_TOTAL_LENGTH, IPV4_AT_VERSION, IPV4_BYTES, IPV4_DONT_FRAGMENT,
-                                  PROTOCOL_TCP, ipv4_sum)
+from underpass.wire.ethernet cimport (ETHERNET_AT_SOURCE, ETHERNET_AT_TYPE, ETHERNET_BYTES, MAC_BYTES,
+                                      TYPE_IPV4, TYPE_IPV6)
+from underpass.wire.ipv4 cimport (IPV4_AT_CHECKSUM, IPV4_AT_DST, IPV4_AT_FRAGMENT, IPV4_AT_HOP_LIMIT,
+                                  IPV4_AT_PROTOCOL, IPV4_AT_SRC, IPV4_AT_TOTAL_LENGTH, IPV4_AT_VERSION,
+                                  IPV4_BYTES, IPV4_DONT_FRAGMENT, PROTOCOL_TCP, ipv4_sum)
 from underpass.wire.ipv6 cimport (IPV6_AT_DST, IPV6_AT_HOP_LIMIT, IPV6_AT_NEXT_HEADER, IPV6_AT_PAYLOAD_LENGTH,
                                   IPV6_AT_SRC, IPV6_AT_VERSION, IPV6_BYTES, NEXT_TCP)
 from underpass.wire.octets cimport bswap_16, store16
@@ -20,7 +20,8 @@ cdef enum:
     ONE_HEADER_V6 = ETHERNET_BYTES + IPV6_BYTES
 
 
-cdef uint32_t make_ethernet(uint8_t *at, const Network *net, uint16_t ethertype, uint16_t vlan) noexcept nogil:
+cdef uint32_t make_ethernet(uint8_t *at, const Network *net, uint16_t ethertype,
+                            uint16_t vlan) noexcept nogil:
     """All but the destination MAC; returns the octets of header and tag."""
     memcpy(at + ETHERNET_AT_SOURCE, net.mac, MAC_BYTES)
     if vlan == NO_VLAN:
@@ -92,7 +93,8 @@ cdef uint8_t *template_write(const HeaderTemplate *template, const uint8_t *mac,
     return at
 
 
-cdef uint8_t *template_answer(const Network *net, const Segment *seg, uint8_t *tcp, uint32_t tcp_bytes) noexcept nogil:
+cdef uint8_t *template_answer(const Network *net, const Segment *seg, uint8_t *tcp,
+                              uint32_t tcp_bytes) noexcept nogil:
     cdef HeaderTemplate template
     template_make(&template, net, &seg.dst, &seg.src, seg.vlan)
     return template_write(&template, seg.packet + ETHERNET_AT_SOURCE, tcp, tcp_bytes)

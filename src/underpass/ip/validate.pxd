@@ -9,8 +9,9 @@ cdef struct Chunk:              # a later part of a packet that spans several fr
     const uint8_t *data
     uint32_t length
 
-# Parse and validate everything: Ethernet (destination MAC is ours), VLAN, IPv4 or IPv6 with extension headers, source
-# policy, TCP header, options, checksum. `rest` are the chunks after the first (`rest_count` may be 0). Sets every
-# field of seg but frame, offset and queue. `partial_ok`: the link gives CHECKSUM_PARTIAL packets.
+# Parse and validate everything: Ethernet (destination MAC is ours), VLAN, IPv4 or IPv6 with extension
+# headers, source policy, TCP header, options, checksum. `rest` are the chunks after the first (`rest_count`
+# may be 0). Sets every field of seg but frame, offset and queue. `partial_ok`: the link gives
+# CHECKSUM_PARTIAL packets.
 cdef Reason ip_receive(const Network *net, const uint8_t *packet, uint32_t head_bytes, const Chunk *rest,
                        uint32_t rest_count, bint partial_ok, Segment *seg) noexcept nogil

@@ -3,15 +3,18 @@ from libc.stdint cimport uint16_t, uint64_t
 from libc.string cimport memcpy
 
 from underpass.ip.policy cimport policy_allows_destination, policy_allows_source
-from underpass.wire.checksum cimport (CHECKSUM_GOOD, checksum_add, checksum_fold, checksum_odd, checksum_pseudo)
+from underpass.wire.checksum cimport (CHECKSUM_GOOD, checksum_add, checksum_fold, checksum_odd,
+                                      checksum_pseudo)
 from underpass.wire.ethernet cimport ETHERNET_AT_DESTINATION, TYPE_IPV4, ethernet_parse, mac_word
 from underpass.wire.ipv4 cimport ipv4_parse
 from underpass.wire.ipv6 cimport ipv6_parse
-from underpass.wire.reason cimport (ACCEPTED, ETHERNET_NOT_OURS, IP_DESTINATION, IP_SOURCE, TCP_CHECKSUM, TCP_SHORT)
+from underpass.wire.reason cimport (ACCEPTED, ETHERNET_NOT_OURS, IP_DESTINATION, IP_SOURCE, TCP_CHECKSUM,
+                                    TCP_SHORT)
 from underpass.wire.tcp cimport TCP_AT_CHECKSUM, TCP_BYTES, tcp_parse
 
 
-cdef Reason parse_ip(const uint8_t *packet, uint32_t head_bytes, uint32_t total_bytes, Segment *seg) noexcept nogil:
+cdef Reason parse_ip(const uint8_t *packet, uint32_t head_bytes, uint32_t total_bytes,
+                     Segment *seg) noexcept nogil:
     """Ethernet, tag and IP. Fills in all that lies before TCP."""
     cdef uint16_t ethertype = 0
     cdef Reason reason = ethernet_parse(packet, head_bytes, seg, &ethertype)
@@ -26,7 +29,7 @@ cdef Reason parse_ip(const uint8_t *packet, uint32_t head_bytes, uint32_t total_
 
 
 cdef uint64_t sum_rest(const Chunk *rest, uint32_t rest_count, uint32_t left, bint odd) noexcept nogil:
-    """Partial checksum of the next `left` octets, which lie in later chunks; `odd`: they start at an odd octet."""
+    """Partial checksum of the next `left` octets, in later chunks; `odd`: they start at an odd octet."""
     cdef uint64_t total = 0, part
     cdef uint32_t i, length
     for i in range(rest_count):
@@ -40,7 +43,7 @@ cdef uint64_t sum_rest(const Chunk *rest, uint32_t rest_count, uint32_t left, bi
 
 cdef bint checksum_holds(const uint8_t *tcp, uint32_t head_bytes, uint32_t tcp_bytes, const Chunk *rest,
                          uint32_t rest_count, bint partial_ok, Segment *seg) noexcept nogil:
-    """Whether the TCP checksum is right, or, where the link gives such packets, left to the device (CHECKSUM_PARTIAL)."""
+    """Whether the TCP checksum is right, or with partial_ok was left to the device (CHECKSUM_PARTIAL)."""
     cdef uint64_t total = checksum_pseudo(&seg.src, &seg.dst, tcp_bytes)
     cdef uint16_t field = 0
     seg.checksum_partial = 0

@@ -4,10 +4,11 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from underpass.ip.network cimport (MAX_ADDRESSES, NO_NEIGHBOUR, WANT_PROBE, WANT_RESOLVE, LocalAddress,
-                                   Network, Route, network_add_route, network_clear_routes, network_find_neighbour,
-                                   network_init, network_is_broadcast, network_is_local, network_next_hop,
-                                   network_release, network_route, network_set_addresses, network_set_neighbour,
-                                   network_source, network_take_wanted, network_want)
+                                   Network, Route, network_add_route, network_clear_routes,
+                                   network_find_neighbour, network_init, network_is_broadcast,
+                                   network_is_local, network_next_hop, network_release, network_route,
+                                   network_set_addresses, network_set_neighbour, network_source,
+                                   network_take_wanted, network_want)
 from underpass.ip.template cimport HeaderTemplate, template_answer, template_make, template_write
 from underpass.ip.validate cimport Chunk, ip_receive
 from underpass.testing.probe_wire cimport segment_to_dict
@@ -66,7 +67,8 @@ cdef class ProbeNetwork:
         address_from_text(text, &address)
         return bool(network_is_broadcast(self.net, &address))
 
-    def add_route(self, str destination, uint32_t prefix, via=None, source=None, uint32_t metric=0, uint32_t mtu=0):
+    def add_route(self, str destination, uint32_t prefix, via=None, source=None, uint32_t metric=0,
+                  uint32_t mtu=0):
         """False: the table is full."""
         cdef Route route
         memset(&route, 0, sizeof(route))
@@ -120,9 +122,10 @@ cdef class ProbeNetwork:
 
     def set_neighbour(self, str text, mac, str state="valid"):
         cdef Address address
-        cdef bytes octets = mac or b"\0" * 6
+        cdef bytes octets = mac or bytes(6)
+        cdef const char *at = octets
         address_from_text(text, &address)
-        neighbour = network_set_neighbour(self.net, &address, <const uint8_t *><const char *>octets, STATES.index(state))
+        neighbour = network_set_neighbour(self.net, &address, <const uint8_t *>at, STATES.index(state))
         return None if neighbour == NO_NEIGHBOUR else neighbour
 
     def neighbour(self, str text):
@@ -157,7 +160,8 @@ cdef class ProbeNetwork:
             count += 1
         memset(&seg, 0xEE, sizeof(seg))
         self.net.strict_checksum = strict
-        reason = ip_receive(self.net, chunks[0].data, chunks[0].length, &chunks[1], count - 1, partial_ok, &seg)
+        reason = ip_receive(self.net, chunks[0].data, chunks[0].length, &chunks[1], count - 1, partial_ok,
+                            &seg)
         for i in range(count):
             free(self.parts[i])
         return segment_to_dict(&seg) if reason == ACCEPTED else reason_names()[reason]

@@ -4,13 +4,14 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from underpass.wire.address cimport address_from_text, address_to_text
-from underpass.wire.address cimport (Address, address_is_any, address_is_group, address_is_link_local, address_is_loopback,
-                                     address_is_v4)
-from underpass.wire.checksum cimport (checksum_add, checksum_fold, checksum_odd, checksum_pseudo, checksum_update)
+from underpass.wire.address cimport (Address, address_is_any, address_is_group, address_is_link_local,
+                                     address_is_loopback, address_is_v4)
+from underpass.wire.checksum cimport (checksum_add, checksum_fold, checksum_odd, checksum_pseudo,
+                                      checksum_update)
 from underpass.wire.octets cimport bswap_16
 from underpass.wire.reason cimport ACCEPTED, Reason
-from underpass.wire.segment cimport (OPTION_MSS, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTION_WINDOW_SCALE, NO_VLAN,
-                                     SackBlock, Segment, segment_length)
+from underpass.wire.segment cimport (OPTION_MSS, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS,
+                                     OPTION_WINDOW_SCALE, NO_VLAN, SackBlock, Segment, segment_length)
 from underpass.wire.seq cimport seq_after, seq_before, seq_max, seq_span, seq_upto, seq_within
 from underpass.wire.siphash cimport SipKey, siphash13_words, siphash24
 from underpass.wire.tcp cimport (TCP_MAX_BYTES, tcp_parse, tcp_write_header, tcp_write_mss, tcp_write_sack,
@@ -22,11 +23,13 @@ cdef dict segment_to_dict(Segment *seg):
     """The fields of a segment under their names in segment.pxd; options that were not there are left out."""
     found = {
         "src": address_to_text(&seg.src), "dst": address_to_text(&seg.dst),
-        "src_port": seg.src_port, "dst_port": seg.dst_port, "seq": seg.seq, "ack": seg.ack, "flags": seg.flags,
-        "window": seg.window, "vlan": None if seg.vlan == NO_VLAN else seg.vlan, "hop_limit": seg.hop_limit,
+        "src_port": seg.src_port, "dst_port": seg.dst_port, "seq": seg.seq, "ack": seg.ack,
+        "flags": seg.flags, "window": seg.window,
+        "vlan": None if seg.vlan == NO_VLAN else seg.vlan, "hop_limit": seg.hop_limit,
         "traffic_class": seg.traffic_class, "ip_offset": seg.ip_offset, "tcp_offset": seg.tcp_offset,
-        "payload_offset": seg.payload_offset, "payload_bytes": seg.payload_bytes, "head_bytes": seg.head_bytes,
-        "total_bytes": seg.total_bytes, "length": segment_length(seg), "checksum_partial": bool(seg.checksum_partial),
+        "payload_offset": seg.payload_offset, "payload_bytes": seg.payload_bytes,
+        "head_bytes": seg.head_bytes, "total_bytes": seg.total_bytes, "length": segment_length(seg),
+        "checksum_partial": bool(seg.checksum_partial),
         "sack_permitted": bool(seg.options & OPTION_SACK_PERMITTED),
         "sack": tuple([(block.start, block.end) for block in seg.sack[:seg.sack_count]]),
     }
@@ -54,7 +57,8 @@ def parse_tcp(bytes octets, head_bytes=None):
     return segment_to_dict(&seg) if reason == ACCEPTED else reason_names()[reason]
 
 
-def write_header(int src_port, int dst_port, uint32_t seq, uint32_t ack, int flags, int window, int header_bytes):
+def write_header(int src_port, int dst_port, uint32_t seq, uint32_t ack, int flags, int window,
+                 int header_bytes):
     """The 20 octets that `tcp_write_header` writes."""
     cdef uint8_t[TCP_MAX_BYTES] room
     memset(room, 0xEE, sizeof(room))

@@ -1,4 +1,4 @@
-"""IP addresses: 16 octets in network order, IPv4 as ::ffff:a.b.c.d (RFC 4291 2.5.5.2), compared as two words."""
+"""IP addresses: 16 octets in network order, IPv4 as ::ffff:a.b.c.d (RFC 4291 2.5.5.2), compared as words."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -70,7 +70,7 @@ cdef inline bint address_is_link_local(const Address *address) noexcept nogil:
     return (address.high & 0xC0FF) == 0x80FE
 
 
-# An address from its text, "10.0.0.1" or "fe80::1%eth0" (the scope is left out of the result); raises ValueError.
+# From text, "10.0.0.1" or "fe80::1%eth0" (the scope is left out of the result); raises ValueError.
 cdef int address_from_text(str text, Address *address) except -1
 # IPv4 as dotted quad, IPv6 in the form of RFC 5952.
 cdef str address_to_text(const Address *address)

@@ -5,4 +5,4 @@ def octets_from_text(text: str) -> bytes:
     """The 16 octets of an address, IPv4 as ::ffff:a.b.c.d. Any scope is left out. Raises ValueError."""
 
 def text_from_octets(octets: bytes, scope: str = "") -> str:
-    """The text of 16 octets, with '%scope' behind an IPv6 address where a scope is given. Raises ValueError."""
+    """The text of 16 octets, '%scope' behind an IPv6 address where a scope is given. Raises ValueError."""

@@ -22,7 +22,7 @@ def octets_from_text(str text):
 
 
 def text_from_octets(bytes octets, str scope=""):
-    """The text of 16 octets, with '%scope' behind an IPv6 address where a scope is given. Raises ValueError."""
+    """The text of 16 octets, '%scope' behind an IPv6 address where a scope is given. Raises ValueError."""
     if len(octets) != 16:
         raise ValueError(f"an address has 16 octets, not {len(octets)}")
     parsed = ipaddress.IPv6Address(octets)

@@ -1,8 +1,8 @@
-"""The Internet checksum (RFC 1071), summed in wide words without regard to byte order, and its update (RFC 1624).
+"""The Internet checksum (RFC 1071), summed in wide words in native byte order, and its update (RFC 1624).
 
-A partial sum is carried as 64 bits in native byte order and stays far below 2^40, so that partial sums may be added with
-`+`; `checksum_fold` makes 16 bits of it, to be stored as they are. A part that starts at an odd octet is swapped
-before it is added (`checksum_odd`, RFC 1071 2 (B)).
+A partial sum is carried as 64 bits in native byte order and stays far below 2^40, so that partial sums may be
+added with `+`; `checksum_fold` makes 16 bits of it, to be stored as they are. A part that starts at an odd
+octet is swapped before it is added (`checksum_odd`, RFC 1071 2 (B)).
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -42,15 +42,16 @@ cdef inline uint64_t checksum_addresses(const Address *src, const Address *dst) 
     return total + checksum_halve(dst.high) + checksum_halve(dst.low)
 
 
-cdef inline uint64_t checksum_pseudo(const Address *src, const Address *dst, uint32_t tcp_bytes) noexcept nogil:
+cdef inline uint64_t checksum_pseudo(const Address *src, const Address *dst,
+                                     uint32_t tcp_bytes) noexcept nogil:
     return checksum_addresses(src, dst) + checksum_length(tcp_bytes)
 
 
 cdef inline uint64_t checksum_odd(uint64_t part) noexcept nogil:
-    """The sum of a part, for addition at an odd octet (RFC 1071 2 (B): swapping all octets swaps those of the sum)."""
+    """The sum of a part that starts at an odd octet (RFC 1071 2 (B): swapped octets make a swapped sum)."""
     return bswap_16(checksum_fold(part))
 
 
 cdef inline uint16_t checksum_update(uint16_t checksum, uint16_t old, uint16_t new) noexcept nogil:
-    """The checksum after one word changed from old to new (RFC 1624 3, equation 3). All three in one byte order."""
+    """The checksum after a word changed from old to new (RFC 1624 3, equation 3), all in one byte order."""
     return ~checksum_fold(<uint64_t><uint16_t>~checksum + <uint16_t>~old + new)

@@ -9,13 +9,13 @@ cdef inline uint64_t word64(const uint8_t *at) noexcept nogil:
 
 
 cdef inline uint64_t with_carry(uint64_t one, uint64_t other) noexcept nogil:
-    """Ones' complement addition: what overflows comes in again at the low end (RFC 1071 2 (C), deferred carries)."""
+    """Ones' complement addition: what overflows comes in again at the low end (RFC 1071 2 (C))."""
     one += other
     return one + (one < other)
 
 
 cdef inline uint64_t tail(const uint8_t *data, uint32_t length) noexcept nogil:
-    """Up to seven octets in one word; an odd length is padded with zero (RFC 1071 1). Only even places matter."""
+    """Up to seven octets in one word, even ones at even places; padded with zero (RFC 1071 1)."""
     cdef uint64_t word = 0
     if length & 4:
         memcpy(&word, data, 4)
@@ -29,7 +29,7 @@ cdef inline uint64_t tail(const uint8_t *data, uint32_t length) noexcept nogil:
 
 
 cdef uint64_t checksum_add(const uint8_t *data, uint32_t length, uint64_t total) noexcept nogil:
-    """total and the sum of the octets. Two chains of additions run side by side, so that neither waits for the other."""
+    """total and the sum of the octets. Two chains of additions run side by side."""
     cdef uint64_t even = 0, odd = 0
     while length >= 32:
         even = with_carry(with_carry(even, word64(data)), word64(data + 16))

@@ -5,8 +5,8 @@ from libc.string cimport memcpy
 from underpass.wire.address cimport address_v4
 from underpass.wire.checksum cimport CHECKSUM_GOOD, checksum_fold
 from underpass.wire.octets cimport load16
-from underpass.wire.reason cimport (ACCEPTED, IP_PROTOCOL, IPV4_CHECKSUM, IPV4_FRAGMENT, IPV4_HEADER_LENGTH, IPV4_SHORT,
-                                    IPV4_TOTAL_LENGTH, IPV4_VERSION, Reason)
+from underpass.wire.reason cimport (ACCEPTED, IP_PROTOCOL, IPV4_CHECKSUM, IPV4_FRAGMENT, IPV4_HEADER_LENGTH,
+                                    IPV4_SHORT, IPV4_TOTAL_LENGTH, IPV4_VERSION, Reason)
 from underpass.wire.segment cimport Segment
 
 cdef enum:
@@ -45,7 +45,7 @@ cdef inline Reason ipv4_check_header(const uint8_t *data, uint32_t header_bytes)
 
 cdef inline Reason ipv4_parse(const uint8_t *data, uint32_t head_bytes, uint32_t total_bytes,
                               Segment *seg) noexcept nogil:
-    """The header at data; seg.ip_offset stands. Sets the IP fields and cuts Ethernet padding off seg.total_bytes."""
+    """The header at data; seg.ip_offset stands. Sets the IP fields, cuts padding off seg.total_bytes."""
     cdef uint32_t header_bytes, packet_bytes
     cdef Reason reason
     if head_bytes < IPV4_BYTES:

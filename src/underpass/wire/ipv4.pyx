@@ -10,7 +10,7 @@ cdef enum OptionType:
 
 
 cdef Reason ipv4_parse_options(const uint8_t *data, uint32_t header_bytes) noexcept nogil:
-    """Options are stepped over. A source route is refused (RFC 7126 4.3, 4.4), as Linux does unless told otherwise."""
+    """Options are stepped over. A source route is refused (RFC 7126 4.3, 4.4), as Linux does by default."""
     cdef const uint8_t *at = data + IPV4_BYTES
     cdef const uint8_t *end = data + header_bytes
     if checksum_fold(checksum_add(data, header_bytes, 0)) != CHECKSUM_GOOD:

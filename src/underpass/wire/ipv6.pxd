@@ -1,9 +1,10 @@
 """IPv6 headers (RFC 8200 3)."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
-from underpass.wire.address cimport address_v6
+from underpass.wire.address cimport address_is_v4, address_v6
 from underpass.wire.octets cimport load16
-from underpass.wire.reason cimport ACCEPTED, IPV6_PAYLOAD_LENGTH, IPV6_SHORT, IPV6_VERSION, Reason
+from underpass.wire.reason cimport (ACCEPTED, IP_DESTINATION, IP_SOURCE, IPV6_PAYLOAD_LENGTH, IPV6_SHORT,
+                                    IPV6_VERSION, Reason)
 from underpass.wire.segment cimport Segment
 
 cdef enum:
@@ -16,15 +17,14 @@ cdef enum:
     IPV6_AT_DST = 24
     NEXT_TCP = 6
 
-# Step over the extension headers that start with one of type `next_header` at data + IPV6_BYTES; sets header_bytes to where
-# TCP begins. Nothing beyond `bound` octets from data is read.
-cdef Reason ipv6_parse_extensions(const uint8_t *data, uint32_t bound, uint8_t next_header,
-                                  uint32_t *header_bytes) noexcept nogil
+# Step over the extension headers behind the IPv6 header at data; sets header_bytes to where TCP begins.
+# Nothing beyond `bound` octets from data is read.
+cdef Reason ipv6_parse_extensions(const uint8_t *data, uint32_t bound, uint32_t *header_bytes) noexcept nogil
 
 
 cdef inline Reason ipv6_parse(const uint8_t *data, uint32_t head_bytes, uint32_t total_bytes,
                               Segment *seg) noexcept nogil:
-    """The header at data; seg.ip_offset stands. Sets the IP fields and cuts Ethernet padding off seg.total_bytes."""
+    """The header at data; seg.ip_offset stands. Sets the IP fields, cuts padding off seg.total_bytes."""
     cdef uint32_t packet_bytes, header_bytes = IPV6_BYTES
     cdef Reason reason
     if head_bytes < IPV6_BYTES:
@@ -35,13 +35,18 @@ cdef inline Reason ipv6_parse(const uint8_t *data, uint32_t head_bytes, uint32_t
     if packet_bytes > total_bytes:
         return IPV6_PAYLOAD_LENGTH
     if data[IPV6_AT_NEXT_HEADER] != NEXT_TCP:
-        reason = ipv6_parse_extensions(data, min(head_bytes, packet_bytes), data[IPV6_AT_NEXT_HEADER], &header_bytes)
+        reason = ipv6_parse_extensions(data, min(head_bytes, packet_bytes), &header_bytes)
         if reason != ACCEPTED:
             return reason
     seg.traffic_class = <uint8_t>(load16(data) >> 4)
     seg.hop_limit = data[IPV6_AT_HOP_LIMIT]
     seg.src = address_v6(data + IPV6_AT_SRC)
     seg.dst = address_v6(data + IPV6_AT_DST)
+    # An IPv4-mapped address stands for IPv4 here; from an IPv6 packet it would pass for what it is not.
+    if address_is_v4(&seg.src):
+        return IP_SOURCE
+    if address_is_v4(&seg.dst):
+        return IP_DESTINATION
     seg.tcp_offset = <uint16_t>(seg.ip_offset + header_bytes)
     seg.total_bytes = seg.ip_offset + packet_bytes
     return ACCEPTED

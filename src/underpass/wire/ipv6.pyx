@@ -2,7 +2,8 @@
 
     | IPv6 | hop-by-hop (only here) | destination options | routing | destination options | TCP |
 
-Each starts with the type of the next header and its own length, in units of eight octets after the first eight.
+Each starts with the type of the next header and its own length in units of eight octets, the first eight not
+counted.
 """
 from underpass.wire.reason cimport IP_PROTOCOL, IPV6_EXTENSION, IPV6_FRAGMENT
 
@@ -13,8 +14,7 @@ cdef enum NextHeader:
     NEXT_DESTINATION = 60
 
 cdef enum:
-    # RFC 8504 5.3 lets a host bound the chain. These are beyond any in use, and cost an attacker's packet no more than a
-    # long one of the other kind costs.
+    # RFC 8504 5.3 lets a host bound the chain. These bounds are beyond any chain in use.
     MAX_EXTENSION_HEADERS = 6
     MAX_EXTENSION_BYTES = 256
     OPTION_PAD1 = 0
@@ -44,9 +44,9 @@ cdef bint header_allows(uint8_t kind, const uint8_t *at, uint32_t length, bint f
     return options_allow(at + 2, at + length)
 
 
-cdef Reason ipv6_parse_extensions(const uint8_t *data, uint32_t bound, uint8_t next_header,
-                                  uint32_t *header_bytes) noexcept nogil:
+cdef Reason ipv6_parse_extensions(const uint8_t *data, uint32_t bound, uint32_t *header_bytes) noexcept nogil:
     cdef uint32_t at = IPV6_BYTES, length, count = 0
+    cdef uint8_t next_header = data[IPV6_AT_NEXT_HEADER]
     while next_header != NEXT_TCP:
         if next_header == NEXT_FRAGMENT:
             return IPV6_FRAGMENT

@@ -1,4 +1,4 @@
-"""Why a packet was not accepted. Every parser returns one of these for any octets whatever; each has a counter.
+"""Why a packet was not accepted. Every parser returns one of these for any octets; each has a counter.
 
 The names in `wire/reason.pyx` stand in the same order.
 """

@@ -1,4 +1,4 @@
-"""A segment as it was parsed from the wire: the one representation that everything above `wire` and `ip` works on."""
+"""A segment as it was parsed from the wire: what everything above `wire` and `ip` works on."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from underpass.wire.address cimport Address

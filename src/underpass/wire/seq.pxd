@@ -1,4 +1,4 @@
-"""Sequence numbers (RFC 9293 3.4): points on a circle of 2^32, compared modulo its size. Lengths are plain counts.
+"""Sequence numbers (RFC 9293 3.4): points on a circle of 2^32, compared modulo its size. Lengths are counts.
 
     cdef seq_t snd_una          a point
     cdef uint32_t snd_wnd       a length

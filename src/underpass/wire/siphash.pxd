@@ -1,4 +1,4 @@
-"""SipHash (Aumasson and Bernstein, 2012): SipHash-2-4 for secrets that go on the wire, SipHash-1-3 for hash tables."""
+"""SipHash (Aumasson and Bernstein, 2012): 2-4 for secrets that go on the wire, 1-3 for hash tables."""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 cdef struct SipKey:

@@ -1,6 +1,7 @@
 """TCP headers and options (RFC 9293 3.1, 3.2): parsing, and writing for the engine.
 
-    | src port 2 | dst port 2 | seq 4 | ack 4 | offset, flags 2 | window 2 | checksum 2 | urgent 2 | options | payload |
+    | src port 2 | dst port 2 | seq 4 | ack 4 | offset 1 | flags 1 | window 2 | checksum 2 | urgent 2 |
+    | options | payload |
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -41,9 +42,11 @@ cdef enum:                          # octets of each option, the NOPs that align
     SACK_BYTES = 4                  # and 8 for each block
     MAX_WINDOW_SCALE = 14           # RFC 7323 2.3
 
-# The segment at data: total_bytes of it, the first head_bytes in this chunk (head_bytes <= total_bytes). seg.tcp_offset stands.
-# Sets all TCP fields but checksum_partial. The checksum is verified elsewhere, where the pseudo-header is known.
-cdef Reason tcp_parse(const uint8_t *data, uint32_t head_bytes, uint32_t total_bytes, Segment *seg) noexcept nogil
+# The segment at data: total_bytes of it, the first head_bytes in this chunk (head_bytes <= total_bytes).
+# seg.tcp_offset stands. Sets all TCP fields but checksum_partial. The checksum is verified elsewhere, where
+# the pseudo-header is known.
+cdef Reason tcp_parse(const uint8_t *data, uint32_t head_bytes, uint32_t total_bytes,
+                      Segment *seg) noexcept nogil
 
 
 cdef inline void tcp_write_header(uint8_t *at, uint16_t src_port, uint16_t dst_port, seq_t seq, seq_t ack,
@@ -69,7 +72,7 @@ cdef inline void tcp_write_checksum(uint8_t *at, uint32_t tcp_bytes, uint64_t ps
 
 
 cdef inline void tcp_write_partial(uint8_t *at, uint32_t tcp_bytes, uint64_t pseudo) noexcept nogil:
-    """Leave the checksum to the device: the field holds the folded pseudo-header sum, from which it goes on."""
+    """Leave the checksum to the device, which goes on from the folded sum of the pseudo-header."""
     cdef uint16_t checksum = checksum_fold(pseudo + checksum_length(tcp_bytes))
     memcpy(at + TCP_AT_CHECKSUM, &checksum, 2)
 

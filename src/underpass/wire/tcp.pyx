@@ -1,11 +1,13 @@
 """Parsing of TCP headers and options."""
 from underpass.wire.octets cimport load16, load32
-from underpass.wire.reason cimport ACCEPTED, TCP_DATA_OFFSET, TCP_FLAGS, TCP_OPTION_LENGTH, TCP_PORT_ZERO, TCP_SHORT
-from underpass.wire.segment cimport (ACK, FIN, MAX_SACK_BLOCKS, OPTION_MSS, OPTION_SACK, OPTION_SACK_PERMITTED,
-                                     OPTION_TIMESTAMPS, OPTION_WINDOW_SCALE, RST, SYN)
+from underpass.wire.reason cimport (ACCEPTED, TCP_DATA_OFFSET, TCP_FLAGS, TCP_OPTION_LENGTH, TCP_PORT_ZERO,
+                                    TCP_SHORT)
+from underpass.wire.segment cimport (ACK, FIN, MAX_SACK_BLOCKS, OPTION_MSS, OPTION_SACK,
+                                     OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTION_WINDOW_SCALE, RST, SYN)
 
 cdef enum:
-    # NOP NOP kind 8 length 10: how RFC 7323 appendix A lays out timestamps, and nearly every segment in use carries them.
+    # NOP NOP kind 8 length 10: how RFC 7323 appendix A lays out timestamps, and nearly every segment in use
+    # carries them.
     ALIGNED_TIMESTAMPS = 0x0101080A
 
 
@@ -91,7 +93,8 @@ cdef inline void parse_fixed(const uint8_t *data, uint32_t header_bytes, uint32_
     seg.ts_val = seg.ts_ecr = 0
 
 
-cdef Reason tcp_parse(const uint8_t *data, uint32_t head_bytes, uint32_t total_bytes, Segment *seg) noexcept nogil:
+cdef Reason tcp_parse(const uint8_t *data, uint32_t head_bytes, uint32_t total_bytes,
+                      Segment *seg) noexcept nogil:
     cdef uint32_t header_bytes
     if head_bytes < TCP_BYTES:
         return TCP_SHORT

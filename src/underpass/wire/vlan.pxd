@@ -1,7 +1,7 @@
 """VLAN tags (IEEE 802.1Q 9.6), which stand where the Ethernet type would: type 2, tag control information 2.
 
-One customer tag is taken, and answered with the same. A second tag, or a service tag (802.1ad), is refused: that is
-traffic of a bridge between provider and customer, which no host answers.
+One customer tag is taken, and answered with the same. A second tag, or a service tag (802.1ad), is refused:
+that is traffic of a bridge between provider and customer, which no host answers.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
