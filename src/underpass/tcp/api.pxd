@@ -28,6 +28,8 @@ cdef void tcp_shutdown(Tcp *tcp, uint32_t conn) noexcept nogil
 cdef void tcp_close(Tcp *tcp, uint32_t conn) noexcept nogil
 # Reset now. The index is no longer the application's.
 cdef void tcp_abort(Tcp *tcp, uint32_t conn) noexcept nogil
+# Keep the index after `closed`, with what was received and not read, until tcp_close.
+cdef void tcp_hold(Tcp *tcp, uint32_t conn) noexcept nogil
 # Open a connection from `local` (any: by route; port 0: one of the ephemeral range). Returns NO_CONN with *error an errno.
 cdef uint32_t tcp_connect(Tcp *tcp, const Address *local, uint16_t local_port, const Address *remote,
                           uint16_t remote_port, uint8_t app, uint64_t user, int *error) noexcept nogil

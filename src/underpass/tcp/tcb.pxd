@@ -66,6 +66,10 @@ cdef enum TcbFlags:
     CONN_ANNOUNCED = 0x200000       # the application knows of it
     CONN_SPLICED = 0x400000         # payload frames go to the peer connection
     CONN_CWND_LIMITED = 0x800000    # the window was used up since the last ACK (RFC 7661)
+    CONN_FIN_LOST = 0x1000000       # our FIN must be sent again
+    CONN_FIN_SEEN = 0x2000000       # the peer's FIN came, at TcbCold.fin_seq, perhaps out of order
+    CONN_HELD = 0x4000000           # the application keeps the index after `closed`, until tcp_close
+    CONN_COUNTED_HALF_OPEN = 0x8000000  # one of its listener's half-open connections
 
 cdef enum Event:                    # what the application has yet to be told
     EVENT_ACCEPTED = 1
@@ -333,4 +337,6 @@ cdef struct Tcp:                    # this process's view
     uint32_t touched                # head of the list of connections to attend to
     uint32_t touched_tail
     uint32_t starved                # how many wait for a frame
+    uint32_t starved_cursor         # where the search for them goes on
+    uint32_t reserved               # frame given by tcp_reserve, or NO_FRAME: room in the queue's tail
     App[16] apps

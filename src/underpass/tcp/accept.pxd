@@ -1,0 +1,18 @@
+"""Passive opens (RFC 9293 3.10.7.2): listeners, half-open connections, and SYN cookies when there are too many."""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from underpass.tcp.tcb cimport Tcp
+from underpass.wire.address cimport Address
+from underpass.wire.segment cimport Segment
+from underpass.wire.seq cimport seq_t
+
+# The listener for an address and port: one on the address itself before one on any address. NO_LISTENER: none.
+cdef uint32_t accept_find(const Tcp *tcp, const Address *address, uint16_t port) noexcept nogil
+cdef uint32_t accept_listen(Tcp *tcp, const Address *address, uint8_t family, uint16_t port, uint8_t app,
+                            uint32_t backlog, uint32_t flags, uint64_t user, int *error) noexcept nogil
+cdef void accept_unlisten(Tcp *tcp, uint32_t listener) noexcept nogil
+# A segment for a listener. Returns the connection that a cookie completed, for which the segment goes on to be processed, or NO_CONN.
+# `floor`: where not 0, the initial sequence number must lie beyond it (RFC 6191: a connection that was in TIME_WAIT).
+cdef uint32_t accept_segment(Tcp *tcp, uint32_t listener, const Segment *seg, uint32_t hash, seq_t floor) noexcept nogil
+# The handshake's last ACK came: the application will be told.
+cdef void accept_completed(Tcp *tcp, uint32_t conn) noexcept nogil

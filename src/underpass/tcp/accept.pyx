@@ -1,0 +1,199 @@
+"""Listening and accepting."""
+from libc.errno cimport EADDRINUSE, EINVAL, ENOBUFS
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from underpass.tcp.cookies cimport cookie_check, cookie_make
+from underpass.tcp.ending cimport ending_handshake_over
+from underpass.tcp.open cimport open_block, open_established, open_send_syn, open_take_syn
+from underpass.tcp.output cimport output_answer, output_reset_for
+from underpass.tcp.tcb cimport (
+    CONN_COUNTED_HALF_OPEN, EVENT_ACCEPTED, LISTENER_BUCKETS, MAX_LISTENERS, NO_CONN, NO_LISTENER, SYN_RECEIVED,
+    Listener, Tcb, TcbCold, Tcp, TcpState,
+)
+from underpass.wire.address cimport Address, address_equal, address_is_any, address_is_v4
+from underpass.wire.segment cimport ACK, OPTION_MSS, RST, SYN, Segment
+from underpass.wire.seq cimport seq_t, seq_upto
+
+cdef enum:
+    COOKIE_LIFE_NS = 130000000000   # two counts of 64 s: how long after the last cookie an ACK may still bring one back
+    FLOOR_STEP = 128000             # RFC 6191 2: how far beyond the old SND.NXT a reopened connection begins
+
+
+cdef inline bint serves(const Listener *listener, const Address *address, uint16_t port) noexcept nogil:
+    if not listener.used or listener.port != port:
+        return False
+    if listener.family and (listener.family == 4) != address_is_v4(address):
+        return False
+    return address_is_any(&listener.address) or address_equal(&listener.address, address)
+
+
+cdef uint32_t accept_find(const Tcp *tcp, const Address *address, uint16_t port) noexcept nogil:
+    cdef const TcpState *state = tcp.state
+    cdef uint32_t index = state.listener_buckets[port % LISTENER_BUCKETS]
+    cdef uint32_t general = NO_LISTENER
+    while index != NO_LISTENER:
+        if serves(&state.listeners[index], address, port):
+            if not address_is_any(&state.listeners[index].address):
+                return index
+            general = index
+        index = state.listeners[index].next
+    return general
+
+
+cdef bint taken(const TcpState *state, const Address *address, uint8_t family, uint16_t port) noexcept nogil:
+    """Whether a listener with the same address, family and port exists."""
+    cdef uint32_t index = state.listener_buckets[port % LISTENER_BUCKETS]
+    cdef const Listener *other
+    while index != NO_LISTENER:
+        other = &state.listeners[index]
+        if other.port == port and other.family == family and address_equal(&other.address, address):
+            return True
+        index = other.next
+    return False
+
+
+cdef uint32_t accept_listen(Tcp *tcp, const Address *address, uint8_t family, uint16_t port, uint8_t app,
+                            uint32_t backlog, uint32_t flags, uint64_t user, int *error) noexcept nogil:
+    cdef TcpState *state = tcp.state
+    cdef uint32_t bucket = port % LISTENER_BUCKETS
+    cdef uint32_t index
+    cdef Listener *listener
+    if port == 0:
+        error[0] = EINVAL
+        return NO_LISTENER
+    if taken(state, address, family, port):
+        error[0] = EADDRINUSE
+        return NO_LISTENER
+    for index in range(MAX_LISTENERS):
+        listener = &state.listeners[index]
+        if not listener.used and listener.half_open == 0:
+            listener.address = address[0]
+            listener.port = port
+            listener.app = app
+            listener.family = family
+            listener.backlog = backlog if backlog else 1
+            listener.flags = flags
+            listener.user = user
+            listener.used = 1
+            listener.next = state.listener_buckets[bucket]
+            state.listener_buckets[bucket] = index
+            return index
+    error[0] = ENOBUFS
+    return NO_LISTENER
+
+
+cdef void accept_unlisten(Tcp *tcp, uint32_t listener) noexcept nogil:
+    cdef TcpState *state = tcp.state
+    cdef uint32_t *link = &state.listener_buckets[state.listeners[listener].port % LISTENER_BUCKETS]
+    while link[0] != NO_LISTENER and link[0] != listener:
+        link = &state.listeners[link[0]].next
+    if link[0] == listener:
+        link[0] = state.listeners[listener].next
+    state.listeners[listener].used = 0
+
+
+cdef void send_cookie(Tcp *tcp, const Segment *syn) noexcept nogil:
+    """RFC 4987 3.6: answer without keeping anything. No options but the MSS: there is nowhere to remember them."""
+    cdef uint16_t mss = tcp.network.mtu - (40 if address_is_v4(&syn.dst) else 60)
+    cdef uint32_t window = tcp.state.limits.rcv_bytes
+    tcp.state.counters.half_open_limit += 1
+    tcp.state.counters.cookies_sent += 1
+    tcp.state.cookie_pressure_ns = tcp.now_ns
+    output_answer(tcp, syn, cookie_make(tcp, syn), syn.seq + 1, SYN | ACK, <uint16_t>(window if window < 65535 else 65535),
+                  mss, False, 0, 0)
+
+
+cdef void half_open(Tcp *tcp, uint32_t index, const Segment *syn, uint32_t hash, seq_t floor) noexcept nogil:
+    """RFC 9293 3.10.7.2, third: a SYN makes a connection in SYN-RECEIVED. Payload with it will be sent again."""
+    cdef Listener *listener = &tcp.state.listeners[index]
+    cdef uint32_t conn = open_block(tcp, &syn.dst, syn.dst_port, &syn.src, syn.src_port, syn.vlan, hash)
+    cdef Tcb *tcb
+    cdef TcbCold *cold
+    if conn == NO_CONN:
+        return
+    tcb = &tcp.tcbs[conn]
+    cold = &tcp.colds[conn]
+    adopt(tcp, conn, index, syn)
+    tcb.flags |= CONN_COUNTED_HALF_OPEN
+    listener.half_open += 1
+    tcp.state.half_open += 1
+    if floor != 0 and seq_upto(cold.iss, floor):
+        cold.iss = floor + FLOOR_STEP
+        tcb.snd_una = cold.iss
+        tcb.snd_nxt = tcb.snd_end = cold.iss + 1
+    tcb.state = SYN_RECEIVED
+    open_take_syn(tcp, conn, syn)
+    open_send_syn(tcp, conn)
+
+
+cdef inline void adopt(Tcp *tcp, uint32_t conn, uint32_t index, const Segment *seg) noexcept nogil:
+    """What a connection takes from its listener, and the MAC that the handshake came from."""
+    cdef Listener *listener = &tcp.state.listeners[index]
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef TcbCold *cold = &tcp.colds[conn]
+    tcb.app = listener.app
+    tcb.user = listener.user
+    tcb.congestion = listener.congestion
+    tcb.flags |= listener.flags
+    cold.listener = index
+    memcpy(cold.reply_mac, seg.packet + 6, 6)
+
+
+cdef uint32_t complete_cookie(Tcp *tcp, uint32_t index, const Segment *seg, uint32_t hash) noexcept nogil:
+    """An ACK for which there is no connection: does it bring back a cookie of ours?"""
+    cdef uint16_t mss
+    cdef uint32_t conn
+    cdef Tcb *tcb
+    cdef Segment syn
+    if tcp.state.cookie_pressure_ns == 0 or tcp.now_ns - tcp.state.cookie_pressure_ns > COOKIE_LIFE_NS:
+        output_reset_for(tcp, seg)
+        return NO_CONN
+    mss = cookie_check(tcp, seg)
+    if mss == 0:
+        tcp.state.counters.cookies_refused += 1
+        output_reset_for(tcp, seg)
+        return NO_CONN
+    conn = open_block(tcp, &seg.dst, seg.dst_port, &seg.src, seg.src_port, seg.vlan, hash)
+    if conn == NO_CONN:
+        return NO_CONN
+    tcb = &tcp.tcbs[conn]
+    adopt(tcp, conn, index, seg)
+    # The handshake as it must have been: the peer's SYN without options but its MSS, our cookie as ISS.
+    syn = seg[0]
+    syn.seq = seg.seq - 1
+    syn.options = OPTION_MSS
+    syn.mss = mss
+    open_take_syn(tcp, conn, &syn)
+    tcp.colds[conn].iss = seg.ack - 1
+    tcb.snd_nxt = tcb.snd_end = tcb.snd_una = seg.ack
+    tcb.rcv_adv = tcb.rcv_nxt + (tcb.rcv_limit if tcb.rcv_limit < 65535 else 65535)
+    tcp.state.counters.cookies_accepted += 1
+    open_established(tcp, conn, seg)
+    accept_completed(tcp, conn)
+    return conn
+
+
+cdef uint32_t accept_segment(Tcp *tcp, uint32_t listener, const Segment *seg, uint32_t hash, seq_t floor) noexcept nogil:
+    cdef TcpState *state = tcp.state
+    if seg.flags & RST:                                     # first check for a RST
+        return NO_CONN
+    if seg.flags & ACK:                                     # second check for an ACK
+        if seg.flags & SYN:
+            output_reset_for(tcp, seg)
+            return NO_CONN
+        return complete_cookie(tcp, listener, seg, hash)
+    if not seg.flags & SYN:                                 # fourth: other text or control
+        return NO_CONN
+    if state.listeners[listener].half_open >= state.listeners[listener].backlog or \
+            state.half_open >= state.limits.half_open:
+        send_cookie(tcp, seg)
+    else:
+        half_open(tcp, listener, seg, hash, floor)
+    return NO_CONN
+
+
+cdef void accept_completed(Tcp *tcp, uint32_t conn) noexcept nogil:
+    ending_handshake_over(tcp, conn)
+    tcp.state.counters.passive_opens += 1
+    tcp.tcbs[conn].events |= EVENT_ACCEPTED

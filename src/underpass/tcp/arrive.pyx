@@ -1,0 +1,249 @@
+"""SEGMENT ARRIVES, step by step in the order of RFC 9293 3.10.7.4, with the stricter rules of RFC 5961 and RFC 7323."""
+from libc.errno cimport ECONNREFUSED, ECONNRESET
+from libc.stdint cimport int32_t, uint32_t
+
+from underpass.ip.network cimport network_is_local
+from underpass.tcp.accept cimport accept_completed, accept_find, accept_segment
+from underpass.tcp.ack cimport ack_covers_fin, ack_process
+from underpass.tcp.block cimport block_touch
+from underpass.tcp.challenge cimport challenge_ack, challenge_allowed
+from underpass.tcp.connect cimport connect_segment
+from underpass.tcp.demux cimport DEMUX_NONE, TIME_WAIT_TAG, demux_find, demux_hash
+from underpass.tcp.ending cimport ending_gone, ending_reset, ending_time_wait
+from underpass.tcp.isn cimport timestamp_clock
+from underpass.tcp.open cimport open_established, open_send_syn
+from underpass.tcp.output cimport output_answer, output_control, output_reset_for
+from underpass.tcp.receive cimport Arrival, receive_fin, receive_text
+from underpass.tcp.tcb cimport (
+    CLOSE_WAIT, CLOSING, CONN_ACK_NOW, CONN_ACTIVE, CONN_ORPHAN, CONN_TIMESTAMPS,
+    ESTABLISHED, EVENT_CONNECTED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, NO_CONN, NO_LISTENER, SYN_RECEIVED, SYN_SENT,
+    Tcb, TcbCold, Tcp, TimeWait,
+)
+from underpass.tcp.time_wait cimport TIME_WAIT_ACK, TIME_WAIT_REOPEN, TimeWaitVerdict, time_wait_receive
+from underpass.wire.reason cimport IP_DESTINATION
+from underpass.wire.segment cimport ACK, OPTION_TIMESTAMPS, RST, SYN, URG, Segment, segment_length
+from underpass.wire.seq cimport seq_after, seq_t, seq_upto, seq_within
+
+cdef enum:
+    PAWS_IDLE_MS = 2073600000       # RFC 7323 5.5: after 24 days an old timestamp proves nothing
+
+
+# --------------------------------------------------------------------------- no connection, or TIME-WAIT
+
+cdef void arrive_unknown(Tcp *tcp, Arrival *arrival, uint32_t hash, seq_t floor) noexcept nogil:
+    """3.10.7.1 CLOSED and 3.10.7.2 LISTEN. Nothing is said for an address that is not ours."""
+    cdef const Segment *seg = &arrival.seg
+    cdef uint32_t listener, conn
+    if not network_is_local(tcp.network, &seg.dst):
+        tcp.state.counters.refused[IP_DESTINATION] += 1
+        return
+    listener = accept_find(tcp, &seg.dst, seg.dst_port)
+    if listener == NO_LISTENER:
+        tcp.state.counters.no_listener += 1
+        output_reset_for(tcp, seg)
+        return
+    conn = accept_segment(tcp, listener, seg, hash, floor)
+    if conn != NO_CONN:
+        arrive_text(tcp, conn, arrival)     # a cookie came back, perhaps with data
+
+
+cdef void arrive_time_wait(Tcp *tcp, Arrival *arrival, uint32_t hash, uint32_t entry) noexcept nogil:
+    cdef const Segment *seg = &arrival.seg
+    cdef TimeWait *wait = &tcp.time_waits[entry]
+    cdef seq_t floor = wait.snd_nxt
+    cdef TimeWaitVerdict verdict = time_wait_receive(tcp, entry, seg)
+    if verdict == TIME_WAIT_REOPEN:
+        tcp.state.counters.time_wait_reused += 1
+        arrive_unknown(tcp, arrival, hash, floor)
+    elif verdict == TIME_WAIT_ACK and challenge_allowed(tcp):
+        output_answer(tcp, seg, wait.snd_nxt, wait.rcv_nxt, ACK, 0, 0, (wait.flags & CONN_TIMESTAMPS) != 0,
+                      timestamp_clock(tcp) + wait.ts_offset, wait.ts_recent)
+
+
+# --------------------------------------------------------------------------- first: sequence number
+
+cdef inline bint sequence_acceptable(const Tcb *tcb, const Segment *seg) noexcept nogil:
+    """The four cases of the table in RFC 9293 3.10.7.4."""
+    cdef uint32_t window = tcb.rcv_adv - tcb.rcv_nxt
+    cdef uint32_t length = segment_length(seg)
+    if length == 0:
+        return seg.seq == tcb.rcv_nxt if window == 0 else seq_within(seg.seq, tcb.rcv_nxt, window)
+    if window == 0:
+        return False
+    return seq_within(seg.seq, tcb.rcv_nxt, window) or seq_within(seg.seq + length - 1, tcb.rcv_nxt, window)
+
+
+cdef inline bint paws_refuses(const Tcp *tcp, const Tcb *tcb, const TcbCold *cold, const Segment *seg) noexcept nogil:
+    """RFC 7323 5.3 R1: a timestamp older than the newest one accepted marks an old duplicate."""
+    if not (tcb.flags & CONN_TIMESTAMPS and seg.options & OPTION_TIMESTAMPS) or seg.flags & RST:
+        return False
+    if <int32_t>(seg.ts_val - tcb.ts_recent) >= 0:
+        return False
+    return <uint32_t>(tcp.now_ns // 1000000) - cold.ts_recent_ms < <uint32_t>PAWS_IDLE_MS
+
+
+cdef inline void take_timestamp(const Tcp *tcp, Tcb *tcb, TcbCold *cold, const Segment *seg) noexcept nogil:
+    """RFC 7323 4.3 (2), 5.3 R3"""
+    if tcb.flags & CONN_TIMESTAMPS and seg.options & OPTION_TIMESTAMPS and seq_upto(seg.seq, tcb.rcv_acked) and \
+            <int32_t>(seg.ts_val - tcb.ts_recent) >= 0:
+        tcb.ts_recent = seg.ts_val
+        cold.ts_recent_ms = <uint32_t>(tcp.now_ns // 1000000)
+
+
+cdef void answer_unacceptable(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogil:
+    """'If an incoming segment is not acceptable, an acknowledgment should be sent in reply (unless the RST bit is set).'"""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    if seg.flags & RST:
+        return
+    if tcb.state == SYN_RECEIVED and seg.flags & SYN and seg.seq == tcp.colds[conn].irs:
+        open_send_syn(tcp, conn)            # our SYN-ACK was lost: the peer says SYN again
+        return
+    if segment_length(seg) != 0:
+        tcb.flags |= CONN_ACK_NOW           # data or FIN again: the sender waits for this acknowledgment
+        block_touch(tcp, conn)
+    elif seg.seq == tcb.rcv_nxt - 1:
+        tcb.flags |= CONN_ACK_NOW           # keepalive or window probe without payload
+        block_touch(tcp, conn)
+    else:
+        challenge_ack(tcp, conn)            # two confused sides must not answer each other for ever
+
+
+cdef inline bint check_sequence(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef TcbCold *cold = &tcp.colds[conn]
+    if paws_refuses(tcp, tcb, cold, seg):
+        tcp.state.counters.paws_refused += 1
+        tcb.flags |= CONN_ACK_NOW
+        block_touch(tcp, conn)
+        return False
+    if not sequence_acceptable(tcb, seg):
+        tcp.state.counters.out_of_window += 1
+        answer_unacceptable(tcp, conn, seg)
+        return False
+    take_timestamp(tcp, tcb, cold, seg)
+    return True
+
+
+# --------------------------------------------------------------------------- second: RST, fourth: SYN
+
+cdef void arrive_reset(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogil:
+    """RFC 5961 3.2: only a reset at RCV.NXT resets; another one in the window is challenged."""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    if seg.seq != tcb.rcv_nxt:
+        tcp.state.counters.in_window_reset += 1
+        challenge_ack(tcp, conn)
+        return
+    tcp.state.counters.resets_in += 1
+    if tcb.state == SYN_RECEIVED:
+        ending_gone(tcp, conn, ECONNREFUSED)
+    elif tcb.state == LAST_ACK or tcb.state == CLOSING:
+        ending_gone(tcp, conn, 0)
+    else:
+        ending_gone(tcp, conn, ECONNRESET)
+
+
+# --------------------------------------------------------------------------- fifth: ACK
+
+cdef bint arrive_ack(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogil:
+    """False: the segment goes no further."""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    if tcb.state == SYN_RECEIVED:
+        if not seq_after(seg.ack, tcb.snd_una) or seq_after(seg.ack, tcb.snd_nxt):
+            output_reset_for(tcp, seg)
+            return False
+        complete_handshake(tcp, conn, seg)
+    if not ack_process(tcp, conn, seg):
+        return False
+    if tcb.state == FIN_WAIT_1 and ack_covers_fin(tcp, conn):
+        tcb.state = FIN_WAIT_2
+        if tcb.flags & CONN_ORPHAN:
+            tcb.linger_at = tcp.now_ns + <unsigned long long>tcp.state.limits.fin_wait_2_ms * 1000000
+    elif tcb.state == CLOSING and ack_covers_fin(tcp, conn):
+        ending_time_wait(tcp, conn)
+        return False
+    elif tcb.state == LAST_ACK and ack_covers_fin(tcp, conn):
+        ending_gone(tcp, conn, 0)
+        return False
+    return True
+
+
+cdef void complete_handshake(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogil:
+    """SYN-RECEIVED to ESTABLISHED, or on to FIN-WAIT-1 where the application has finished already."""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef bint active = (tcb.flags & CONN_ACTIVE) != 0
+    open_established(tcp, conn, seg)
+    if active:
+        tcb.events |= EVENT_CONNECTED
+    else:
+        accept_completed(tcp, conn)
+
+
+# --------------------------------------------------------------------------- seventh: text, eighth: FIN
+
+cdef void arrive_text(Tcp *tcp, uint32_t conn, Arrival *arrival) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef const Segment *seg = &arrival.seg
+    if seg.flags & URG:
+        tcp.state.counters.urgent_ignored += 1      # RFC 6093 6: the octets are ordinary ones
+    if seg.payload_bytes != 0 and (tcb.state == ESTABLISHED or tcb.state == FIN_WAIT_1 or tcb.state == FIN_WAIT_2):
+        if tcb.flags & CONN_ORPHAN:
+            tcp.state.counters.after_close += 1
+            ending_reset(tcp, conn, 0)              # RFC 9293 3.6.1: nobody will read it
+            return
+        receive_text(tcp, conn, arrival)
+        block_touch(tcp, conn)
+    if receive_fin(tcp, conn, seg):
+        arrive_fin(tcp, conn)
+
+
+cdef void arrive_fin(Tcp *tcp, uint32_t conn) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    block_touch(tcp, conn)
+    if tcb.state == ESTABLISHED:
+        tcb.state = CLOSE_WAIT
+    elif tcb.state == FIN_WAIT_1:
+        # Our FIN is not acknowledged, else the state were FIN-WAIT-2 by now.
+        tcb.state = CLOSING
+    elif tcb.state == FIN_WAIT_2:
+        output_control(tcp, conn, tcb.snd_nxt, ACK)
+        ending_time_wait(tcp, conn)
+
+
+# --------------------------------------------------------------------------- the order of the steps
+
+cdef void arrive_synchronized(Tcp *tcp, uint32_t conn, Arrival *arrival) noexcept nogil:
+    """3.10.7.4: SYN-RECEIVED and all later states."""
+    cdef const Segment *seg = &arrival.seg
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef TcbCold *cold = &tcp.colds[conn]
+    cold.segments_received += 1
+    if not check_sequence(tcp, conn, seg):
+        return
+    if seg.flags & RST:
+        arrive_reset(tcp, conn, seg)
+        return
+    if seg.flags & SYN:
+        tcp.state.counters.in_window_syn += 1       # RFC 5961 4.2
+        challenge_ack(tcp, conn)
+        return
+    if not seg.flags & ACK:
+        return
+    cold.heard_ns = tcp.now_ns
+    if arrive_ack(tcp, conn, seg):
+        arrive_text(tcp, conn, arrival)
+
+
+cdef void arrive(Tcp *tcp, Arrival *arrival) noexcept nogil:
+    cdef const Segment *seg = &arrival.seg
+    cdef uint32_t hash = demux_hash(tcp, &seg.dst, seg.dst_port, &seg.src, seg.src_port)
+    cdef uint32_t found = demux_find(tcp, hash, &seg.dst, seg.dst_port, &seg.src, seg.src_port)
+    tcp.state.counters.segments_in += 1
+    if found == DEMUX_NONE:
+        arrive_unknown(tcp, arrival, hash, 0)
+    elif found & TIME_WAIT_TAG:
+        arrive_time_wait(tcp, arrival, hash, (found & ~<uint32_t>TIME_WAIT_TAG) - 1)
+    elif tcp.tcbs[found - 1].state == SYN_SENT:
+        if connect_segment(tcp, found - 1, seg):
+            arrive_text(tcp, found - 1, arrival)
+    else:
+        arrive_synchronized(tcp, found - 1, arrival)

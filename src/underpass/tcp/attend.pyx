@@ -1,0 +1,89 @@
+"""Events to applications, output, timers: once for each connection touched in a step."""
+from libc.stdint cimport uint8_t, uint32_t
+
+from underpass.tcp.block cimport block_drop_queue, block_free, block_next_touched, block_touch
+from underpass.tcp.send cimport send_output
+from underpass.tcp.tcb cimport (
+    CLOSED, CONN_ACTIVE, CONN_ANNOUNCED, CONN_HELD, CONN_ORPHAN, CONN_STARVED, CONN_TOUCHED, CONN_WANTS_ROOM, EVENT_ACCEPTED,
+    EVENT_CLOSED, EVENT_CONNECTED, EVENT_READABLE, EVENT_WRITABLE, NO_CONN, TIME_WAIT, App, Tcb, Tcp,
+)
+from underpass.tcp.timers cimport timers_arm
+
+cdef enum:
+    STARVED_SEARCH = 4096           # connections looked at a step
+    STARVED_WAKE = 64               # connections woken a step
+
+
+cdef inline void tell(Tcp *tcp, uint32_t conn, uint8_t events) noexcept nogil:
+    """Call the application; it may let go of the connection in any of the calls."""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef App *app = &tcp.apps[tcb.app]
+    if events & (EVENT_ACCEPTED | EVENT_CONNECTED):
+        tcb.flags |= CONN_ANNOUNCED
+        if events & EVENT_ACCEPTED:
+            app.accepted(tcp, conn, app.self)
+        else:
+            app.connected(tcp, conn, app.self)
+    if events & EVENT_READABLE and not tcb.flags & CONN_ORPHAN:
+        app.readable(tcp, conn, app.self)
+    if events & EVENT_WRITABLE and tcb.flags & CONN_WANTS_ROOM and not tcb.flags & CONN_ORPHAN:
+        tcb.flags &= ~<uint32_t>CONN_WANTS_ROOM
+        app.writable(tcp, conn, app.self)
+
+
+cdef void bury(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """The connection is gone: the last word to the application, then the block is free, unless the application holds it."""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef App *app = &tcp.apps[tcb.app]
+    if tcb.flags & (CONN_ANNOUNCED | CONN_ACTIVE) and not tcb.flags & CONN_ORPHAN:
+        app.closed(tcp, conn, tcp.colds[conn].error, app.self)
+        if tcb.flags & CONN_HELD and not tcb.flags & CONN_ORPHAN:
+            return
+    tcb.flags |= CONN_ORPHAN
+    if tcb.flags & CONN_TOUCHED:
+        tcb.events |= EVENT_CLOSED          # it stands in the list again: free it when it comes up
+        return
+    block_drop_queue(tcp, &tcb.rcv_head)
+    block_free(tcp, conn)
+
+
+cdef void attend(Tcp *tcp, uint32_t conn) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef uint8_t events = tcb.events
+    tcb.events = 0
+    if events and not tcb.flags & CONN_ORPHAN:
+        tell(tcp, conn, events)
+    if tcb.state == CLOSED or tcb.state == TIME_WAIT:
+        if (events | tcb.events) & EVENT_CLOSED:
+            tcb.events = 0
+            bury(tcp, conn)
+        return
+    send_output(tcp, conn)
+    timers_arm(tcp, conn)
+
+
+cdef void attend_all(Tcp *tcp) noexcept nogil:
+    cdef uint32_t conn = block_next_touched(tcp)
+    while conn != NO_CONN:
+        attend(tcp, conn)
+        conn = block_next_touched(tcp)
+
+
+cdef void attend_starved(Tcp *tcp) noexcept nogil:
+    cdef uint32_t searched, conn
+    cdef uint32_t woken = 0
+    cdef Tcb *tcb
+    if tcp.pool.state.free <= tcp.pool.state.reserve + STARVED_WAKE:
+        return
+    for searched in range(STARVED_SEARCH):
+        if tcp.starved == 0 or woken == STARVED_WAKE:
+            return
+        conn = tcp.starved_cursor
+        tcp.starved_cursor = conn + 1 if conn + 1 < tcp.state.tcb_fresh else 0
+        tcb = &tcp.tcbs[conn]
+        if tcb.flags & CONN_STARVED:
+            tcb.flags &= ~<uint32_t>CONN_STARVED
+            tcp.starved -= 1
+            tcb.events |= EVENT_WRITABLE
+            block_touch(tcp, conn)
+            woken += 1

@@ -1,0 +1,34 @@
+"""Connection blocks: taking one from the pool, giving it back, and the list of those to attend to in this step."""
+from libc.stdint cimport uint32_t
+
+from underpass.tcp.tcb cimport CONN_TOUCHED, NO_CONN, Tcb, TcbCold, Tcp
+
+# A cleared block in state CLOSED, or NO_CONN at the limit. Its generation differs from all handles given out for it before.
+cdef uint32_t block_take(Tcp *tcp) noexcept nogil
+# Give a block back: it is in no table, holds no frame, and no timer runs.
+cdef void block_free(Tcp *tcp, uint32_t conn) noexcept nogil
+# Release all frames of a queue (linked by `next`).
+cdef void block_drop_queue(Tcp *tcp, uint32_t *head) noexcept nogil
+
+
+cdef inline void block_touch(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """Have the connection attended to before this step ends: events, output, timers."""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    if tcb.flags & CONN_TOUCHED:
+        return
+    tcb.flags |= CONN_TOUCHED
+    tcb.touched_next = NO_CONN
+    if tcp.touched == NO_CONN:
+        tcp.touched = conn
+    else:
+        tcp.tcbs[tcp.touched_tail].touched_next = conn
+    tcp.touched_tail = conn
+
+
+cdef inline uint32_t block_next_touched(Tcp *tcp) noexcept nogil:
+    """Take the first connection off the list; NO_CONN: nothing is left to do."""
+    cdef uint32_t conn = tcp.touched
+    if conn != NO_CONN:
+        tcp.touched = tcp.tcbs[conn].touched_next
+        tcp.tcbs[conn].flags &= ~<uint32_t>CONN_TOUCHED
+    return conn

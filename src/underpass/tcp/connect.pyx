@@ -1,0 +1,119 @@
+"""Connecting."""
+from libc.errno cimport EADDRINUSE, EADDRNOTAVAIL, ECONNREFUSED, EINVAL, ENETUNREACH, ENOBUFS
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from underpass.ip.network cimport network_is_local, network_route, network_source
+from underpass.tcp.demux cimport DEMUX_NONE, demux_find, demux_hash
+from underpass.tcp.ending cimport ending_gone
+from underpass.tcp.open cimport open_block, open_established, open_send_syn, open_take_syn
+from underpass.tcp.output cimport output_reset_for
+from underpass.tcp.tcb cimport (
+    CONN_ACK_NOW, CONN_ACTIVE, EVENT_CONNECTED, NO_CONN, SYN_RECEIVED, SYN_SENT, Tcb, TcbCold, Tcp,
+)
+from underpass.wire.address cimport Address, address_is_any, address_is_v4
+from underpass.wire.segment cimport ACK, NO_VLAN, RST, SYN, Segment
+from underpass.wire.seq cimport seq_after, seq_upto
+from underpass.wire.siphash cimport siphash13_words
+
+
+cdef uint16_t choose_port(Tcp *tcp, const Address *local, const Address *remote, uint16_t remote_port) noexcept nogil:
+    """RFC 6056 3.3.3: a keyed offset for each destination, and a counter; 0 when every port of the range is in use."""
+    cdef uint32_t first = tcp.state.limits.ephemeral_first
+    cdef uint32_t count = tcp.state.limits.ephemeral_last - first + 1
+    cdef uint64_t[4] words
+    cdef uint32_t offset, attempt
+    cdef uint16_t port
+    words[0] = local.low
+    words[1] = remote.high
+    words[2] = remote.low
+    words[3] = remote_port
+    offset = <uint32_t>siphash13_words(&tcp.state.secret, words, 4)
+    for attempt in range(count):
+        port = <uint16_t>(first + (offset % count + tcp.state.ephemeral_hint) % count)
+        tcp.state.ephemeral_hint = (tcp.state.ephemeral_hint + 1) % count
+        if demux_find(tcp, demux_hash(tcp, local, port, remote, remote_port), local, port, remote,
+                      remote_port) == DEMUX_NONE:
+            return port
+    return 0
+
+
+cdef int choose_local(Tcp *tcp, const Address *wanted, const Address *remote, Address *local) noexcept nogil:
+    """The source address, or an errno."""
+    if network_route(tcp.network, remote) == NULL:
+        return ENETUNREACH
+    if address_is_any(wanted):
+        return 0 if network_source(tcp.network, remote, local) else EADDRNOTAVAIL
+    if not network_is_local(tcp.network, wanted) or address_is_v4(wanted) != address_is_v4(remote):
+        return EADDRNOTAVAIL
+    local[0] = wanted[0]
+    return 0
+
+
+cdef uint32_t connect_open(Tcp *tcp, const Address *local, uint16_t local_port, const Address *remote,
+                           uint16_t remote_port, uint8_t app, uint64_t user, int *error) noexcept nogil:
+    cdef Address source
+    cdef uint32_t hash, conn
+    cdef Tcb *tcb
+    if remote_port == 0 or address_is_any(remote):
+        error[0] = EINVAL
+        return NO_CONN
+    error[0] = choose_local(tcp, local, remote, &source)
+    if error[0]:
+        return NO_CONN
+    if local_port == 0:
+        local_port = choose_port(tcp, &source, remote, remote_port)
+        if local_port == 0:
+            error[0] = EADDRNOTAVAIL
+            return NO_CONN
+    hash = demux_hash(tcp, &source, local_port, remote, remote_port)
+    if demux_find(tcp, hash, &source, local_port, remote, remote_port) != DEMUX_NONE:
+        error[0] = EADDRINUSE
+        return NO_CONN
+    conn = open_block(tcp, &source, local_port, remote, remote_port, NO_VLAN, hash)
+    if conn == NO_CONN:
+        error[0] = ENOBUFS
+        return NO_CONN
+    tcb = &tcp.tcbs[conn]
+    tcb.app = app
+    tcb.user = user
+    tcb.flags |= CONN_ACTIVE
+    tcb.state = SYN_SENT
+    tcp.state.counters.active_opens += 1
+    open_send_syn(tcp, conn)
+    return conn
+
+
+cdef bint refused(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogil:
+    """RFC 9293 3.10.7.3, first and second: a bad ACK is answered by a reset; a reset counts only with a good ACK."""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    if seg.flags & ACK and (seq_upto(seg.ack, tcp.colds[conn].iss) or seq_after(seg.ack, tcb.snd_nxt)):
+        output_reset_for(tcp, seg)
+        return True
+    if seg.flags & RST:
+        if seg.flags & ACK:
+            tcp.state.counters.resets_in += 1
+            tcp.state.counters.connect_failures += 1
+            ending_gone(tcp, conn, ECONNREFUSED)
+        return True
+    return not seg.flags & SYN
+
+
+cdef bint connect_segment(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef TcbCold *cold = &tcp.colds[conn]
+    if refused(tcp, conn, seg):
+        return False
+    memcpy(cold.reply_mac, seg.packet + 6, 6)
+    open_take_syn(tcp, conn, seg)
+    if not seg.flags & ACK:
+        # Simultaneous open (RFC 9293 3.5, figure 7): answer SYN with SYN-ACK of the same ISS.
+        tcb.state = SYN_RECEIVED
+        cold.backoff = 0
+        open_send_syn(tcp, conn)
+        return False
+    tcb.rcv_adv = tcb.rcv_nxt + (tcb.rcv_limit if tcb.rcv_limit < 65535 else 65535)
+    open_established(tcp, conn, seg)
+    tcb.flags |= CONN_ACK_NOW
+    tcb.events |= EVENT_CONNECTED
+    return True

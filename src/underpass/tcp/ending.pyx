@@ -1,0 +1,124 @@
+"""How connections end."""
+from libc.errno cimport ECONNABORTED
+from libc.stdint cimport uint32_t
+
+from underpass.ip.network cimport NO_NEIGHBOUR, network_release
+from underpass.tcp.block cimport block_drop_queue, block_free, block_touch
+from underpass.tcp.demux cimport demux_remove
+from underpass.tcp.output cimport output_control
+from underpass.tcp.receive cimport receive_drop_out_of_order
+from underpass.tcp.send cimport send_drop_queue
+from underpass.tcp.tcb cimport (
+    CLOSE_WAIT, CLOSED, CONN_COUNTED_HALF_OPEN, CONN_FIN_QUEUED, CONN_ORPHAN, CONN_STARVED,
+    ESTABLISHED, EVENT_CLOSED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, NO_LISTENER, SYN_RECEIVED, SYN_SENT, TIME_WAIT,
+    Tcb, Tcp,
+)
+from underpass.tcp.time_wait cimport time_wait_enter
+from underpass.tcp.timers cimport timers_stop
+from underpass.wire.segment cimport ACK, RST
+
+
+cdef void ending_handshake_over(Tcp *tcp, uint32_t conn) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef uint32_t listener = tcp.colds[conn].listener
+    if not tcb.flags & CONN_COUNTED_HALF_OPEN:
+        return
+    tcb.flags &= ~<uint32_t>CONN_COUNTED_HALF_OPEN
+    tcp.state.half_open -= 1
+    if listener != NO_LISTENER:
+        tcp.state.listeners[listener].half_open -= 1
+
+
+cdef void ending_shutdown(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """RFC 9293 3.10.4 CLOSE call, for the sending side: ESTABLISHED to FIN-WAIT-1, CLOSE-WAIT to LAST-ACK."""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    if tcb.flags & CONN_FIN_QUEUED:
+        return
+    if tcb.state == ESTABLISHED:
+        tcb.state = FIN_WAIT_1
+    elif tcb.state == CLOSE_WAIT:
+        tcb.state = LAST_ACK
+    elif tcb.state != SYN_RECEIVED:
+        return
+    tcb.flags |= CONN_FIN_QUEUED
+    block_touch(tcp, conn)
+
+
+cdef void ending_close(Tcp *tcp, uint32_t conn) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef bint unread = tcb.rcv_bytes != 0
+    tcb.flags |= CONN_ORPHAN
+    if tcb.state == CLOSED or tcb.state == TIME_WAIT:
+        ending_release(tcp, conn)
+    elif tcb.state == SYN_SENT:
+        ending_gone(tcp, conn, 0)
+    elif unread:
+        # RFC 2525 2.17: data that nobody will read must not look delivered.
+        ending_reset(tcp, conn, 0)
+    else:
+        ending_shutdown(tcp, conn)
+        if tcb.state == FIN_WAIT_2:
+            tcb.linger_at = tcp.now_ns + <unsigned long long>tcp.state.limits.fin_wait_2_ms * 1000000
+        block_touch(tcp, conn)
+
+
+cdef void ending_abort(Tcp *tcp, uint32_t conn) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    tcb.flags |= CONN_ORPHAN
+    if tcb.state == CLOSED or tcb.state == TIME_WAIT:
+        ending_release(tcp, conn)
+    else:
+        ending_reset(tcp, conn, ECONNABORTED)
+
+
+cdef void ending_reset(Tcp *tcp, uint32_t conn, int error) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    if SYN_RECEIVED <= tcb.state <= LAST_ACK:
+        output_control(tcp, conn, tcb.snd_nxt, RST | ACK)
+        tcp.state.counters.resets_out += 1
+    ending_gone(tcp, conn, error)
+
+
+cdef void detach(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """What a block holds besides its place in the table and what was received."""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    timers_stop(tcp, conn)
+    send_drop_queue(tcp, conn)
+    receive_drop_out_of_order(tcp, conn)
+    ending_handshake_over(tcp, conn)
+    if tcb.neighbour != NO_NEIGHBOUR:
+        network_release(tcp.network, tcb.neighbour)
+        tcb.neighbour = NO_NEIGHBOUR
+    if tcb.flags & CONN_STARVED:
+        tcb.flags &= ~<uint32_t>CONN_STARVED
+        tcp.starved -= 1
+
+
+cdef void ending_gone(Tcp *tcp, uint32_t conn, int error) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    if tcb.state == CLOSED:
+        return
+    demux_remove(tcp, tcb.hash, conn + 1)
+    detach(tcp, conn)
+    tcb.state = CLOSED
+    tcp.colds[conn].error = error
+    tcb.events |= EVENT_CLOSED
+    block_touch(tcp, conn)
+
+
+cdef void ending_time_wait(Tcp *tcp, uint32_t conn) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    tcb.state = TIME_WAIT
+    time_wait_enter(tcp, conn)
+    detach(tcp, conn)
+    tcb.events |= EVENT_CLOSED
+    block_touch(tcp, conn)
+
+
+cdef void ending_release(Tcp *tcp, uint32_t conn) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    block_drop_queue(tcp, &tcb.rcv_head)
+    tcb.rcv_bytes = 0
+    tcb.events = EVENT_CLOSED
+    tcb.flags |= CONN_ORPHAN
+    block_touch(tcp, conn)              # freed when its turn comes: nobody then holds it in a list

@@ -1,0 +1,140 @@
+"""What happens when a connection's timer fires (RFC 9293 3.10.8, RFC 6298 5)."""
+from libc.errno cimport ETIMEDOUT
+from libc.stdint cimport uint32_t, uint64_t
+
+from underpass.ip.network cimport NO_NEIGHBOUR, WANT_PROBE, network_want
+from underpass.tcp.block cimport block_touch
+from underpass.tcp.ending cimport ending_gone, ending_reset
+from underpass.tcp.open cimport open_send_syn
+from underpass.tcp.output cimport output_control
+from underpass.tcp.recovery cimport recovery_timeout
+from underpass.tcp.rtt cimport rtt_timeout_ns
+from underpass.tcp.send cimport send_window_probe
+from underpass.tcp.tcb cimport (
+    CLOSED, CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_KEEPALIVE, CONN_ORPHAN, CONN_PERSISTING, ESTABLISHED,
+    FIN_WAIT_2, SYN_RECEIVED, SYN_SENT, Tcb, TcbCold, Tcp,
+)
+from underpass.wire.segment cimport ACK
+
+cdef enum:
+    NS_PER_MS = 1000000
+    ORPHAN_RETRIES = 8              # a connection that nobody waits for is given up sooner
+
+
+cdef inline bint overdue(const Tcp *tcp, const TcbCold *cold) noexcept nogil:
+    """RFC 9293 3.9.1.1: the user timeout, measured from the first segment that went unanswered."""
+    return cold.user_timeout_ms != 0 and cold.since_ns != 0 and \
+        tcp.now_ns - cold.since_ns >= <uint64_t>cold.user_timeout_ms * NS_PER_MS
+
+
+cdef void give_up(Tcp *tcp, uint32_t conn) noexcept nogil:
+    tcp.state.counters.user_timeouts += 1
+    if tcp.tcbs[conn].state == SYN_SENT:
+        tcp.state.counters.connect_failures += 1
+    ending_reset(tcp, conn, ETIMEDOUT)
+
+
+cdef void back_off(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """RFC 6298 5.5, 5.6"""
+    cdef TcbCold *cold = &tcp.colds[conn]
+    if cold.backoff < 255:
+        cold.backoff += 1
+    tcp.tcbs[conn].retransmit_at = tcp.now_ns + rtt_timeout_ns(cold)
+
+
+cdef void syn_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
+    cdef TcbCold *cold = &tcp.colds[conn]
+    if cold.since_ns == 0:                  # it never left: the next hop was not known
+        open_send_syn(tcp, conn)
+    elif cold.backoff >= tcp.state.limits.syn_retries or overdue(tcp, cold):
+        give_up(tcp, conn)
+    else:
+        cold.backoff += 1
+        tcp.state.counters.timeouts += 1
+        tcp.state.counters.retransmits += 1
+        open_send_syn(tcp, conn)
+
+
+cdef void retransmit_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef TcbCold *cold = &tcp.colds[conn]
+    cdef uint32_t limit = tcp.state.limits.retries
+    if tcb.flags & CONN_ORPHAN and limit > ORPHAN_RETRIES:
+        limit = ORPHAN_RETRIES
+    if cold.since_ns == 0:
+        cold.since_ns = tcp.now_ns
+    if cold.backoff >= limit or overdue(tcp, cold):
+        give_up(tcp, conn)
+        return
+    if tcb.neighbour != NO_NEIGHBOUR:
+        network_want(tcp.network, tcb.neighbour, WANT_PROBE, tcp.now_ns)
+    if tcb.snd_una != tcb.snd_nxt:
+        recovery_timeout(tcp, conn)
+        back_off(tcp, conn)
+
+
+cdef void persist_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """RFC 9293 3.8.6.1: probe for as long as the peer answers; a peer that is silent is gone after the usual retries."""
+    cdef TcbCold *cold = &tcp.colds[conn]
+    if cold.since_ns == 0:
+        cold.since_ns = tcp.now_ns
+    if (cold.backoff >= tcp.state.limits.retries and cold.heard_ns < cold.since_ns) or overdue(tcp, cold):
+        give_up(tcp, conn)
+        return
+    send_window_probe(tcp, conn)
+    back_off(tcp, conn)
+
+
+cdef void keepalive_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """RFC 9293 3.8.4: a probe at SND.UNA - 1 after long silence."""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef TcbCold *cold = &tcp.colds[conn]
+    cdef uint64_t due = cold.heard_ns + <uint64_t>cold.keep_idle_ms * NS_PER_MS
+    if not tcb.flags & CONN_KEEPALIVE:
+        return
+    if due > tcp.now_ns:
+        cold.probes = 0
+        tcb.linger_at = due
+        return
+    if cold.probes >= cold.keep_count:
+        tcp.state.counters.keepalive_drops += 1
+        ending_reset(tcp, conn, ETIMEDOUT)
+        return
+    cold.probes += 1
+    tcp.state.counters.keepalives += 1
+    output_control(tcp, conn, tcb.snd_una - 1, ACK)
+    tcb.linger_at = tcp.now_ns + <uint64_t>cold.keep_interval_ms * NS_PER_MS
+
+
+cdef void retransmit_due(Tcp *tcp, uint32_t conn) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    tcb.retransmit_at = 0
+    if tcb.state == SYN_SENT or tcb.state == SYN_RECEIVED:
+        syn_timeout(tcp, conn)
+    elif tcb.flags & CONN_PERSISTING:
+        persist_timeout(tcp, conn)
+    else:
+        retransmit_timeout(tcp, conn)
+
+
+cdef void linger_due(Tcp *tcp, uint32_t conn) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    tcb.linger_at = 0
+    if tcb.state == FIN_WAIT_2 and tcb.flags & CONN_ORPHAN:
+        ending_gone(tcp, conn, 0)
+    elif tcb.state >= ESTABLISHED:
+        keepalive_timeout(tcp, conn)
+
+
+cdef void expire(Tcp *tcp, uint32_t conn) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    if tcb.ack_at != 0 and tcb.ack_at <= tcp.now_ns:
+        tcb.ack_at = 0
+        if tcb.flags & CONN_ACK_DELAYED:
+            tcb.flags |= CONN_ACK_NOW
+            tcp.state.counters.delayed_acks += 1
+    if tcb.retransmit_at != 0 and tcb.retransmit_at <= tcp.now_ns:
+        retransmit_due(tcp, conn)
+    if tcb.state != CLOSED and tcb.linger_at != 0 and tcb.linger_at <= tcp.now_ns:
+        linger_due(tcp, conn)
+    block_touch(tcp, conn)

@@ -1,0 +1,26 @@
+"""Segments on their way out: headers in front of the payload where it lies, then into the queue for the link."""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+
+from underpass.tcp.tcb cimport Tcp
+from underpass.wire.segment cimport Segment
+from underpass.wire.seq cimport seq_t
+
+cdef enum Sent:
+    SENT = 0
+    SENT_NO_FRAME = 1               # no frame for the headers: try again when one is free
+    SENT_NO_NEIGHBOUR = 2           # the next hop's MAC is not known yet; Linux has been asked
+
+# Send (or send again) the payload of a frame of the send queue; `flags` beside ACK: PSH, FIN.
+cdef Sent output_data(Tcp *tcp, uint32_t conn, uint32_t frame, uint8_t flags) noexcept nogil
+# A segment without payload at sequence number `seq`: ACK, FIN, RST.
+cdef Sent output_control(Tcp *tcp, uint32_t conn, seq_t seq, uint8_t flags) noexcept nogil
+# SYN or SYN-ACK with the options that both sides may use.
+cdef Sent output_syn(Tcp *tcp, uint32_t conn) noexcept nogil
+# An answer to a segment that belongs to no connection block; `window` unscaled, `mss` 0 for none, timestamps when
+# `ts` (TSval, TSecr are then those given).
+cdef void output_answer(Tcp *tcp, const Segment *seg, seq_t number, seq_t ack, uint8_t flags, uint16_t window,
+                        uint16_t mss, bint ts, uint32_t ts_val, uint32_t ts_ecr) noexcept nogil
+# RFC 9293 3.10.7.1: the reset that answers a segment for which there is no connection.
+cdef void output_reset_for(Tcp *tcp, const Segment *seg) noexcept nogil
+# Hand what waits to the link. Returns how many descriptors still wait.
+cdef uint32_t output_flush(Tcp *tcp) noexcept nogil

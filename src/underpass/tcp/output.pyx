@@ -1,0 +1,294 @@
+"""Building segments (RFC 9293 3.1) and queueing them for the link."""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from underpass.ip.network cimport (
+    NEIGHBOUR_VALID, NO_NEIGHBOUR, WANT_RESOLVE, Neighbour, Network, network_want,
+)
+from underpass.ip.template cimport HeaderTemplate, template_answer, template_write
+from underpass.link.frames cimport (
+    NO_FRAME, TX_HEADROOM, Frame, frame_chunk, frame_ref, frame_take, frame_unref,
+)
+from underpass.link.link cimport DESC_CHECKSUM, LINK_TX_CHECKSUM, Desc
+from underpass.tcp.isn cimport timestamp_clock
+from underpass.tcp.tcb cimport (
+    CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_SACK, CONN_TIMESTAMPS, CONN_WINDOW_SCALE, SYN_RECEIVED, SYN_SENT,
+    Tcb, TcbCold, Tcp,
+)
+from underpass.tcp.window cimport window_offer
+from underpass.wire.checksum cimport checksum_add, checksum_fold, checksum_pseudo
+from underpass.wire.octets cimport store16, store32
+from underpass.wire.segment cimport (
+    ACK, FIN, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTION_WINDOW_SCALE, PSH, RST, SYN, Segment, segment_length,
+)
+from underpass.wire.seq cimport seq_after, seq_t
+
+cdef enum:
+    TCP_HEADER = 20
+    TIMESTAMPS_PADDED = 12          # RFC 7323 appendix A: NOP, NOP, timestamps
+    SACK_BASE = 4                   # NOP, NOP, kind, length
+    CHECKSUM_FIELD = 16             # offset in the TCP header
+
+
+cdef inline uint8_t *write_timestamps(uint8_t *at, uint32_t value, uint32_t echo) noexcept nogil:
+    store32(at, 0x0101080A)         # NOP, NOP, kind 8, length 10
+    store32(at + 4, value)
+    store32(at + 8, echo)
+    return at + TIMESTAMPS_PADDED
+
+
+cdef inline void write_fixed_header(uint8_t *at, uint16_t src_port, uint16_t dst_port, seq_t seq, seq_t ack,
+                                    uint32_t header_bytes, uint8_t flags, uint16_t window) noexcept nogil:
+    store16(at, src_port)
+    store16(at + 2, dst_port)
+    store32(at + 4, seq)
+    store32(at + 8, ack)
+    at[12] = <uint8_t>(header_bytes << 2)       # data offset in words, in the upper four bits
+    at[13] = flags
+    store16(at + 14, window)
+    store32(at + CHECKSUM_FIELD, 0)             # checksum and urgent pointer
+
+
+cdef inline void queue_packet(Tcp *tcp, uint32_t frame, const uint8_t *packet, uint32_t length, uint8_t *header,
+                              bint offload) noexcept nogil:
+    """Put a packet in the queue for the link; the caller's reference goes with it."""
+    cdef Desc *desc = &tcp.tx.ring[tcp.tx.tail & tcp.tx.mask]
+    desc.frame = frame
+    desc.offset = <uint16_t>(packet - frame_chunk(tcp.pool, frame))
+    desc.length = <uint16_t>length
+    desc.flags = DESC_CHECKSUM if offload else 0
+    desc.queue = 0
+    desc.csum_start = <uint16_t>(header - packet)
+    desc.csum_offset = CHECKSUM_FIELD
+    tcp.tx.tail += 1
+    tcp.state.counters.segments_out += 1
+
+
+cdef inline bint finish_checksum(Tcp *tcp, uint8_t *header, uint32_t tcp_bytes, uint64_t pseudo) noexcept nogil:
+    """Fill in the checksum, or the pseudo-header's part of it where the device does the rest (then true)."""
+    cdef uint16_t folded
+    if tcp.link.offloads & LINK_TX_CHECKSUM:
+        folded = checksum_fold(pseudo)
+        memcpy(header + CHECKSUM_FIELD, &folded, 2)
+        return True
+    folded = ~checksum_fold(checksum_add(header, tcp_bytes, pseudo))
+    memcpy(header + CHECKSUM_FIELD, &folded, 2)
+    return False
+
+
+cdef inline uint64_t pseudo_for(const HeaderTemplate *template, uint32_t tcp_bytes) noexcept nogil:
+    cdef uint8_t[4] length
+    store32(length, tcp_bytes)
+    return checksum_add(length, 4, template.pseudo)
+
+
+cdef inline const uint8_t *next_hop_mac(Tcp *tcp, Tcb *tcb, TcbCold *cold) noexcept nogil:
+    """MAC of the next hop: the neighbour's, else the one that the handshake came from, else NULL and Linux is asked."""
+    cdef Network *net = tcp.network
+    cdef Neighbour *neighbour
+    if tcb.neighbour != NO_NEIGHBOUR:
+        neighbour = &net.neighbours[tcb.neighbour]
+        neighbour.used_ns = tcp.now_ns
+        if neighbour.state == NEIGHBOUR_VALID:
+            return neighbour.mac
+        network_want(net, tcb.neighbour, WANT_RESOLVE, tcp.now_ns)
+    if cold.reply_mac[0] | cold.reply_mac[1] | cold.reply_mac[2] | cold.reply_mac[3] | cold.reply_mac[4] | \
+            cold.reply_mac[5]:
+        return cold.reply_mac
+    tcp.state.counters.no_neighbour += 1
+    return NULL
+
+
+cdef inline uint16_t advertise(Tcp *tcp, Tcb *tcb) noexcept nogil:
+    """The window field for this segment; remembers the right edge that it promises."""
+    cdef uint32_t offer = window_offer(tcp, tcb)
+    cdef uint32_t field = (offer + ((<uint32_t>1 << tcb.rcv_scale) - 1)) >> tcb.rcv_scale
+    cdef seq_t edge
+    if field > 65535:
+        field = 65535
+    edge = tcb.rcv_nxt + (field << tcb.rcv_scale)
+    if seq_after(edge, tcb.rcv_adv):
+        tcb.rcv_adv = edge
+    return <uint16_t>field
+
+
+cdef inline uint32_t sack_option_bytes(const Tcb *tcb, const TcbCold *cold, uint32_t room) noexcept nogil:
+    """Octets for the SACK blocks that fit into `room` octets of options (RFC 2018 3)."""
+    cdef uint32_t blocks = cold.sack_count
+    cdef uint32_t fit
+    if not tcb.flags & CONN_SACK or blocks == 0 or room < SACK_BASE + 8:
+        return 0
+    fit = (room - SACK_BASE) >> 3
+    if blocks > fit:
+        blocks = fit
+    return SACK_BASE + 8 * blocks
+
+
+cdef inline void write_sacks(uint8_t *at, const TcbCold *cold, uint32_t octets) noexcept nogil:
+    cdef uint32_t i
+    cdef uint32_t words = (octets - SACK_BASE) >> 2
+    store16(at, 0x0101)
+    at[2] = 5                       # kind: SACK
+    at[3] = <uint8_t>(octets - 2)
+    for i in range(words):
+        store32(at + 4 + 4 * i, cold.sack_recent[i])
+
+
+cdef void note_sent_ack(Tcp *tcp, Tcb *tcb) noexcept nogil:
+    """An acknowledgment of everything received went out: nothing is owed any more."""
+    tcb.rcv_acked = tcb.rcv_nxt
+    tcb.flags &= ~<uint32_t>(CONN_ACK_NOW | CONN_ACK_DELAYED)
+    tcb.ack_at = 0
+
+
+cdef Sent emit(Tcp *tcp, uint32_t conn, uint32_t frame, uint8_t *payload, uint32_t payload_bytes, seq_t seq,
+               uint8_t flags) noexcept nogil:
+    """Write all headers in front of the payload and queue the packet; consumes one reference when SENT."""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef TcbCold *cold = &tcp.colds[conn]
+    cdef const uint8_t *mac = next_hop_mac(tcp, tcb, cold)
+    if mac == NULL:
+        return SENT_NO_NEIGHBOUR
+    cdef uint32_t stamps = TIMESTAMPS_PADDED if tcb.flags & CONN_TIMESTAMPS else 0
+    cdef uint32_t room = 40 - stamps
+    if payload_bytes != 0:
+        room = 0 if payload_bytes >= tcb.mss else (tcb.mss - payload_bytes if tcb.mss - payload_bytes < room else room)
+    cdef uint32_t sacks = sack_option_bytes(tcb, cold, room)
+    cdef uint32_t header_bytes = TCP_HEADER + stamps + sacks
+    cdef uint32_t tcp_bytes = header_bytes + payload_bytes
+    cdef uint8_t *header = payload - header_bytes
+    cdef uint8_t *options = header + TCP_HEADER
+    write_fixed_header(header, tcb.local_port, tcb.remote_port, seq, tcb.rcv_nxt, header_bytes, flags,
+                       0 if flags & RST else advertise(tcp, tcb))
+    if stamps:
+        options = write_timestamps(options, timestamp_clock(tcp) + cold.ts_offset, tcb.ts_recent)
+    if sacks:
+        write_sacks(options, cold, sacks)
+    cdef bint offload = finish_checksum(tcp, header, tcp_bytes, pseudo_for(&cold.template, tcp_bytes))
+    cdef uint8_t *packet = template_write(&cold.template, mac, header, tcp_bytes)
+    queue_packet(tcp, frame, packet, <uint32_t>(header - packet) + tcp_bytes, header, offload)
+    cold.segments_sent += 1
+    if flags & ACK:
+        note_sent_ack(tcp, tcb)
+    return SENT
+
+
+cdef Sent output_data(Tcp *tcp, uint32_t conn, uint32_t frame, uint8_t flags) noexcept nogil:
+    cdef Frame *it = &tcp.pool.frames[frame]
+    cdef Sent sent
+    frame_ref(tcp.pool, frame)
+    sent = emit(tcp, conn, frame, frame_chunk(tcp.pool, frame) + it.offset, it.length, it.seq, flags | ACK)
+    if sent != SENT:
+        frame_unref(tcp.pool, frame)
+        return sent
+    it.sent_ns = tcp.now_ns
+    tcp.colds[conn].bytes_sent += it.length
+    tcp.state.counters.payload_out += it.length
+    return SENT
+
+
+cdef Sent output_control(Tcp *tcp, uint32_t conn, seq_t seq, uint8_t flags) noexcept nogil:
+    cdef uint32_t frame = frame_take(tcp.pool)
+    cdef Sent sent
+    if frame == NO_FRAME:
+        return SENT_NO_FRAME
+    sent = emit(tcp, conn, frame, frame_chunk(tcp.pool, frame) + TX_HEADROOM, 0, seq, flags)
+    if sent != SENT:
+        frame_unref(tcp.pool, frame)
+    return sent
+
+
+cdef inline uint8_t *write_syn_options(Tcp *tcp, const Tcb *tcb, const TcbCold *cold, uint16_t mss,
+                                       uint8_t *at) noexcept nogil:
+    """What we offer with a SYN, or agree to with a SYN-ACK: only what the peer offered (RFC 7323 1.3, RFC 2018 2)."""
+    cdef uint8_t may = OPTION_WINDOW_SCALE | OPTION_SACK_PERMITTED | OPTION_TIMESTAMPS
+    if tcb.state == SYN_RECEIVED:
+        may = cold.syn_options
+    store32(at, (<uint32_t>0x0204 << 16) | mss)
+    at += 4
+    if may & OPTION_SACK_PERMITTED:
+        store32(at, 0x01010402)
+        at += 4
+    if may & OPTION_TIMESTAMPS:
+        at = write_timestamps(at, timestamp_clock(tcp) + cold.ts_offset, tcb.ts_recent)
+    if may & OPTION_WINDOW_SCALE:
+        store32(at, (<uint32_t>0x01030300) | tcb.rcv_scale)
+        at += 4
+    return at
+
+
+cdef inline uint16_t local_mss(const Tcp *tcp, bint v4) noexcept nogil:
+    """The MSS that we announce: what the interface takes, less fixed headers (RFC 6691)."""
+    return <uint16_t>(tcp.network.mtu - (40 if v4 else 60))
+
+
+cdef Sent output_syn(Tcp *tcp, uint32_t conn) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef TcbCold *cold = &tcp.colds[conn]
+    cdef const uint8_t *mac = next_hop_mac(tcp, tcb, cold)
+    cdef uint32_t frame
+    if mac == NULL:
+        return SENT_NO_NEIGHBOUR
+    frame = frame_take(tcp.pool)
+    if frame == NO_FRAME:
+        return SENT_NO_FRAME
+    cdef uint8_t *header = frame_chunk(tcp.pool, frame) + TX_HEADROOM
+    cdef bint v4 = cold.template.length - cold.template.ip_offset == 20
+    cdef uint8_t *end = write_syn_options(tcp, tcb, cold, local_mss(tcp, v4), header + TCP_HEADER)
+    cdef uint32_t tcp_bytes = <uint32_t>(end - header)
+    cdef bint answering = tcb.state == SYN_RECEIVED
+    # RFC 7323 2.2: the window of a SYN is never scaled.
+    cdef uint32_t window = tcb.rcv_limit if tcb.rcv_limit < 65535 else 65535
+    if tcb.rcv_adv - tcb.rcv_nxt < window or not answering:
+        tcb.rcv_adv = tcb.rcv_nxt + window
+    write_fixed_header(header, tcb.local_port, tcb.remote_port, cold.iss, tcb.rcv_nxt if answering else 0, tcp_bytes,
+                       SYN | ACK if answering else SYN, <uint16_t>window)
+    cdef bint offload = finish_checksum(tcp, header, tcp_bytes, pseudo_for(&cold.template, tcp_bytes))
+    cdef uint8_t *packet = template_write(&cold.template, mac, header, tcp_bytes)
+    queue_packet(tcp, frame, packet, <uint32_t>(header - packet) + tcp_bytes, header, offload)
+    tcb.rcv_acked = tcb.rcv_nxt
+    cold.segments_sent += 1
+    return SENT
+
+
+cdef void output_answer(Tcp *tcp, const Segment *seg, seq_t number, seq_t ack, uint8_t flags, uint16_t window,
+                        uint16_t mss, bint ts, uint32_t ts_val, uint32_t ts_ecr) noexcept nogil:
+    cdef uint32_t frame = frame_take(tcp.pool)
+    if frame == NO_FRAME:
+        return
+    cdef uint8_t *header = frame_chunk(tcp.pool, frame) + TX_HEADROOM
+    cdef uint8_t *at = header + TCP_HEADER
+    if mss:
+        store32(at, (<uint32_t>0x0204 << 16) | mss)
+        at += 4
+    if ts:
+        at = write_timestamps(at, ts_val, ts_ecr)
+    cdef uint32_t tcp_bytes = <uint32_t>(at - header)
+    write_fixed_header(header, seg.dst_port, seg.src_port, number, ack, tcp_bytes, flags, window)
+    cdef bint offload = finish_checksum(tcp, header, tcp_bytes, checksum_pseudo(&seg.dst, &seg.src, tcp_bytes))
+    cdef uint8_t *packet = template_answer(tcp.network, seg, header, tcp_bytes)
+    queue_packet(tcp, frame, packet, <uint32_t>(header - packet) + tcp_bytes, header, offload)
+
+
+cdef void output_reset_for(Tcp *tcp, const Segment *seg) noexcept nogil:
+    if seg.flags & RST:
+        return
+    tcp.state.counters.resets_out += 1
+    if seg.flags & ACK:
+        output_answer(tcp, seg, seg.ack, 0, RST, 0, 0, False, 0, 0)
+    else:
+        output_answer(tcp, seg, 0, seg.seq + segment_length(seg), RST | ACK, 0, 0, False, 0, 0)
+
+
+cdef uint32_t output_flush(Tcp *tcp) noexcept nogil:
+    cdef uint32_t waiting, run, taken
+    while tcp.tx.head != tcp.tx.tail:
+        waiting = tcp.tx.tail - tcp.tx.head
+        run = tcp.tx.mask + 1 - (tcp.tx.head & tcp.tx.mask)     # up to the ring's end
+        if run > waiting:
+            run = waiting
+        taken = tcp.link.transmit(tcp.link, &tcp.tx.ring[tcp.tx.head & tcp.tx.mask], run, tcp.now_ns)
+        tcp.tx.head += taken
+        if taken < run:
+            break
+    return tcp.tx.tail - tcp.tx.head

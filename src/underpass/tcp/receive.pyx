@@ -1,0 +1,260 @@
+"""Receiving: payload stays in the frames that it came in until the application has read it."""
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from underpass.link.frames cimport NO_FRAME, Frame, frame_chunk, frame_is_outstanding, frame_unref
+from underpass.tcp.block cimport block_drop_queue, block_touch
+from underpass.tcp.sacks cimport sacks_note, sacks_trim
+from underpass.tcp.tcb cimport (
+    CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_FIN_RECEIVED, CONN_FIN_SEEN, EVENT_READABLE, Tcb, TcbCold, Tcp,
+)
+from underpass.wire.segment cimport FIN, Segment, segment_length
+from underpass.wire.seq cimport seq_after, seq_before, seq_t, seq_upto
+
+cdef enum:
+    COALESCE_BYTES = 512            # payload up to this size is copied behind its predecessor where there is room
+    OCTETS_PER_FRAME = 512          # so a frame in a queue holds at least about this much, but for the last
+    FREE_FLOOR_SHIFT = 1            # half of the reserve: below it nothing that arrives is kept
+
+
+cdef inline bint may_keep_frame(const Tcp *tcp, const Tcb *tcb, bint in_order) noexcept nogil:
+    """Whether this connection may hold one more frame: its quota, and what the pool can spare."""
+    cdef uint32_t quota = tcb.rcv_limit // OCTETS_PER_FRAME + 4
+    cdef uint32_t free = tcp.pool.state.free
+    if tcb.rcv_frames >= quota:
+        return False
+    return free > (tcp.pool.state.reserve >> FREE_FLOOR_SHIFT if in_order else tcp.pool.state.reserve)
+
+
+cdef inline bint fits_behind(Tcp *tcp, uint32_t tail, uint32_t length) noexcept nogil:
+    """Whether payload is small enough to be copied into the room behind the frame `tail`."""
+    cdef Frame *it
+    if tail == NO_FRAME or length > COALESCE_BYTES or frame_is_outstanding(tcp.pool, tail):
+        return False
+    it = &tcp.pool.frames[tail]
+    return it.offset + it.length + length <= tcp.pool.state.chunk_bytes
+
+
+cdef inline void copy_behind(Tcp *tcp, uint32_t tail, const Part *part) noexcept nogil:
+    cdef Frame *it = &tcp.pool.frames[tail]
+    memcpy(frame_chunk(tcp.pool, tail) + it.offset + it.length, frame_chunk(tcp.pool, part.frame) + part.offset,
+           part.length)
+    it.length += part.length
+
+
+cdef inline uint32_t keep_frame(Tcp *tcp, uint32_t conn, Part *part, seq_t seq) noexcept nogil:
+    """The frame is the connection's from now on."""
+    cdef uint32_t frame = part.frame
+    cdef Frame *it = &tcp.pool.frames[frame]
+    it.seq = seq
+    it.offset = part.offset
+    it.length = part.length
+    it.owner = conn
+    it.next = NO_FRAME
+    tcp.tcbs[conn].rcv_frames += 1
+    part.frame = NO_FRAME
+    return frame
+
+
+cdef inline void trim_front(Part *part, uint32_t octets) noexcept nogil:
+    part.offset += <uint16_t>octets
+    part.length -= <uint16_t>octets
+
+
+cdef bint append_in_order(Tcp *tcp, uint32_t conn, Part *part) noexcept nogil:
+    """Payload that starts at RCV.NXT; false: there was no frame to keep it in, and the peer will send it again."""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef uint16_t length = part.length
+    cdef uint32_t frame
+    if fits_behind(tcp, tcb.rcv_tail, length):
+        copy_behind(tcp, tcb.rcv_tail, part)
+    elif may_keep_frame(tcp, tcb, True):
+        frame = keep_frame(tcp, conn, part, tcb.rcv_nxt)
+        if tcb.rcv_tail == NO_FRAME:
+            tcb.rcv_head = frame
+        else:
+            tcp.pool.frames[tcb.rcv_tail].next = frame
+        tcb.rcv_tail = frame
+    else:
+        tcp.state.counters.frame_limit += 1
+        return False
+    tcb.rcv_nxt += length
+    tcb.rcv_bytes += length
+    tcp.state.counters.payload_in += length
+    return True
+
+
+cdef void take_over_out_of_order(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """Move what now follows RCV.NXT from the out-of-order list to the queue."""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef Frame *frames = tcp.pool.frames
+    cdef uint32_t frame = tcb.ooo_head
+    cdef uint32_t overlap
+    while frame != NO_FRAME and seq_upto(frames[frame].seq, tcb.rcv_nxt):
+        tcb.ooo_head = frames[frame].next
+        tcb.ooo_bytes -= frames[frame].length
+        overlap = tcb.rcv_nxt - frames[frame].seq
+        if overlap >= frames[frame].length:
+            tcb.rcv_frames -= 1
+            frame_unref(tcp.pool, frame)
+        else:
+            frames[frame].offset += <uint16_t>overlap
+            frames[frame].length -= <uint16_t>overlap
+            frames[frame].seq = tcb.rcv_nxt
+            frames[frame].next = NO_FRAME
+            if tcb.rcv_tail == NO_FRAME:
+                tcb.rcv_head = frame
+            else:
+                frames[tcb.rcv_tail].next = frame
+            tcb.rcv_tail = frame
+            tcb.rcv_nxt += frames[frame].length
+            tcb.rcv_bytes += frames[frame].length
+            tcp.state.counters.payload_in += frames[frame].length
+        frame = tcb.ooo_head
+
+
+cdef void insert_out_of_order(Tcp *tcp, uint32_t conn, Part *part, seq_t seq) noexcept nogil:
+    """Keep payload that lies beyond a gap, in order of sequence number; octets already held are not replaced."""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef Frame *frames = tcp.pool.frames
+    cdef uint32_t before = NO_FRAME
+    cdef uint32_t after = tcb.ooo_head
+    cdef uint32_t frame, overlap
+    tcp.state.counters.out_of_order += 1
+    while after != NO_FRAME and seq_upto(frames[after].seq, seq):
+        before = after
+        after = frames[after].next
+    if before != NO_FRAME and seq_after(frames[before].seq + frames[before].length, seq):
+        overlap = frames[before].seq + frames[before].length - seq
+        if overlap >= part.length:
+            tcp.state.counters.duplicates_in += 1
+            return
+        trim_front(part, overlap)
+        seq += overlap
+    if after != NO_FRAME and seq_after(seq + part.length, frames[after].seq):
+        part.length = <uint16_t>(frames[after].seq - seq)
+        if part.length == 0:
+            return
+    if before != NO_FRAME and frames[before].seq + frames[before].length == seq and \
+            fits_behind(tcp, before, part.length):
+        copy_behind(tcp, before, part)
+        tcb.ooo_bytes += part.length
+    elif ooo_frames_held(tcp, tcb) < tcp.state.limits.ooo_frames and may_keep_frame(tcp, tcb, False):
+        frame = keep_frame(tcp, conn, part, seq)
+        frames[frame].next = after
+        if before == NO_FRAME:
+            tcb.ooo_head = frame
+        else:
+            frames[before].next = frame
+        tcb.ooo_bytes += frames[frame].length
+    else:
+        tcp.state.counters.ooo_limit += 1
+        return
+    sacks_note(&tcp.colds[conn], seq, seq + part.length)
+
+
+cdef inline uint32_t ooo_frames_held(const Tcp *tcp, const Tcb *tcb) noexcept nogil:
+    # An upper bound that costs nothing: most of what is held while there is a gap lies behind the gap.
+    return tcb.rcv_frames if tcb.ooo_head != NO_FRAME else 0
+
+
+cdef inline void receive_part(Tcp *tcp, uint32_t conn, Part *part, seq_t seq) noexcept nogil:
+    """One frame's payload at `seq`: cut to the window, then kept, copied, or left to be freed."""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef seq_t edge = tcb.rcv_adv
+    cdef uint32_t old
+    if seq_before(seq, tcb.rcv_nxt):
+        old = tcb.rcv_nxt - seq
+        if old >= part.length:
+            return
+        trim_front(part, old)
+        seq = tcb.rcv_nxt
+    if seq_after(seq + part.length, edge):
+        if not seq_before(seq, edge):
+            return
+        part.length = <uint16_t>(edge - seq)
+    if seq == tcb.rcv_nxt:
+        if append_in_order(tcp, conn, part) and tcb.ooo_head != NO_FRAME:
+            take_over_out_of_order(tcp, conn)
+    else:
+        insert_out_of_order(tcp, conn, part, seq)
+
+
+cdef inline void owe_acknowledgment(Tcp *tcp, uint32_t conn, seq_t before, bint gap) noexcept nogil:
+    """RFC 5681 4.2: at once for anything out of order or that fills a gap, else for every second full segment."""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef TcbCold *cold = &tcp.colds[conn]
+    cdef uint32_t full = cold.peer_mss if cold.peer_mss < tcb.mss else tcb.mss
+    if tcb.rcv_nxt == before or gap or tcb.rcv_nxt - tcb.rcv_acked >= 2 * full:
+        tcb.flags |= CONN_ACK_NOW
+    elif cold.quick_acks:
+        cold.quick_acks -= 1
+        tcb.flags |= CONN_ACK_NOW
+    else:
+        tcb.flags |= CONN_ACK_DELAYED
+
+
+cdef void receive_text(Tcp *tcp, uint32_t conn, Arrival *arrival) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef seq_t before = tcb.rcv_nxt
+    cdef seq_t seq = arrival.seg.seq
+    cdef bint gap = tcb.ooo_head != NO_FRAME
+    cdef uint32_t i
+    cdef uint16_t length
+    for i in range(arrival.count):
+        length = arrival.parts[i].length
+        receive_part(tcp, conn, &arrival.parts[i], seq)
+        seq += length
+    if tcb.rcv_nxt != before:
+        tcb.events |= EVENT_READABLE
+        tcp.colds[conn].bytes_received += tcb.rcv_nxt - before
+        if gap:
+            sacks_trim(&tcp.colds[conn], tcb.rcv_nxt)
+    elif not gap and tcb.ooo_head == NO_FRAME and seq_upto(seq, before):
+        tcp.state.counters.duplicates_in += 1
+    owe_acknowledgment(tcp, conn, before, gap)
+
+
+cdef bint receive_fin(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef TcbCold *cold = &tcp.colds[conn]
+    if seg.flags & FIN and not tcb.flags & CONN_FIN_SEEN:
+        tcb.flags |= CONN_FIN_SEEN
+        cold.fin_seq = seg.seq + segment_length(seg) - 1
+    if not tcb.flags & CONN_FIN_SEEN or tcb.flags & CONN_FIN_RECEIVED or tcb.rcv_nxt != cold.fin_seq:
+        return False
+    tcb.rcv_nxt += 1
+    if seq_before(tcb.rcv_adv, tcb.rcv_nxt):
+        tcb.rcv_adv = tcb.rcv_nxt
+    tcb.flags |= CONN_FIN_RECEIVED | CONN_ACK_NOW
+    tcb.events |= EVENT_READABLE
+    return True
+
+
+cdef void receive_drop_out_of_order(Tcp *tcp, uint32_t conn) noexcept nogil:
+    block_drop_queue(tcp, &tcp.tcbs[conn].ooo_head)
+    tcp.tcbs[conn].ooo_bytes = 0
+
+
+cdef void receive_consumed(Tcp *tcp, uint32_t conn, uint32_t octets) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef Frame *it
+    cdef uint32_t frame
+    if octets > tcb.rcv_bytes:
+        octets = tcb.rcv_bytes
+    tcb.rcv_bytes -= octets
+    while octets:
+        frame = tcb.rcv_head
+        it = &tcp.pool.frames[frame]
+        if octets < it.length:
+            it.offset += <uint16_t>octets
+            it.length -= <uint16_t>octets
+            it.seq += octets
+            break
+        octets -= it.length
+        tcb.rcv_head = it.next
+        tcb.rcv_frames -= 1
+        frame_unref(tcp.pool, frame)
+    if tcb.rcv_head == NO_FRAME:
+        tcb.rcv_tail = NO_FRAME
+    block_touch(tcp, conn)

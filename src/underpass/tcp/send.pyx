@@ -1,0 +1,289 @@
+"""Sending: application octets are copied once, into the frame that they leave in and are sent again from."""
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
+from libc.string cimport memcpy
+
+from underpass.link.frames cimport (
+    NO_FRAME, TX_HEADROOM, Frame, frame_chunk, frame_is_outstanding, frame_take_for_data, frame_unref,
+)
+from underpass.tcp.block cimport block_drop_queue, block_touch
+from underpass.tcp.output cimport SENT, Sent, output_control, output_data
+from underpass.tcp.rtt cimport rtt_timeout_ns
+from underpass.tcp.scoreboard cimport scoreboard_next_lost, scoreboard_pipe, scoreboard_retransmitted
+from underpass.tcp.tcb cimport (
+    CLOSE_WAIT, CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_CWND_LIMITED, CONN_FIN_LOST, CONN_FIN_QUEUED, CONN_FIN_SENT,
+    CONN_NODELAY, CONN_PERSISTING, CONN_STARVED, CONN_WANTS_ROOM, ESTABLISHED, FIN_WAIT_2, LAST_ACK, Tcb, TcbCold, Tcp,
+)
+from underpass.tcp.timers cimport timers_restart_retransmit
+from underpass.tcp.window cimport window_worth_telling
+from underpass.wire.segment cimport ACK, FIN, PSH
+from underpass.wire.seq cimport seq_t
+
+
+# ---------------------------------------------------------------------------------------------- the queue
+
+cdef inline uint32_t frame_room(const Tcp *tcp, const Tcb *tcb) noexcept nogil:
+    """Payload that one frame takes: a segment, or what the chunk holds where that is less."""
+    cdef uint32_t chunk = tcp.pool.state.chunk_bytes - TX_HEADROOM
+    return tcb.mss if tcb.mss < chunk else chunk
+
+
+cdef inline bint tail_takes_more(Tcp *tcp, const Tcb *tcb) noexcept nogil:
+    """Whether the last frame was never sent and has room: small writes share a segment."""
+    if tcb.snd_unsent == NO_FRAME:
+        return False
+    return tcp.pool.frames[tcb.snd_tail].length < frame_room(tcp, tcb) and not frame_is_outstanding(tcp.pool, tcb.snd_tail)
+
+
+cdef inline uint32_t refuse_room(Tcp *tcp, Tcb *tcb, bint starved) noexcept nogil:
+    tcb.flags |= CONN_WANTS_ROOM
+    if starved and not tcb.flags & CONN_STARVED:
+        tcb.flags |= CONN_STARVED
+        tcp.starved += 1
+        tcp.state.counters.frame_starved += 1
+    return 0
+
+
+cdef uint32_t send_reserve(Tcp *tcp, uint32_t conn, uint8_t **at) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef uint32_t frame
+    cdef Frame *it
+    if tcb.flags & CONN_FIN_QUEUED or (tcb.state != ESTABLISHED and tcb.state != CLOSE_WAIT):
+        return 0
+    tcp.reserved = NO_FRAME
+    if tail_takes_more(tcp, tcb):
+        it = &tcp.pool.frames[tcb.snd_tail]
+        at[0] = frame_chunk(tcp.pool, tcb.snd_tail) + it.offset + it.length
+        return frame_room(tcp, tcb) - it.length
+    if tcb.snd_frames >= tcp.colds[conn].snd_limit:
+        return refuse_room(tcp, tcb, False)
+    frame = frame_take_for_data(tcp.pool)
+    if frame == NO_FRAME:
+        return refuse_room(tcp, tcb, True)
+    it = &tcp.pool.frames[frame]
+    it.offset = TX_HEADROOM
+    it.length = 0
+    it.owner = conn
+    tcp.reserved = frame
+    at[0] = frame_chunk(tcp.pool, frame) + TX_HEADROOM
+    return frame_room(tcp, tcb)
+
+
+cdef void send_commit(Tcp *tcp, uint32_t conn, uint32_t octets) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef uint32_t frame = tcp.reserved
+    tcp.reserved = NO_FRAME
+    if frame == NO_FRAME:                   # room in the tail
+        tcp.pool.frames[tcb.snd_tail].length += <uint16_t>octets
+    elif octets == 0:
+        frame_unref(tcp.pool, frame)
+        return
+    else:
+        append_frame(tcp, tcb, frame, octets)
+    tcb.snd_end += octets
+    block_touch(tcp, conn)
+
+
+cdef inline void append_frame(Tcp *tcp, Tcb *tcb, uint32_t frame, uint32_t octets) noexcept nogil:
+    cdef Frame *it = &tcp.pool.frames[frame]
+    it.seq = tcb.snd_end
+    it.length = <uint16_t>octets
+    it.next = NO_FRAME
+    if tcb.snd_head == NO_FRAME:
+        tcb.snd_head = frame
+    else:
+        tcp.pool.frames[tcb.snd_tail].next = frame
+    tcb.snd_tail = frame
+    if tcb.snd_unsent == NO_FRAME:
+        tcb.snd_unsent = frame
+    tcb.snd_frames += 1
+
+
+cdef bint split_frame(Tcp *tcp, uint32_t conn, uint32_t frame, uint32_t octets) noexcept nogil:
+    """Cut a frame that was never sent after `octets`: headers of the second part would overwrite the first."""
+    cdef Frame *it = &tcp.pool.frames[frame]
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef uint32_t rest = frame_take_for_data(tcp.pool)
+    cdef Frame *other
+    if rest == NO_FRAME:
+        return False
+    other = &tcp.pool.frames[rest]
+    other.offset = TX_HEADROOM
+    other.length = <uint16_t>(it.length - octets)
+    other.seq = it.seq + octets
+    other.owner = conn
+    other.next = it.next
+    memcpy(frame_chunk(tcp.pool, rest) + TX_HEADROOM, frame_chunk(tcp.pool, frame) + it.offset + octets, other.length)
+    it.length = <uint16_t>octets
+    it.next = rest
+    if tcb.snd_tail == frame:
+        tcb.snd_tail = rest
+    tcb.snd_frames += 1
+    return True
+
+
+cdef void send_drop_queue(Tcp *tcp, uint32_t conn) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    block_drop_queue(tcp, &tcb.snd_head)
+    tcb.snd_tail = tcb.snd_unsent = NO_FRAME
+    tcb.snd_frames = 0
+    tcb.sacked_bytes = tcb.lost_bytes = tcb.retransmitted_bytes = 0
+
+
+# ---------------------------------------------------------------------------------------------- the decision
+
+cdef inline bint may_transmit(const Tcb *tcb) noexcept nogil:
+    """States in which payload and FIN leave (RFC 9293 3.3.2)."""
+    return ESTABLISHED <= tcb.state <= LAST_ACK and tcb.state != FIN_WAIT_2
+
+
+cdef inline uint32_t window_left(const Tcb *tcb, seq_t seq) noexcept nogil:
+    """Octets of the peer's window from `seq` on."""
+    cdef int32_t left = <int32_t>(tcb.snd_una + tcb.snd_wnd - seq)
+    return <uint32_t>left if left > 0 else 0
+
+
+cdef inline uint8_t flags_for(const Tcp *tcp, const Tcb *tcb, uint32_t frame) noexcept nogil:
+    """PSH on the last octets that there are; FIN with them where the application has finished."""
+    if tcp.pool.frames[frame].next != NO_FRAME:
+        return 0
+    return PSH | FIN if tcb.flags & CONN_FIN_QUEUED else PSH
+
+
+cdef inline bint nagle_holds(const Tcp *tcp, const Tcb *tcb, const Frame *it) noexcept nogil:
+    """RFC 9293 3.7.4: a short segment waits while anything is unacknowledged, unless it is the last one for good."""
+    if tcb.flags & (CONN_NODELAY | CONN_FIN_QUEUED) or it.next != NO_FRAME:
+        return False
+    return it.length < tcb.mss and tcb.snd_una != tcb.snd_nxt
+
+
+cdef inline bint too_silly(const Tcb *tcb, const TcbCold *cold, uint32_t usable) noexcept nogil:
+    """RFC 9293 3.8.6.2.1: part of a segment goes out only where it is half of the largest window that the peer ever had."""
+    return usable < (cold.snd_wnd_max >> 1) or usable == 0
+
+
+cdef Sent send_lost(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """Send again what the scoreboard says is lost, as far as the congestion window allows (RFC 6675 5)."""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef TcbCold *cold = &tcp.colds[conn]
+    cdef uint32_t frame
+    cdef Sent sent
+    while tcb.lost_bytes > tcb.retransmitted_bytes:
+        if scoreboard_pipe(tcb, cold) + tcb.mss > tcb.cwnd and scoreboard_pipe(tcb, cold) != 0:
+            return SENT
+        frame = scoreboard_next_lost(tcp, tcb, cold)
+        if frame == NO_FRAME or frame_is_outstanding(tcp.pool, frame):
+            return SENT                     # still in the device's queue: it has not been lost, only not yet sent
+        sent = output_data(tcp, conn, frame, flags_for(tcp, tcb, frame) if tcb.flags & CONN_FIN_SENT else 0)
+        if sent != SENT:
+            return sent
+        if tcp.pool.frames[frame].next == NO_FRAME:
+            tcb.flags &= ~<uint32_t>CONN_FIN_LOST
+        scoreboard_retransmitted(tcp, tcb, frame)
+        cold.retransmits += 1
+        tcp.state.counters.retransmits += 1
+    return SENT
+
+
+cdef Sent send_new(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """Send what was never sent, as far as both windows allow."""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef TcbCold *cold = &tcp.colds[conn]
+    cdef Frame *it
+    cdef uint32_t frame, usable
+    cdef uint8_t flags
+    cdef Sent sent
+    while tcb.snd_unsent != NO_FRAME:
+        frame = tcb.snd_unsent
+        it = &tcp.pool.frames[frame]
+        if nagle_holds(tcp, tcb, it):
+            return SENT
+        if scoreboard_pipe(tcb, cold) + it.length > tcb.cwnd and tcb.snd_una != tcb.snd_nxt:
+            tcb.flags |= CONN_CWND_LIMITED
+            return SENT
+        usable = window_left(tcb, it.seq)
+        if usable < it.length and (too_silly(tcb, cold, usable) or not split_frame(tcp, conn, frame, usable)):
+            return SENT
+        flags = flags_for(tcp, tcb, frame)
+        sent = output_data(tcp, conn, frame, flags)
+        if sent != SENT:
+            return sent
+        tcb.snd_unsent = it.next
+        tcb.snd_nxt = it.seq + it.length
+        if flags & FIN:
+            fin_left(tcb)
+        if tcb.retransmit_at == 0 or tcb.flags & CONN_PERSISTING:
+            tcb.flags &= ~<uint32_t>CONN_PERSISTING
+            timers_restart_retransmit(tcp, conn)
+    return SENT
+
+
+cdef inline void fin_left(Tcb *tcb) noexcept nogil:
+    tcb.flags |= CONN_FIN_SENT
+    tcb.snd_nxt = tcb.snd_end + 1
+
+
+cdef Sent send_fin(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """FIN by itself: nothing is left to carry it, or it was lost alone."""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef Sent sent
+    if not tcb.flags & CONN_FIN_QUEUED or tcb.snd_unsent != NO_FRAME:
+        return SENT
+    if tcb.flags & CONN_FIN_SENT and not tcb.flags & CONN_FIN_LOST:
+        return SENT
+    if tcb.lost_bytes > tcb.retransmitted_bytes:
+        return SENT
+    sent = output_control(tcp, conn, tcb.snd_end, FIN | ACK)
+    if sent == SENT:
+        fin_left(tcb)
+        tcb.flags &= ~<uint32_t>CONN_FIN_LOST
+        if tcb.retransmit_at == 0:
+            timers_restart_retransmit(tcp, conn)
+    return sent
+
+
+cdef inline void start_persisting(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """RFC 9293 3.8.6.1: something waits, nothing is in flight, and the window takes none of it."""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    if tcb.snd_unsent == NO_FRAME or tcb.snd_una != tcb.snd_nxt or tcb.flags & CONN_PERSISTING:
+        return
+    tcb.flags |= CONN_PERSISTING
+    tcp.colds[conn].backoff = 0
+    tcb.retransmit_at = tcp.now_ns + rtt_timeout_ns(&tcp.colds[conn])
+
+
+cdef void send_output(Tcp *tcp, uint32_t conn) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef Sent sent = SENT
+    if may_transmit(tcb):
+        sent = send_lost(tcp, conn)
+        if sent == SENT and tcb.snd_unsent != NO_FRAME:
+            sent = send_new(tcp, conn)
+        if sent == SENT:
+            sent = send_fin(tcp, conn)
+        if sent == SENT:
+            start_persisting(tcp, conn)
+        elif tcb.retransmit_at == 0:
+            # No frame or no neighbour: the timer tries again.
+            tcb.retransmit_at = tcp.now_ns + rtt_timeout_ns(&tcp.colds[conn])
+    if tcb.flags & CONN_ACK_NOW or (tcb.state >= ESTABLISHED and window_worth_telling(tcp, tcb)):
+        output_control(tcp, conn, tcb.snd_nxt, ACK)
+    elif tcb.flags & CONN_ACK_DELAYED and tcb.ack_at == 0:
+        tcb.ack_at = tcp.now_ns + <unsigned long long>tcp.state.limits.delayed_ack_us * 1000
+
+
+cdef void send_window_probe(Tcp *tcp, uint32_t conn) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef uint32_t frame = tcb.snd_unsent
+    cdef uint32_t usable
+    tcp.state.counters.window_probes += 1
+    if frame != NO_FRAME:
+        usable = window_left(tcb, tcp.pool.frames[frame].seq)
+        # RFC 9293 3.8.6.2.1 (4): the override timeout sends what little the window takes.
+        if usable != 0 and (usable >= tcp.pool.frames[frame].length or split_frame(tcp, conn, frame, usable)):
+            if output_data(tcp, conn, frame, PSH) == SENT:
+                tcb.snd_unsent = tcp.pool.frames[frame].next
+                tcb.snd_nxt = tcp.pool.frames[frame].seq + tcp.pool.frames[frame].length
+                tcb.flags &= ~<uint32_t>CONN_PERSISTING
+            return
+    # An old sequence number: the peer must answer it (RFC 9293 3.10.7.4, first), and nothing enters the closed window.
+    output_control(tcp, conn, tcb.snd_una - 1, ACK)
