@@ -34,3 +34,5 @@ cdef class Arena:
     cdef ArenaHeader *header
     cdef readonly int memfd
     cdef readonly size_t bytes
+
+    cdef int map_memory(self) except -1

@@ -1,8 +1,10 @@
 """The worker: the arena with all state of one process, and the loop that takes it a step further."""
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from underpass.link.link cimport LinkBase
 from underpass.stack.arena cimport Arena
+from underpass.stack.sockets cimport PythonApp
+from underpass.stack.turn cimport LOOP_TIMEOUT, Loop, LoopEnd
 from underpass.tcp.tcb cimport App, Tcp
 
 
@@ -11,13 +13,22 @@ cdef class Stack:
     cdef Tcp tcp
     cdef readonly LinkBase link
     cdef readonly Arena arena
-    cdef list _natives              # keeps the owners of registered Apps alive
+    cdef Loop loop
+    cdef list natives               # keeps the owners of registered Apps alive
     cdef uint32_t app_count
-    cdef object _connections        # index -> Connection, for the Python interface
-    cdef object _python
+    cdef PythonApp python
+    cdef uint32_t python_app
+    cdef dict open_connections      # index -> weak reference to its Connection
     cdef bint stopping
+    cdef bint closed
+    cdef object __weakref__
 
     # Register an application; returns its index for tcp_listen and tcp_connect. `owner` is kept alive with the stack.
-    cdef int register_app(self, const App *app, object owner) except -1
+    cdef uint32_t register_app(self, const App *app, object owner) except? 0xFFFFFFFF
     # One turn: receive, segments, applications, output, transmit, timers. Returns packets received.
     cdef uint32_t turn(self, uint64_t now_ns) noexcept nogil
+
+    cdef int set_limits(self, dict limits) except -1
+    cdef int lay_out(self, bytes seed) except -1
+    cdef LoopEnd run_loop(self, object timeout, bint for_python) except? LOOP_TIMEOUT
+    cdef list take_events(self)

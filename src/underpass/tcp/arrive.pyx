@@ -35,7 +35,7 @@ cdef void arrive_unknown(Tcp *tcp, Arrival *arrival, uint32_t hash, seq_t floor)
     cdef const Segment *seg = &arrival.seg
     cdef uint32_t listener, conn
     if not network_is_local(tcp.network, &seg.dst):
-        tcp.state.counters.refused[IP_DESTINATION] += 1
+        tcp.state.counters.refused[<uint32_t>IP_DESTINATION] += 1
         return
     listener = accept_find(tcp, &seg.dst, seg.dst_port)
     if listener == NO_LISTENER:
@@ -214,7 +214,6 @@ cdef void arrive_fin(Tcp *tcp, uint32_t conn) noexcept nogil:
 cdef void arrive_synchronized(Tcp *tcp, uint32_t conn, Arrival *arrival) noexcept nogil:
     """3.10.7.4: SYN-RECEIVED and all later states."""
     cdef const Segment *seg = &arrival.seg
-    cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef TcbCold *cold = &tcp.colds[conn]
     cold.segments_received += 1
     if not check_sequence(tcp, conn, seg):

@@ -70,14 +70,14 @@ cdef void attend_all(Tcp *tcp) noexcept nogil:
 
 
 cdef void attend_starved(Tcp *tcp) noexcept nogil:
-    cdef uint32_t searched, conn
+    cdef uint32_t conn
+    cdef uint32_t searched = 0
     cdef uint32_t woken = 0
     cdef Tcb *tcb
     if tcp.pool.state.free <= tcp.pool.state.reserve + STARVED_WAKE:
         return
-    for searched in range(STARVED_SEARCH):
-        if tcp.starved == 0 or woken == STARVED_WAKE:
-            return
+    while searched < STARVED_SEARCH and woken < STARVED_WAKE and tcp.starved != 0:
+        searched += 1
         conn = tcp.starved_cursor
         tcp.starved_cursor = conn + 1 if conn + 1 < tcp.state.tcb_fresh else 0
         tcb = &tcp.tcbs[conn]

@@ -22,14 +22,16 @@ cdef uint16_t choose_port(Tcp *tcp, const Address *local, const Address *remote,
     cdef uint32_t first = tcp.state.limits.ephemeral_first
     cdef uint32_t count = tcp.state.limits.ephemeral_last - first + 1
     cdef uint64_t[4] words
-    cdef uint32_t offset, attempt
+    cdef uint32_t offset
+    cdef uint32_t attempt = 0
     cdef uint16_t port
     words[0] = local.low
     words[1] = remote.high
     words[2] = remote.low
     words[3] = remote_port
     offset = <uint32_t>siphash13_words(&tcp.state.secret, words, 4)
-    for attempt in range(count):
+    while attempt < count:
+        attempt += 1
         port = <uint16_t>(first + (offset % count + tcp.state.ephemeral_hint) % count)
         tcp.state.ephemeral_hint = (tcp.state.ephemeral_hint + 1) % count
         if demux_find(tcp, demux_hash(tcp, local, port, remote, remote_port), local, port, remote,

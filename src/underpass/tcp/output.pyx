@@ -1,53 +1,29 @@
 """Building segments (RFC 9293 3.1) and queueing them for the link."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
 
 from underpass.ip.network cimport (
     NEIGHBOUR_VALID, NO_NEIGHBOUR, WANT_RESOLVE, Neighbour, Network, network_want,
 )
-from underpass.ip.template cimport HeaderTemplate, template_answer, template_write
+from underpass.ip.template cimport template_answer, template_write
 from underpass.link.frames cimport (
     NO_FRAME, TX_HEADROOM, Frame, frame_chunk, frame_ref, frame_take, frame_unref,
 )
 from underpass.link.link cimport DESC_CHECKSUM, LINK_TX_CHECKSUM, Desc
 from underpass.tcp.isn cimport timestamp_clock
 from underpass.tcp.tcb cimport (
-    CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_SACK, CONN_TIMESTAMPS, CONN_WINDOW_SCALE, SYN_RECEIVED, SYN_SENT,
-    Tcb, TcbCold, Tcp,
+    CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_SACK, CONN_TIMESTAMPS, SYN_RECEIVED, Tcb, TcbCold, Tcp,
 )
 from underpass.tcp.window cimport window_offer
-from underpass.wire.checksum cimport checksum_add, checksum_fold, checksum_pseudo
-from underpass.wire.octets cimport store16, store32
+from underpass.wire.checksum cimport checksum_pseudo
 from underpass.wire.segment cimport (
-    ACK, FIN, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTION_WINDOW_SCALE, PSH, RST, SYN, Segment, segment_length,
+    ACK, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTION_WINDOW_SCALE, RST, SYN, SackBlock, Segment,
+    segment_length,
 )
 from underpass.wire.seq cimport seq_after, seq_t
-
-cdef enum:
-    TCP_HEADER = 20
-    TIMESTAMPS_PADDED = 12          # RFC 7323 appendix A: NOP, NOP, timestamps
-    SACK_BASE = 4                   # NOP, NOP, kind, length
-    CHECKSUM_FIELD = 16             # offset in the TCP header
-
-
-cdef inline uint8_t *write_timestamps(uint8_t *at, uint32_t value, uint32_t echo) noexcept nogil:
-    store32(at, 0x0101080A)         # NOP, NOP, kind 8, length 10
-    store32(at + 4, value)
-    store32(at + 8, echo)
-    return at + TIMESTAMPS_PADDED
-
-
-cdef inline void write_fixed_header(uint8_t *at, uint16_t src_port, uint16_t dst_port, seq_t seq, seq_t ack,
-                                    uint32_t header_bytes, uint8_t flags, uint16_t window) noexcept nogil:
-    store16(at, src_port)
-    store16(at + 2, dst_port)
-    store32(at + 4, seq)
-    store32(at + 8, ack)
-    at[12] = <uint8_t>(header_bytes << 2)       # data offset in words, in the upper four bits
-    at[13] = flags
-    store16(at + 14, window)
-    store32(at + CHECKSUM_FIELD, 0)             # checksum and urgent pointer
-
+from underpass.wire.tcp cimport (
+    SACK_BYTES, TCP_AT_CHECKSUM, TCP_BYTES, TIMESTAMPS_BYTES, tcp_write_checksum, tcp_write_header, tcp_write_mss,
+    tcp_write_partial, tcp_write_sack, tcp_write_sack_permitted, tcp_write_timestamps, tcp_write_window_scale,
+)
 
 cdef inline void queue_packet(Tcp *tcp, uint32_t frame, const uint8_t *packet, uint32_t length, uint8_t *header,
                               bint offload) noexcept nogil:
@@ -59,27 +35,18 @@ cdef inline void queue_packet(Tcp *tcp, uint32_t frame, const uint8_t *packet, u
     desc.flags = DESC_CHECKSUM if offload else 0
     desc.queue = 0
     desc.csum_start = <uint16_t>(header - packet)
-    desc.csum_offset = CHECKSUM_FIELD
+    desc.csum_offset = TCP_AT_CHECKSUM
     tcp.tx.tail += 1
     tcp.state.counters.segments_out += 1
 
 
 cdef inline bint finish_checksum(Tcp *tcp, uint8_t *header, uint32_t tcp_bytes, uint64_t pseudo) noexcept nogil:
     """Fill in the checksum, or the pseudo-header's part of it where the device does the rest (then true)."""
-    cdef uint16_t folded
     if tcp.link.offloads & LINK_TX_CHECKSUM:
-        folded = checksum_fold(pseudo)
-        memcpy(header + CHECKSUM_FIELD, &folded, 2)
+        tcp_write_partial(header, tcp_bytes, pseudo)
         return True
-    folded = ~checksum_fold(checksum_add(header, tcp_bytes, pseudo))
-    memcpy(header + CHECKSUM_FIELD, &folded, 2)
+    tcp_write_checksum(header, tcp_bytes, pseudo)
     return False
-
-
-cdef inline uint64_t pseudo_for(const HeaderTemplate *template, uint32_t tcp_bytes) noexcept nogil:
-    cdef uint8_t[4] length
-    store32(length, tcp_bytes)
-    return checksum_add(length, 4, template.pseudo)
 
 
 cdef inline const uint8_t *next_hop_mac(Tcp *tcp, Tcb *tcb, TcbCold *cold) noexcept nogil:
@@ -116,22 +83,12 @@ cdef inline uint32_t sack_option_bytes(const Tcb *tcb, const TcbCold *cold, uint
     """Octets for the SACK blocks that fit into `room` octets of options (RFC 2018 3)."""
     cdef uint32_t blocks = cold.sack_count
     cdef uint32_t fit
-    if not tcb.flags & CONN_SACK or blocks == 0 or room < SACK_BASE + 8:
+    if not tcb.flags & CONN_SACK or blocks == 0 or room < SACK_BYTES + 8:
         return 0
-    fit = (room - SACK_BASE) >> 3
+    fit = (room - SACK_BYTES) >> 3
     if blocks > fit:
         blocks = fit
-    return SACK_BASE + 8 * blocks
-
-
-cdef inline void write_sacks(uint8_t *at, const TcbCold *cold, uint32_t octets) noexcept nogil:
-    cdef uint32_t i
-    cdef uint32_t words = (octets - SACK_BASE) >> 2
-    store16(at, 0x0101)
-    at[2] = 5                       # kind: SACK
-    at[3] = <uint8_t>(octets - 2)
-    for i in range(words):
-        store32(at + 4 + 4 * i, cold.sack_recent[i])
+    return SACK_BYTES + 8 * blocks
 
 
 cdef void note_sent_ack(Tcp *tcp, Tcb *tcb) noexcept nogil:
@@ -149,22 +106,22 @@ cdef Sent emit(Tcp *tcp, uint32_t conn, uint32_t frame, uint8_t *payload, uint32
     cdef const uint8_t *mac = next_hop_mac(tcp, tcb, cold)
     if mac == NULL:
         return SENT_NO_NEIGHBOUR
-    cdef uint32_t stamps = TIMESTAMPS_PADDED if tcb.flags & CONN_TIMESTAMPS else 0
+    cdef uint32_t stamps = TIMESTAMPS_BYTES if tcb.flags & CONN_TIMESTAMPS else 0
     cdef uint32_t room = 40 - stamps
     if payload_bytes != 0:
         room = 0 if payload_bytes >= tcb.mss else (tcb.mss - payload_bytes if tcb.mss - payload_bytes < room else room)
     cdef uint32_t sacks = sack_option_bytes(tcb, cold, room)
-    cdef uint32_t header_bytes = TCP_HEADER + stamps + sacks
+    cdef uint32_t header_bytes = TCP_BYTES + stamps + sacks
     cdef uint32_t tcp_bytes = header_bytes + payload_bytes
     cdef uint8_t *header = payload - header_bytes
-    cdef uint8_t *options = header + TCP_HEADER
-    write_fixed_header(header, tcb.local_port, tcb.remote_port, seq, tcb.rcv_nxt, header_bytes, flags,
-                       0 if flags & RST else advertise(tcp, tcb))
+    cdef uint8_t *options = header + TCP_BYTES
+    tcp_write_header(header, tcb.local_port, tcb.remote_port, seq, tcb.rcv_nxt, flags,
+                     0 if flags & RST else advertise(tcp, tcb), header_bytes)
     if stamps:
-        options = write_timestamps(options, timestamp_clock(tcp) + cold.ts_offset, tcb.ts_recent)
+        options += tcp_write_timestamps(options, timestamp_clock(tcp) + cold.ts_offset, tcb.ts_recent)
     if sacks:
-        write_sacks(options, cold, sacks)
-    cdef bint offload = finish_checksum(tcp, header, tcp_bytes, pseudo_for(&cold.template, tcp_bytes))
+        tcp_write_sack(options, <const SackBlock *>cold.sack_recent, (sacks - SACK_BYTES) >> 3)
+    cdef bint offload = finish_checksum(tcp, header, tcp_bytes, cold.template.pseudo)
     cdef uint8_t *packet = template_write(&cold.template, mac, header, tcp_bytes)
     queue_packet(tcp, frame, packet, <uint32_t>(header - packet) + tcp_bytes, header, offload)
     cold.segments_sent += 1
@@ -204,16 +161,13 @@ cdef inline uint8_t *write_syn_options(Tcp *tcp, const Tcb *tcb, const TcbCold *
     cdef uint8_t may = OPTION_WINDOW_SCALE | OPTION_SACK_PERMITTED | OPTION_TIMESTAMPS
     if tcb.state == SYN_RECEIVED:
         may = cold.syn_options
-    store32(at, (<uint32_t>0x0204 << 16) | mss)
-    at += 4
+    at += tcp_write_mss(at, mss)
     if may & OPTION_SACK_PERMITTED:
-        store32(at, 0x01010402)
-        at += 4
+        at += tcp_write_sack_permitted(at)
     if may & OPTION_TIMESTAMPS:
-        at = write_timestamps(at, timestamp_clock(tcp) + cold.ts_offset, tcb.ts_recent)
+        at += tcp_write_timestamps(at, timestamp_clock(tcp) + cold.ts_offset, tcb.ts_recent)
     if may & OPTION_WINDOW_SCALE:
-        store32(at, (<uint32_t>0x01030300) | tcb.rcv_scale)
-        at += 4
+        at += tcp_write_window_scale(at, tcb.rcv_scale)
     return at
 
 
@@ -234,16 +188,16 @@ cdef Sent output_syn(Tcp *tcp, uint32_t conn) noexcept nogil:
         return SENT_NO_FRAME
     cdef uint8_t *header = frame_chunk(tcp.pool, frame) + TX_HEADROOM
     cdef bint v4 = cold.template.length - cold.template.ip_offset == 20
-    cdef uint8_t *end = write_syn_options(tcp, tcb, cold, local_mss(tcp, v4), header + TCP_HEADER)
+    cdef uint8_t *end = write_syn_options(tcp, tcb, cold, local_mss(tcp, v4), header + TCP_BYTES)
     cdef uint32_t tcp_bytes = <uint32_t>(end - header)
     cdef bint answering = tcb.state == SYN_RECEIVED
     # RFC 7323 2.2: the window of a SYN is never scaled.
     cdef uint32_t window = tcb.rcv_limit if tcb.rcv_limit < 65535 else 65535
     if tcb.rcv_adv - tcb.rcv_nxt < window or not answering:
         tcb.rcv_adv = tcb.rcv_nxt + window
-    write_fixed_header(header, tcb.local_port, tcb.remote_port, cold.iss, tcb.rcv_nxt if answering else 0, tcp_bytes,
-                       SYN | ACK if answering else SYN, <uint16_t>window)
-    cdef bint offload = finish_checksum(tcp, header, tcp_bytes, pseudo_for(&cold.template, tcp_bytes))
+    tcp_write_header(header, tcb.local_port, tcb.remote_port, cold.iss, tcb.rcv_nxt if answering else 0,
+                     SYN | ACK if answering else SYN, <uint16_t>window, tcp_bytes)
+    cdef bint offload = finish_checksum(tcp, header, tcp_bytes, cold.template.pseudo)
     cdef uint8_t *packet = template_write(&cold.template, mac, header, tcp_bytes)
     queue_packet(tcp, frame, packet, <uint32_t>(header - packet) + tcp_bytes, header, offload)
     tcb.rcv_acked = tcb.rcv_nxt
@@ -257,15 +211,14 @@ cdef void output_answer(Tcp *tcp, const Segment *seg, seq_t number, seq_t ack, u
     if frame == NO_FRAME:
         return
     cdef uint8_t *header = frame_chunk(tcp.pool, frame) + TX_HEADROOM
-    cdef uint8_t *at = header + TCP_HEADER
+    cdef uint8_t *at = header + TCP_BYTES
     if mss:
-        store32(at, (<uint32_t>0x0204 << 16) | mss)
-        at += 4
+        at += tcp_write_mss(at, mss)
     if ts:
-        at = write_timestamps(at, ts_val, ts_ecr)
+        at += tcp_write_timestamps(at, ts_val, ts_ecr)
     cdef uint32_t tcp_bytes = <uint32_t>(at - header)
-    write_fixed_header(header, seg.dst_port, seg.src_port, number, ack, tcp_bytes, flags, window)
-    cdef bint offload = finish_checksum(tcp, header, tcp_bytes, checksum_pseudo(&seg.dst, &seg.src, tcp_bytes))
+    tcp_write_header(header, seg.dst_port, seg.src_port, number, ack, flags, window, tcp_bytes)
+    cdef bint offload = finish_checksum(tcp, header, tcp_bytes, checksum_pseudo(&seg.dst, &seg.src, 0))
     cdef uint8_t *packet = template_answer(tcp.network, seg, header, tcp_bytes)
     queue_packet(tcp, frame, packet, <uint32_t>(header - packet) + tcp_bytes, header, offload)
 

@@ -1,0 +1,74 @@
+"""Laying out the arena. Pools are as large as the limits allow; pages that nobody touches cost nothing."""
+from libc.errno cimport errno
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memset, strerror
+from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
+from posix.unistd cimport close, ftruncate, getpid
+
+from underpass.ip.network cimport Network
+from underpass.tcp.tcb cimport DemuxSlot, Tcb, TcbCold, TcpState, TimerNode, TimeWait
+from underpass.tcp.wheel cimport Wheel
+
+cdef extern from "<sys/mman.h>" nogil:
+    int memfd_create(const char *name, unsigned int flags)
+    enum: MFD_CLOEXEC
+
+cdef enum:
+    PAGE = 4096
+
+
+cdef uint64_t place(uint64_t *end, uint64_t octets) noexcept:
+    """Room for `octets` at a page boundary."""
+    cdef uint64_t at = end[0]
+    end[0] = (at + octets + PAGE - 1) // PAGE * PAGE
+    return at
+
+
+cdef class Arena:
+    """State of one worker: `connections` blocks and `time_waits` entries, and a table with twice as many slots."""
+
+    def __cinit__(self, uint32_t connections, uint32_t time_waits):
+        cdef ArenaHeader plan
+        cdef uint64_t end = PAGE
+        cdef uint32_t slots = 64
+        self.memfd = -1
+        self.base = NULL
+        while slots < 2 * (<uint64_t>connections + time_waits):
+            slots *= 2
+        memset(&plan, 0, sizeof(plan))
+        plan.tcp_state = place(&end, sizeof(TcpState))
+        plan.network = place(&end, sizeof(Network))
+        plan.wheel = place(&end, sizeof(Wheel))
+        plan.tcbs = place(&end, <uint64_t>connections * sizeof(Tcb))
+        plan.colds = place(&end, <uint64_t>connections * sizeof(TcbCold))
+        plan.timers = place(&end, <uint64_t>connections * sizeof(TimerNode))
+        plan.demux = place(&end, <uint64_t>slots * sizeof(DemuxSlot))
+        plan.time_wait_pool = place(&end, <uint64_t>time_waits * sizeof(TimeWait))
+        plan.magic = ARENA_MAGIC
+        plan.version = ARENA_VERSION
+        plan.bytes = end
+        plan.pid = getpid()
+        plan.connections = connections
+        plan.time_waits = time_waits
+        plan.demux_slots = slots
+        self.bytes = end
+        self.map_memory()
+        self.header[0] = plan
+
+    cdef int map_memory(self) except -1:
+        cdef void *base
+        self.memfd = memfd_create(b"underpass-arena", MFD_CLOEXEC)
+        if self.memfd < 0 or ftruncate(self.memfd, self.bytes) < 0:
+            raise OSError(errno, f"arena of {self.bytes} bytes: {strerror(errno).decode()}")
+        base = mmap(NULL, self.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, self.memfd, 0)
+        if base == MAP_FAILED:
+            raise OSError(errno, f"arena of {self.bytes} bytes: {strerror(errno).decode()}")
+        self.base = <char *>base
+        self.header = <ArenaHeader *>base
+        return 0
+
+    def __dealloc__(self):
+        if self.base != NULL:
+            munmap(self.base, self.bytes)
+        if self.memfd >= 0:
+            close(self.memfd)

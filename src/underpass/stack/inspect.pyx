@@ -1,0 +1,84 @@
+"""Looking at connections from Python."""
+from libc.stdint cimport uint8_t, uint32_t
+
+from underpass.tcp.congestion.control cimport congestion_control
+from underpass.tcp.scoreboard cimport scoreboard_pipe
+from underpass.tcp.tcb cimport (
+    CLOSED, CONN_ORPHAN, CONN_SACK, CONN_TIMESTAMPS, CONN_WINDOW_SCALE, MAX_LISTENERS, Listener, Tcb, TcbCold, Tcp,
+    TimeWait,
+)
+from underpass.wire.address cimport address_to_text
+
+STATES = ("CLOSED", "LISTEN", "SYN-SENT", "SYN-RECEIVED", "ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2", "CLOSE-WAIT",
+          "CLOSING", "LAST-ACK", "TIME-WAIT")
+
+
+cdef object state_name(uint8_t state):
+    return STATES[state]
+
+
+cdef dict connection_info(const Tcp *tcp, uint32_t conn):
+    cdef const Tcb *tcb = &tcp.tcbs[conn]
+    cdef const TcbCold *cold = &tcp.colds[conn]
+    return {
+        "state": STATES[tcb.state],
+        "congestion": congestion_control(tcb.congestion).name.decode(),
+        "rtt_us": tcb.srtt_us >> 3,
+        "rttvar_us": tcb.rttvar_us >> 2,
+        "rtt_min_us": cold.rtt_min_us,
+        "rto_us": cold.rto_us,
+        "backoff": cold.backoff,
+        "mss": tcb.mss,
+        "peer_mss": cold.peer_mss,
+        "cwnd_bytes": tcb.cwnd,
+        "ssthresh_bytes": tcb.ssthresh,
+        "flight_bytes": tcb.snd_nxt - tcb.snd_una,
+        "pipe_bytes": scoreboard_pipe(tcb, cold),
+        "sacked_bytes": tcb.sacked_bytes,
+        "lost_bytes": tcb.lost_bytes,
+        "snd_wnd_bytes": tcb.snd_wnd,
+        "rcv_wnd_bytes": tcb.rcv_adv - tcb.rcv_nxt,
+        "snd_scale": tcb.snd_scale,
+        "rcv_scale": tcb.rcv_scale,
+        "unsent_bytes": tcb.snd_end - tcb.snd_nxt if tcb.snd_unsent != 0xFFFFFFFF else 0,
+        "unread_bytes": tcb.rcv_bytes,
+        "out_of_order_bytes": tcb.ooo_bytes,
+        "timestamps": int((tcb.flags & CONN_TIMESTAMPS) != 0),
+        "sack": int((tcb.flags & CONN_SACK) != 0),
+        "window_scaling": int((tcb.flags & CONN_WINDOW_SCALE) != 0),
+        "bytes_sent": cold.bytes_sent,
+        "bytes_acked": cold.bytes_acked,
+        "bytes_received": cold.bytes_received,
+        "segments_sent": cold.segments_sent,
+        "segments_received": cold.segments_received,
+        "retransmits": cold.retransmits,
+        "timeouts": cold.timeouts,
+        "age_ms": (tcp.now_ns - cold.opened_ns) // 1000000,
+        "silent_ms": (tcp.now_ns - cold.heard_ns) // 1000000,
+    }
+
+
+cdef list connection_rows(const Tcp *tcp):
+    cdef list rows = []
+    cdef const Tcb *tcb
+    cdef const Listener *listener
+    cdef const TimeWait *wait
+    cdef uint32_t i
+    for i in range(MAX_LISTENERS):
+        listener = &tcp.state.listeners[i]
+        if listener.used:
+            rows.append({"state": "LISTEN", "local": address_to_text(&listener.address), "local_port": listener.port,
+                         "half_open": listener.half_open, "backlog": listener.backlog})
+    for i in range(tcp.state.tcb_fresh):
+        tcb = &tcp.tcbs[i]
+        if tcb.state != CLOSED:
+            rows.append({"local": address_to_text(&tcb.local), "local_port": tcb.local_port,
+                         "remote": address_to_text(&tcb.remote), "remote_port": tcb.remote_port,
+                         "orphan": int((tcb.flags & CONN_ORPHAN) != 0)} | connection_info(tcp, i))
+    i = tcp.state.time_wait_head
+    while i != 0xFFFFFFFF:
+        wait = &tcp.time_waits[i]
+        rows.append({"state": "TIME-WAIT", "local": address_to_text(&wait.local), "local_port": wait.local_port,
+                     "remote": address_to_text(&wait.remote), "remote_port": wait.remote_port})
+        i = wait.next
+    return rows

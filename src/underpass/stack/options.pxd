@@ -1,0 +1,7 @@
+"""Socket options of connections, by the numbers that Linux gives them."""
+from libc.stdint cimport uint32_t
+
+from underpass.tcp.tcb cimport Tcp
+
+cdef object option_get(Tcp *tcp, uint32_t conn, int level, int option)
+cdef int option_set(Tcp *tcp, uint32_t conn, int level, int option, object value) except -1

@@ -1,0 +1,443 @@
+"""The worker as Python sees it: control plane in, events and counters out. Packets are handled in `stack/turn.pyx`."""
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+
+import hashlib
+import os
+import weakref
+
+from underpass.ip.network cimport (
+    MAX_ADDRESSES, NEIGHBOUR_BUCKETS, NEIGHBOUR_FAILED, NEIGHBOUR_FREE, NEIGHBOUR_INCOMPLETE, NEIGHBOUR_VALID,
+    NO_NEIGHBOUR, WANT_PROBE, LocalAddress, Neighbour, Network, Route, network_add_route, network_clear_routes,
+    network_init, network_set_addresses, network_set_neighbour, network_take_wanted,
+)
+from underpass.link.frames cimport NO_FRAME
+from underpass.link.link cimport NEVER, Desc, LinkBase
+from underpass.stack.arena cimport Arena
+from underpass.stack.inspect cimport connection_rows
+from underpass.stack.sockets cimport Connection, PythonApp, make_connection, make_listener
+from underpass.stack.turn cimport (
+    LOOP_EVENTS, LOOP_SIGNAL, LOOP_TIMEOUT, LOOP_WAKE, MAX_WAKE_FDS, LoopEnd, loop_run, monotonic_ns, turn,
+    turn_deadline,
+)
+from underpass.tcp.api cimport tcp_connect, tcp_hold, tcp_listen
+from underpass.tcp.tcb cimport (
+    EVENT_ACCEPTED, EVENT_CLOSED, EVENT_CONNECTED, EVENT_READABLE, EVENT_WRITABLE, LISTENER_BUCKETS, MAX_APPS, NO_CONN,
+    NO_LISTENER, App, DemuxSlot, Limits, Tcb, TcbCold, Tcp, TcpState, TimerNode, TimeWait,
+)
+from underpass.tcp.wheel cimport Wheel, wheel_init
+from underpass.wire.address cimport Address, address_from_text, address_is_v4, address_to_text
+from underpass.wire.reason import reason_names
+from underpass.wire.siphash cimport SipKey
+
+ACCEPTED = EVENT_ACCEPTED
+CONNECTED = EVENT_CONNECTED
+READABLE = EVENT_READABLE
+WRITABLE = EVENT_WRITABLE
+CLOSED = EVENT_CLOSED
+
+DEFAULT_LIMITS = {
+    "connections": 131072,
+    "half_open": 4096,
+    "time_waits": 32768,
+    "rcv_bytes": 1048576,
+    "snd_frames": 1024,
+    "ooo_frames": 512,
+    "time_wait_ms": 60000,
+    "fin_wait_2_ms": 60000,
+    "syn_retries": 5,
+    "retries": 15,
+    "rto_min_us": 200000,
+    "delayed_ack_us": 40000,
+    "challenge_acks_ps": 1000,
+    "ephemeral_first": 32768,
+    "ephemeral_last": 60999,
+}
+
+# Lowest and highest value of each limit.
+LIMIT_RANGES = {
+    "connections": (1, 1 << 24),
+    "half_open": (0, 1 << 24),
+    "time_waits": (1, 1 << 24),
+    "rcv_bytes": (2048, 1 << 30),
+    "snd_frames": (2, 1 << 20),
+    "ooo_frames": (0, 1 << 20),
+    "time_wait_ms": (1, 600000),
+    "fin_wait_2_ms": (1, 600000),
+    "syn_retries": (0, 32),
+    "retries": (1, 32),
+    "rto_min_us": (1000, 60000000),
+    "delayed_ack_us": (0, 500000),
+    "challenge_acks_ps": (1, 1000000),
+    "ephemeral_first": (1, 65535),
+    "ephemeral_last": (1, 65535),
+}
+
+
+cdef int raise_errno(int number, str what) except -1:
+    raise OSError(number, f"{os.strerror(number)}: {what}")
+
+
+cdef SipKey derive_key(bytes seed, bytes purpose):
+    """One secret for each purpose, from the seed."""
+    cdef SipKey key
+    cdef bytes digest = hashlib.blake2b(purpose, key=seed[:64], digest_size=16).digest()
+    memcpy(&key, <const char *>digest, sizeof(SipKey))
+    return key
+
+
+cdef class Stack:
+    """A worker over a link, with the interface's MAC address (6 octets).
+
+    `seed` (at least 16 octets, for tests that must repeat) decides all secrets; by default the system's randomness does.
+    `limits` are listed in docs/limits.md. Raises ValueError for a limit that does not exist or is out of range.
+    """
+
+    def __cinit__(self, LinkBase link, bytes mac, *, bytes seed=None, **limits):
+        cdef uint32_t slots = 64
+        memset(&self.tcp, 0, sizeof(Tcp))
+        if len(mac) != 6:
+            raise ValueError(f"a MAC address has 6 octets, not {len(mac)}")
+        if seed is not None and len(seed) < 16:
+            raise ValueError(f"a seed has at least 16 octets, not {len(seed)}")
+        self.link = link
+        self.natives = []
+        self.open_connections = {}
+        merged = checked_limits(limits)
+        self.arena = Arena(merged["connections"], merged["time_waits"])
+        self.lay_out(seed if seed is not None else os.urandom(32))
+        self.set_limits(merged)
+        while slots < link.link.pool.state.count:
+            slots *= 2
+        self.tcp.tx.ring = <Desc *>calloc(slots, sizeof(Desc))
+        if self.tcp.tx.ring == NULL:
+            raise MemoryError("transmit queue")
+        self.tcp.tx.mask = slots - 1
+        memset(&self.loop, 0, sizeof(Loop))
+        self.loop.stopping = &self.stopping
+        self.loop.next_tick_ns = NEVER
+        self.python = PythonApp(merged["connections"])
+        self.python_app = self.register_app(&self.python.app, self.python)
+        self.set_mac(mac)
+        self.set_mtu(link.link.mtu)
+
+    def __dealloc__(self):
+        free(self.tcp.tx.ring)
+
+    cdef int lay_out(self, bytes seed) except -1:
+        """Point into the arena, and put every pool in its first state."""
+        cdef char *base = self.arena.base
+        cdef Tcp *tcp = &self.tcp
+        cdef TcpState *state
+        cdef SipKey key
+        cdef uint32_t i
+        tcp.state = state = <TcpState *>(base + self.arena.header.tcp_state)
+        tcp.network = <Network *>(base + self.arena.header.network)
+        tcp.wheel = base + self.arena.header.wheel
+        tcp.tcbs = <Tcb *>(base + self.arena.header.tcbs)
+        tcp.colds = <TcbCold *>(base + self.arena.header.colds)
+        tcp.timers = <TimerNode *>(base + self.arena.header.timers)
+        tcp.demux = <DemuxSlot *>(base + self.arena.header.demux)
+        tcp.time_waits = <TimeWait *>(base + self.arena.header.time_wait_pool)
+        tcp.pool = self.link.link.pool
+        tcp.link = &self.link.link
+        tcp.touched = tcp.touched_tail = NO_CONN
+        tcp.reserved = NO_FRAME
+        state.tcb_free = NO_CONN
+        state.time_wait_free = state.time_wait_head = state.time_wait_tail = NO_CONN
+        state.demux_mask = self.arena.header.demux_slots - 1
+        for i in range(LISTENER_BUCKETS):
+            state.listener_buckets[i] = NO_LISTENER
+        state.hash_key = derive_key(seed, b"demultiplexing")
+        state.secret = derive_key(seed, b"sequence numbers")
+        state.cookie_key = derive_key(seed, b"cookies")
+        key = derive_key(seed, b"neighbours")
+        network_init(tcp.network, &key)
+        wheel_init(<Wheel *>tcp.wheel, 0)
+        return 0
+
+    cdef int set_limits(self, dict limits) except -1:
+        cdef Limits *into = &self.tcp.state.limits
+        into[0] = limits
+        return 0
+
+    # ------------------------------------------------------------------------------ the control plane
+
+    def set_mac(self, bytes mac):
+        """Our own address on the link (6 octets)."""
+        if len(mac) != 6:
+            raise ValueError(f"a MAC address has 6 octets, not {len(mac)}")
+        memcpy(self.tcp.network.mac, <const char *>mac, 6)
+
+    def set_mtu(self, uint32_t mtu):
+        """Octets of the largest IP packet; connections opened from now on use it."""
+        if not 576 <= mtu <= 65535:
+            raise ValueError(f"an MTU lies between 576 and 65535, not {mtu}")
+        self.tcp.network.mtu = <unsigned short>mtu
+
+    def set_interface(self, str name):
+        """The interface's name, for those who look at the arena from outside."""
+        cdef bytes octets = name.encode()[:15]
+        memcpy(self.arena.header.interface, <const char *>octets, len(octets) + 1)
+
+    def set_strict_checksum(self, bint strict):
+        """Whether a checksum left to the device (veth, tun, virtio) counts as damage."""
+        self.tcp.network.strict_checksum = strict
+
+    def set_addresses(self, addresses):
+        """All addresses of the interface, as (text, prefix length)."""
+        cdef LocalAddress[MAX_ADDRESSES] table
+        cdef uint32_t count = 0
+        memset(table, 0, sizeof(table))
+        for text, prefix in addresses:
+            if count == MAX_ADDRESSES:
+                raise ValueError(f"an interface has at most {MAX_ADDRESSES} addresses here")
+            address_from_text(text, &table[count].address)
+            table[count].prefix = prefix + (96 if address_is_v4(&table[count].address) else 0)
+            count += 1
+        network_set_addresses(self.tcp.network, table, count)
+
+    def set_routes(self, routes):
+        """All routes: (destination, prefix length, via or None, source or None, metric, mtu or 0)."""
+        cdef Route route
+        network_clear_routes(self.tcp.network)
+        for destination, prefix, via, source, metric, mtu in routes:
+            memset(&route, 0, sizeof(route))
+            address_from_text(destination, &route.destination)
+            route.prefix = prefix + (96 if address_is_v4(&route.destination) else 0)
+            route.metric = metric
+            route.mtu = mtu
+            if via is not None:
+                address_from_text(via, &route.via)
+            if source is not None:
+                address_from_text(source, &route.source)
+            if not network_add_route(self.tcp.network, &route):
+                raise ValueError("more routes than the worker's table holds")
+
+    def set_neighbour(self, str address, mac, bint failed=False):
+        """What Linux knows of a neighbour: its MAC, that nobody answered, or (None) nothing any more."""
+        cdef Address of
+        cdef const uint8_t *octets = NULL
+        cdef uint8_t state = NEIGHBOUR_FAILED if failed else NEIGHBOUR_FREE
+        cdef bytes copy
+        address_from_text(address, &of)
+        if mac is not None:
+            copy = bytes(mac)
+            if len(copy) != 6:
+                raise ValueError(f"a MAC address has 6 octets, not {len(copy)}")
+            octets = <const uint8_t *><const char *>copy
+            state = NEIGHBOUR_VALID
+        network_set_neighbour(self.tcp.network, &of, octets, state)
+
+    def wanted(self):
+        """Neighbours asked for since the last call: (address, "resolve" or "probe")."""
+        cdef Address address
+        cdef uint32_t kind = 0
+        rows = []
+        while network_take_wanted(self.tcp.network, &address, &kind):
+            rows.append((address_to_text(&address), "probe" if kind == WANT_PROBE else "resolve"))
+        return rows
+
+    def neighbours(self):
+        """Known neighbours: (address, MAC or None, state, nanoseconds since a packet last went there)."""
+        cdef Neighbour *it
+        cdef uint32_t i
+        names = {NEIGHBOUR_INCOMPLETE: "incomplete", NEIGHBOUR_VALID: "valid", NEIGHBOUR_FAILED: "failed"}
+        rows = []
+        for i in range(NEIGHBOUR_BUCKETS):
+            it = &self.tcp.network.neighbours[i]
+            if it.state != NEIGHBOUR_FREE:
+                mac = (<const char *>it.mac)[:6] if it.state == NEIGHBOUR_VALID else None
+                rows.append((address_to_text(&it.address), mac, names[it.state], self.tcp.now_ns - it.used_ns))
+        return rows
+
+    # ------------------------------------------------------------------------------ applications
+
+    cdef uint32_t register_app(self, const App *app, object owner) except? 0xFFFFFFFF:
+        if self.app_count == MAX_APPS:
+            raise ValueError(f"a worker runs at most {MAX_APPS} applications")
+        self.tcp.apps[self.app_count] = app[0]
+        self.natives.append(owner)
+        self.app_count += 1
+        return self.app_count - 1
+
+    def listen(self, tuple address, uint32_t backlog=1024):
+        """Accept connections to (address, port); "" and "::" stand for every address of ours of the family, "" for IPv4."""
+        cdef Address local
+        cdef int error = 0
+        cdef uint32_t number
+        text, port = address[0] or "0.0.0.0", address[1]
+        address_from_text(text, &local)
+        if not 0 < port < 65536:
+            raise ValueError(f"a port lies between 1 and 65535, not {port}")
+        number = tcp_listen(&self.tcp, &local, 4 if address_is_v4(&local) else 6, port, <uint8_t>self.python_app,
+                            backlog, 0, 0, &error)
+        if number == NO_LISTENER:
+            raise_errno(error, f"{text} port {port}")
+        return make_listener(self, &self.tcp, number, (text, port))
+
+    def connect(self, tuple address, source=None):
+        """Open a connection to (address, port); a CONNECTED or CLOSED event tells how it went."""
+        cdef Address remote
+        cdef Address local
+        cdef int error = 0
+        cdef uint32_t conn
+        cdef Connection it
+        memset(&local, 0, sizeof(local))
+        address_from_text(address[0], &remote)
+        port = 0
+        if source is not None:
+            address_from_text(source[0] or "0.0.0.0", &local)
+            port = source[1]
+        if not 0 < address[1] < 65536 or not 0 <= port < 65536:
+            raise ValueError(f"a port lies between 1 and 65535, not {address[1]}")
+        if self.tcp.now_ns == 0:
+            self.tcp.now_ns = monotonic_ns()
+        conn = tcp_connect(&self.tcp, &local, port, &remote, address[1], <uint8_t>self.python_app, 0, &error)
+        if conn == NO_CONN:
+            raise_errno(error, f"{address[0]} port {address[1]}")
+        tcp_hold(&self.tcp, conn)
+        it = make_connection(self, &self.tcp, conn)
+        self.open_connections[conn] = weakref.ref(it)
+        return it
+
+    # ------------------------------------------------------------------------------ the loop
+
+    cdef uint32_t turn(self, uint64_t now_ns) noexcept nogil:
+        cdef uint32_t count = turn(&self.tcp, now_ns, &self.loop.next_tick_ns)
+        self.arena.header.now_ns = now_ns
+        return count
+
+    def step(self, uint64_t now_ns):
+        """One turn at the given time, for virtual clocks. Returns the packets received."""
+        return self.turn(now_ns)
+
+    def next_deadline(self):
+        """When a timer, an application or the link has something to do, in ns of the caller's clock, or None."""
+        cdef uint64_t at = turn_deadline(&self.tcp, self.loop.next_tick_ns)
+        return None if at == NEVER else at
+
+    cdef list take_events(self):
+        cdef uint32_t conn
+        cdef uint8_t events
+        rows = []
+        while self.python.queue.head != self.python.queue.tail:
+            conn = self.python.queue.ring[self.python.queue.head & self.python.queue.mask]
+            self.python.queue.head += 1
+            events = self.python.queue.pending[conn]
+            self.python.queue.pending[conn] = 0
+            reference = self.open_connections.get(conn)
+            it = reference() if reference is not None else None
+            if it is None or it.index_or_none() != conn:
+                if not events & EVENT_ACCEPTED:
+                    continue            # let go of since
+                it = make_connection(self, &self.tcp, conn)
+                self.open_connections[conn] = weakref.ref(it)
+            rows.append((it, events))
+        self.python.queue.waiting = 0
+        return rows
+
+    def events(self):
+        """What happened for Python since the last call, without a turn: the companion of step() under a virtual clock."""
+        return self.take_events()
+
+    cdef LoopEnd run_loop(self, object timeout, bint for_python) except? LOOP_TIMEOUT:
+        cdef LoopEnd end
+        self.loop.deadline_ns = NEVER if timeout is None else monotonic_ns() + <uint64_t>(max(timeout, 0) * 1e9)
+        self.loop.events = &self.python.queue.waiting if for_python else NULL
+        with nogil:
+            end = loop_run(&self.tcp, &self.loop)
+            self.arena.header.now_ns = self.tcp.now_ns
+            self.arena.header.turns = self.loop.turns
+            self.arena.header.sleeps = self.loop.sleeps
+        return end
+
+    def poll(self, timeout=None):
+        """Run until something happened for Python, or `timeout` seconds passed: a list of (Connection, event bits).
+
+        An empty list also where a signal was handled or the control plane has something to do.
+        """
+        self.loop.fd_count = 0
+        self.run_loop(timeout, True)
+        return self.take_events()
+
+    def run(self, timeout=None, wake_fds=()):
+        """Run native applications without the GIL until one of `wake_fds` is readable (those are returned), `wanted`
+        has entries, stop() was called, Python should look at signals, or `timeout` seconds passed.
+        """
+        cdef uint32_t i
+        if len(wake_fds) > MAX_WAKE_FDS:
+            raise ValueError(f"at most {MAX_WAKE_FDS} descriptors can be waited on")
+        self.loop.fd_count = len(wake_fds)
+        for i in range(self.loop.fd_count):
+            self.loop.fds[i] = wake_fds[i]
+        if self.run_loop(timeout, False) != LOOP_WAKE:
+            return []
+        return [fd for i, fd in enumerate(wake_fds) if self.loop.ready >> i & 1]
+
+    def run_for_events(self, timeout=None, wake_fds=()):
+        """As run(), but returns also when something happened for Python: see events()."""
+        cdef uint32_t i
+        self.loop.fd_count = len(wake_fds)
+        for i in range(self.loop.fd_count):
+            self.loop.fds[i] = wake_fds[i]
+        if self.run_loop(timeout, True) != LOOP_WAKE:
+            return []
+        return [fd for i, fd in enumerate(wake_fds) if self.loop.ready >> i & 1]
+
+    def stop(self):
+        """Have run() return. To be called from a signal handler or an application."""
+        self.stopping = True
+
+    def set_spin(self, double seconds):
+        """How long to look for packets before sleeping; 0: sleep at once."""
+        self.loop.spin_ns = <uint64_t>(seconds * 1e9)
+
+    # ------------------------------------------------------------------------------ looking at it
+
+    def stats(self):
+        """Counters by layer: "link", "refused" (by reason), "tcp", "pool"."""
+        cdef dict tcp = self.tcp.state.counters
+        refused = tcp.pop("refused")
+        names = reason_names()
+        pool = self.tcp.pool.state
+        return {
+            "link": self.link.stats(),
+            "refused": {name: refused[i] for i, name in enumerate(names) if i},
+            "tcp": tcp | {"connections": self.tcp.state.tcb_used, "half_open": self.tcp.state.half_open,
+                          "time_waits": self.tcp.state.time_wait_used},
+            "pool": {"frames": pool.count, "free": pool.free, "reserve": pool.reserve, "refused": pool.refused,
+                     "waiting_to_send": self.tcp.tx.tail - self.tcp.tx.head},
+            "loop": {"turns": self.loop.turns, "sleeps": self.loop.sleeps},
+        }
+
+    def connections(self):
+        """Every listener, connection and TIME_WAIT entry, in the manner of ss."""
+        return connection_rows(&self.tcp)
+
+    def close(self):
+        """Close the link. What is open is not closed towards the peers."""
+        if not self.closed:
+            self.closed = True
+            self.link.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self.close()
+
+
+def checked_limits(dict given):
+    """The defaults with what was given, each in its range."""
+    for name, value in given.items():
+        if name not in LIMIT_RANGES:
+            raise ValueError(f"{name} is no limit; limits are {', '.join(sorted(LIMIT_RANGES))}")
+        lowest, highest = LIMIT_RANGES[name]
+        if not lowest <= value <= highest:
+            raise ValueError(f"{name} lies between {lowest} and {highest}, not {value}")
+    merged = DEFAULT_LIMITS | given
+    if merged["ephemeral_first"] > merged["ephemeral_last"]:
+        raise ValueError("ephemeral_first lies behind ephemeral_last")
+    return merged

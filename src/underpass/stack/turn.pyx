@@ -1,0 +1,238 @@
+"""The loop: poll while there is work, sleep when there is none."""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from underpass.ip.validate cimport Chunk, ip_receive
+from underpass.link.frames cimport NO_FRAME, frame_chunk, frame_unref
+from underpass.link.link cimport DESC_CONTINUES, LINK_RX_PARTIAL, NEVER, Desc
+from underpass.tcp.arrive cimport arrive
+from underpass.tcp.attend cimport attend_all, attend_starved
+from underpass.tcp.expire cimport expire
+from underpass.tcp.output cimport output_flush
+from underpass.tcp.receive cimport MAX_PARTS, Arrival
+from underpass.tcp.tcb cimport MAX_APPS, NO_CONN, Tcp
+from underpass.tcp.time_wait cimport time_wait_expire, time_wait_next_ns
+from underpass.tcp.wheel cimport Wheel, wheel_expire, wheel_next_ns
+from underpass.wire.reason cimport ACCEPTED, IPV4_TOTAL_LENGTH, Reason
+
+cdef extern from "<time.h>" nogil:
+    struct timespec:
+        long tv_sec
+        long tv_nsec
+    int clock_gettime(int clock, timespec *into)
+    enum: CLOCK_MONOTONIC
+
+cdef extern from "<poll.h>" nogil:
+    struct pollfd:
+        int fd
+        short events
+        short revents
+    int ppoll(pollfd *fds, unsigned long count, const timespec *timeout, const void *mask)
+    enum: POLLIN
+
+cdef extern from *:
+    """
+    #define prefetch(address) __builtin_prefetch(address)
+    """
+    void prefetch(const void *address) noexcept nogil
+
+cdef enum:
+    LOOK_ABROAD_NS = 1000000        # under load: how often descriptors besides the link's are looked at
+    LOOK_AT_SIGNALS_NS = 50000000   # under load: how often Python may run its signal handlers
+    TX_RETRY_NS = 50000             # the device's ring was full: look again soon
+
+
+cdef uint64_t monotonic_ns() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <uint64_t>now.tv_sec * 1000000000 + <uint64_t>now.tv_nsec
+
+
+# ------------------------------------------------------------------------------------------ one packet
+
+cdef inline void free_frames(Tcp *tcp, const Desc *descs, uint32_t count) noexcept nogil:
+    cdef uint32_t i
+    for i in range(count):
+        frame_unref(tcp.pool, descs[i].frame)
+
+
+cdef inline void lay_out_parts(const Desc *descs, uint32_t count, Arrival *arrival) noexcept nogil:
+    """Where the payload lies: what the headers leave of the first chunk, then the later chunks, padding cut off."""
+    cdef uint32_t left = arrival.seg.payload_bytes
+    cdef uint32_t start = arrival.seg.payload_offset
+    cdef uint32_t i, length
+    for i in range(count):
+        length = descs[i].length - start if descs[i].length > start else 0
+        if length > left:
+            length = left
+        arrival.parts[i].frame = descs[i].frame
+        arrival.parts[i].offset = <uint16_t>(descs[i].offset + start)
+        arrival.parts[i].length = <uint16_t>length
+        left -= length
+        start = 0
+    arrival.count = count
+
+
+cdef inline void packet_arrives(Tcp *tcp, const Desc *descs, uint32_t count) noexcept nogil:
+    cdef Arrival arrival
+    cdef Chunk[16] rest
+    cdef uint32_t i
+    cdef Reason reason
+    cdef const uint8_t *packet = frame_chunk(tcp.pool, descs[0].frame) + descs[0].offset
+    for i in range(1, count):
+        rest[i - 1].data = frame_chunk(tcp.pool, descs[i].frame) + descs[i].offset
+        rest[i - 1].length = descs[i].length
+    reason = ip_receive(tcp.network, packet, descs[0].length, rest, count - 1,
+                        (tcp.link.offloads & LINK_RX_PARTIAL) != 0, &arrival.seg)
+    if reason != ACCEPTED:
+        tcp.state.counters.refused[<uint32_t>reason] += 1
+        free_frames(tcp, descs, count)
+        return
+    tcp.state.counters.partial_checksums += arrival.seg.checksum_partial
+    arrival.seg.frame = descs[0].frame
+    arrival.seg.offset = descs[0].offset
+    arrival.seg.queue = <uint8_t>descs[0].queue
+    lay_out_parts(descs, count, &arrival)
+    arrive(tcp, &arrival)
+    for i in range(count):
+        if arrival.parts[i].frame != NO_FRAME:
+            frame_unref(tcp.pool, arrival.parts[i].frame)
+
+
+cdef inline void batch_arrives(Tcp *tcp, const Desc *descs, uint32_t count) noexcept nogil:
+    cdef uint32_t i = 0
+    cdef uint32_t parts
+    while i < count:
+        if i + 4 < count:
+            prefetch(frame_chunk(tcp.pool, descs[i + 4].frame) + descs[i + 4].offset)
+        parts = 1
+        while descs[i + parts - 1].flags & DESC_CONTINUES and i + parts < count:
+            parts += 1
+        if parts > MAX_PARTS:
+            tcp.state.counters.refused[<uint32_t>IPV4_TOTAL_LENGTH] += 1
+            free_frames(tcp, descs + i, parts)
+        else:
+            packet_arrives(tcp, descs + i, parts)
+        i += parts
+
+
+# ------------------------------------------------------------------------------------------ one turn
+
+cdef inline uint64_t run_ticks(Tcp *tcp) noexcept nogil:
+    """The applications' own timers; returns when the next one is due."""
+    cdef uint64_t earliest = NEVER
+    cdef uint64_t at
+    cdef uint32_t i
+    for i in range(MAX_APPS):
+        if tcp.apps[i].tick != NULL:
+            at = tcp.apps[i].tick(tcp, tcp.apps[i].self)
+            if at < earliest:
+                earliest = at
+    return earliest
+
+
+cdef uint32_t turn(Tcp *tcp, uint64_t now_ns, uint64_t *next_tick_ns) noexcept nogil:
+    cdef Desc[BATCH] descs
+    cdef uint32_t count, conn
+    tcp.now_ns = now_ns
+    count = tcp.link.receive(tcp.link, descs, BATCH, now_ns)
+    if count:
+        batch_arrives(tcp, descs, count)
+    conn = wheel_expire(<Wheel *>tcp.wheel, tcp.timers, now_ns)
+    while conn != NO_CONN:
+        expire(tcp, conn)
+        conn = wheel_expire(<Wheel *>tcp.wheel, tcp.timers, now_ns)
+    time_wait_expire(tcp)
+    next_tick_ns[0] = run_ticks(tcp)
+    attend_all(tcp)
+    if tcp.starved:
+        attend_starved(tcp)
+        attend_all(tcp)
+    output_flush(tcp)
+    return count
+
+
+cdef uint64_t turn_deadline(const Tcp *tcp, uint64_t next_tick_ns) noexcept nogil:
+    cdef uint64_t at = wheel_next_ns(<const Wheel *>tcp.wheel)
+    cdef uint64_t other = time_wait_next_ns(tcp)
+    if other < at:
+        at = other
+    if next_tick_ns < at:
+        at = next_tick_ns
+    if tcp.link.deadline != NULL:
+        other = tcp.link.deadline(tcp.link)
+        if other < at:
+            at = other
+    if tcp.tx.head != tcp.tx.tail and tcp.now_ns + TX_RETRY_NS < at:
+        at = tcp.now_ns + TX_RETRY_NS
+    return at
+
+
+# ------------------------------------------------------------------------------------------ the loop
+
+cdef inline bint look_abroad(Loop *loop, pollfd *fds, uint32_t count, const timespec *timeout) noexcept nogil:
+    """Wait on all descriptors; true where one besides the link's is readable, or a signal came (then ready is 0)."""
+    cdef int ready = ppoll(fds, count, timeout, NULL)
+    cdef uint32_t i
+    loop.ready = 0
+    if ready < 0:
+        return True
+    if ready > 0:
+        for i in range(loop.fd_count):
+            if fds[i].revents:
+                loop.ready |= <uint32_t>1 << i
+    return loop.ready != 0
+
+
+cdef inline void until(uint64_t now_ns, uint64_t at_ns, timespec *timeout) noexcept nogil:
+    cdef uint64_t wait = at_ns - now_ns if at_ns > now_ns else 0
+    timeout.tv_sec = <long>(wait // 1000000000)
+    timeout.tv_nsec = <long>(wait % 1000000000)
+
+
+cdef LoopEnd loop_run(Tcp *tcp, Loop *loop) noexcept nogil:
+    cdef pollfd[16] fds
+    cdef timespec timeout
+    cdef uint32_t i, count
+    cdef uint64_t now = monotonic_ns()
+    cdef uint64_t abroad_at = now
+    cdef uint64_t signals_at = now + LOOK_AT_SIGNALS_NS
+    cdef uint64_t spin_until = now + loop.spin_ns
+    cdef uint64_t at
+    for i in range(loop.fd_count):
+        fds[i].fd = loop.fds[i]
+        fds[i].events = POLLIN
+    fds[loop.fd_count].fd = tcp.link.wait_fd
+    fds[loop.fd_count].events = POLLIN
+    while True:
+        count = turn(tcp, now, &loop.next_tick_ns)
+        loop.turns += 1
+        if loop.stopping[0]:
+            return LOOP_STOPPED
+        if loop.events != NULL and loop.events[0]:
+            return LOOP_EVENTS
+        if tcp.network.wanted_count:
+            return LOOP_WANTED
+        if now >= loop.deadline_ns:
+            return LOOP_TIMEOUT
+        if now >= signals_at:
+            return LOOP_SIGNAL
+        if count:
+            spin_until = now + loop.spin_ns
+        at = turn_deadline(tcp, loop.next_tick_ns)
+        if loop.deadline_ns < at:
+            at = loop.deadline_ns
+        if count == 0 and now >= spin_until and at > now:
+            until(now, at, &timeout)
+            loop.sleeps += 1
+            if look_abroad(loop, fds, loop.fd_count + 1, &timeout):
+                return LOOP_WAKE if loop.ready else LOOP_SIGNAL
+            now = monotonic_ns()
+            signals_at = now + LOOK_AT_SIGNALS_NS
+            spin_until = now + loop.spin_ns
+        else:
+            now = monotonic_ns()
+            if now >= abroad_at and loop.fd_count:
+                abroad_at = now + LOOK_ABROAD_NS
+                until(now, now, &timeout)
+                if look_abroad(loop, fds, loop.fd_count, &timeout):
+                    return LOOP_WAKE if loop.ready else LOOP_SIGNAL
