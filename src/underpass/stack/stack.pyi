@@ -1,37 +1,17 @@
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from underpass.link.link import LinkBase
 from underpass.stack.arena import Arena
+from underpass.stack.sockets import Connection as Connection
+from underpass.stack.sockets import Listener as Listener
 
 READABLE: int
 WRITABLE: int
 ACCEPTED: int
 CONNECTED: int
 CLOSED: int
-
-class Connection:
-    """One TCP connection. Methods raise OSError with the errno that a non-blocking socket gives."""
-
-    local: tuple[str, int]
-    remote: tuple[str, int]
-    data: Any
-    @property
-    def state(self) -> str: ...
-    def recv(self, limit: int = 65536) -> bytes: ...
-    def recv_into(self, buffer: bytearray | memoryview) -> int: ...
-    def send(self, data: bytes | bytearray | memoryview) -> int: ...
-    def shutdown(self) -> None: ...
-    def close(self) -> None: ...
-    def abort(self) -> None: ...
-    def getsockopt(self, level: int, option: int) -> int: ...
-    def setsockopt(self, level: int, option: int, value: int) -> None: ...
-    def info(self) -> dict[str, int | str]: ...
-
-class Listener:
-    address: tuple[str, int]
-    def close(self) -> None: ...
 
 class Stack:
     """A worker over a link. Control-plane methods take text addresses; the packet path never calls Python.
@@ -45,6 +25,8 @@ class Stack:
     # control plane, called between steps
     def set_mac(self, mac: bytes) -> None: ...
     def set_mtu(self, mtu: int) -> None: ...
+    def set_interface(self, name: str) -> None: ...
+    def set_strict_checksum(self, strict: bool) -> None: ...
     def set_addresses(self, addresses: Iterable[tuple[str, int]]) -> None: ...
     def set_routes(self, routes: Iterable[tuple[str, int, str | None, str | None, int, int]]) -> None:
         """Rows of destination, prefix length, via (None: on-link), source, metric, mtu (0: the interface's)."""
@@ -68,6 +50,9 @@ class Stack:
     def run(self, timeout: float | None = None, wake_fds: Sequence[int] = ()) -> list[int]:
         """Run native applications without the GIL until one of wake_fds is readable (returned), `wanted` has
         entries, stop() was called, a signal came, or the timeout passed."""
+    def run_for_events(self, timeout: float | None = None, wake_fds: Sequence[int] = ()) -> list[int]:
+        """As run(), but returns also when something happened for Python: see events()."""
+    def set_spin(self, seconds: float) -> None: ...
     def stop(self) -> None: ...
     def stats(self) -> dict[str, dict[str, int]]:
         """Counters by layer: "link", "refused" (by reason), "tcp", "pool"."""

@@ -16,6 +16,7 @@ from underpass.link.frames cimport NO_FRAME
 from underpass.link.link cimport NEVER, Desc, LinkBase
 from underpass.stack.arena cimport Arena
 from underpass.stack.inspect cimport connection_rows
+from underpass.stack.sockets import Listener
 from underpass.stack.sockets cimport Connection, PythonApp, make_connection, make_listener
 from underpass.stack.turn cimport (
     LOOP_EVENTS, LOOP_SIGNAL, LOOP_TIMEOUT, LOOP_WAKE, MAX_WAKE_FDS, LoopEnd, loop_run, monotonic_ns, turn,
@@ -26,6 +27,7 @@ from underpass.tcp.tcb cimport (
     EVENT_ACCEPTED, EVENT_CLOSED, EVENT_CONNECTED, EVENT_READABLE, EVENT_WRITABLE, LISTENER_BUCKETS, MAX_APPS, NO_CONN,
     NO_LISTENER, App, DemuxSlot, Limits, Tcb, TcbCold, Tcp, TcpState, TimerNode, TimeWait,
 )
+from underpass.tcp.time_wait cimport time_wait_init
 from underpass.tcp.wheel cimport Wheel, wheel_init
 from underpass.wire.address cimport Address, address_from_text, address_is_v4, address_to_text
 from underpass.wire.reason import reason_names
@@ -145,7 +147,7 @@ cdef class Stack:
         tcp.touched = tcp.touched_tail = NO_CONN
         tcp.reserved = NO_FRAME
         state.tcb_free = NO_CONN
-        state.time_wait_free = state.time_wait_head = state.time_wait_tail = NO_CONN
+        time_wait_init(state)
         state.demux_mask = self.arena.header.demux_slots - 1
         for i in range(LISTENER_BUCKETS):
             state.listener_buckets[i] = NO_LISTENER

@@ -11,6 +11,8 @@ cdef uint32_t accept_find(const Tcp *tcp, const Address *address, uint16_t port)
 cdef uint32_t accept_listen(Tcp *tcp, const Address *address, uint8_t family, uint16_t port, uint8_t app,
                             uint32_t backlog, uint32_t flags, uint64_t user, int *error) noexcept nogil
 cdef void accept_unlisten(Tcp *tcp, uint32_t listener) noexcept nogil
+# Whether one more half-open connection may be kept; else SYNs are answered by cookies.
+cdef bint accept_has_room(const Tcp *tcp, uint32_t listener) noexcept nogil
 # A segment for a listener. Returns the connection that a cookie completed, for which the segment goes on to be processed, or NO_CONN.
 # `floor`: where not 0, the initial sequence number must lie beyond it (RFC 6191: a connection that was in TIME_WAIT).
 cdef uint32_t accept_segment(Tcp *tcp, uint32_t listener, const Segment *seg, uint32_t hash, seq_t floor) noexcept nogil

@@ -3,8 +3,10 @@ from libc.errno cimport EADDRINUSE, EINVAL, ENOBUFS
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from underpass.tcp.congestion.control cimport CONGESTION_CUBIC
 from underpass.tcp.cookies cimport cookie_check, cookie_make
 from underpass.tcp.ending cimport ending_handshake_over
+from underpass.tcp.isn cimport isn_above
 from underpass.tcp.open cimport open_block, open_established, open_send_syn, open_take_syn
 from underpass.tcp.output cimport output_answer, output_reset_for
 from underpass.tcp.tcb cimport (
@@ -13,11 +15,10 @@ from underpass.tcp.tcb cimport (
 )
 from underpass.wire.address cimport Address, address_equal, address_is_any, address_is_v4
 from underpass.wire.segment cimport ACK, OPTION_MSS, RST, SYN, Segment
-from underpass.wire.seq cimport seq_t, seq_upto
+from underpass.wire.seq cimport seq_t
 
 cdef enum:
     COOKIE_LIFE_NS = 130000000000   # two counts of 64 s: how long after the last cookie an ACK may still bring one back
-    FLOOR_STEP = 128000             # RFC 6191 2: how far beyond the old SND.NXT a reopened connection begins
 
 
 cdef inline bint serves(const Listener *listener, const Address *address, uint16_t port) noexcept nogil:
@@ -74,6 +75,7 @@ cdef uint32_t accept_listen(Tcp *tcp, const Address *address, uint8_t family, ui
             listener.family = family
             listener.backlog = backlog if backlog else 1
             listener.flags = flags
+            listener.congestion = CONGESTION_CUBIC
             listener.user = user
             listener.used = 1
             listener.next = state.listener_buckets[bucket]
@@ -118,8 +120,8 @@ cdef void half_open(Tcp *tcp, uint32_t index, const Segment *syn, uint32_t hash,
     tcb.flags |= CONN_COUNTED_HALF_OPEN
     listener.half_open += 1
     tcp.state.half_open += 1
-    if floor != 0 and seq_upto(cold.iss, floor):
-        cold.iss = floor + FLOOR_STEP
+    if floor != 0:
+        cold.iss = isn_above(cold.iss, floor)
         tcb.snd_una = cold.iss
         tcb.snd_nxt = tcb.snd_end = cold.iss + 1
     tcb.state = SYN_RECEIVED
@@ -174,8 +176,13 @@ cdef uint32_t complete_cookie(Tcp *tcp, uint32_t index, const Segment *seg, uint
     return conn
 
 
+cdef bint accept_has_room(const Tcp *tcp, uint32_t listener) noexcept nogil:
+    cdef const TcpState *state = tcp.state
+    return state.listeners[listener].half_open < state.listeners[listener].backlog and \
+        state.half_open < state.limits.half_open
+
+
 cdef uint32_t accept_segment(Tcp *tcp, uint32_t listener, const Segment *seg, uint32_t hash, seq_t floor) noexcept nogil:
-    cdef TcpState *state = tcp.state
     if seg.flags & RST:                                     # first check for a RST
         return NO_CONN
     if seg.flags & ACK:                                     # second check for an ACK
@@ -185,11 +192,10 @@ cdef uint32_t accept_segment(Tcp *tcp, uint32_t listener, const Segment *seg, ui
         return complete_cookie(tcp, listener, seg, hash)
     if not seg.flags & SYN:                                 # fourth: other text or control
         return NO_CONN
-    if state.listeners[listener].half_open >= state.listeners[listener].backlog or \
-            state.half_open >= state.limits.half_open:
-        send_cookie(tcp, seg)
-    else:
+    if accept_has_room(tcp, listener):
         half_open(tcp, listener, seg, hash, floor)
+    else:
+        send_cookie(tcp, seg)
     return NO_CONN
 
 

@@ -3,7 +3,7 @@ from libc.errno cimport ECONNREFUSED, ECONNRESET
 from libc.stdint cimport int32_t, uint32_t
 
 from underpass.ip.network cimport network_is_local
-from underpass.tcp.accept cimport accept_completed, accept_find, accept_segment
+from underpass.tcp.accept cimport accept_completed, accept_find, accept_has_room, accept_segment
 from underpass.tcp.ack cimport ack_covers_fin, ack_process
 from underpass.tcp.block cimport block_touch
 from underpass.tcp.challenge cimport challenge_ack, challenge_allowed
@@ -19,7 +19,7 @@ from underpass.tcp.tcb cimport (
     ESTABLISHED, EVENT_CONNECTED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, NO_CONN, NO_LISTENER, SYN_RECEIVED, SYN_SENT,
     Tcb, TcbCold, Tcp, TimeWait,
 )
-from underpass.tcp.time_wait cimport TIME_WAIT_ACK, TIME_WAIT_REOPEN, TimeWaitVerdict, time_wait_receive
+from underpass.tcp.time_wait cimport TIME_WAIT_ACK, TIME_WAIT_REOPEN, TimeWaitVerdict, time_wait_receive, time_wait_reopen
 from underpass.wire.reason cimport IP_DESTINATION
 from underpass.wire.segment cimport ACK, OPTION_TIMESTAMPS, RST, SYN, URG, Segment, segment_length
 from underpass.wire.seq cimport seq_after, seq_t, seq_upto, seq_within
@@ -30,7 +30,7 @@ cdef enum:
 
 # --------------------------------------------------------------------------- no connection, or TIME-WAIT
 
-cdef void arrive_unknown(Tcp *tcp, Arrival *arrival, uint32_t hash, seq_t floor) noexcept nogil:
+cdef void arrive_unknown(Tcp *tcp, Arrival *arrival, uint32_t hash) noexcept nogil:
     """3.10.7.1 CLOSED and 3.10.7.2 LISTEN. Nothing is said for an address that is not ours."""
     cdef const Segment *seg = &arrival.seg
     cdef uint32_t listener, conn
@@ -42,7 +42,7 @@ cdef void arrive_unknown(Tcp *tcp, Arrival *arrival, uint32_t hash, seq_t floor)
         tcp.state.counters.no_listener += 1
         output_reset_for(tcp, seg)
         return
-    conn = accept_segment(tcp, listener, seg, hash, floor)
+    conn = accept_segment(tcp, listener, seg, hash, 0)
     if conn != NO_CONN:
         arrive_text(tcp, conn, arrival)     # a cookie came back, perhaps with data
 
@@ -50,11 +50,12 @@ cdef void arrive_unknown(Tcp *tcp, Arrival *arrival, uint32_t hash, seq_t floor)
 cdef void arrive_time_wait(Tcp *tcp, Arrival *arrival, uint32_t hash, uint32_t entry) noexcept nogil:
     cdef const Segment *seg = &arrival.seg
     cdef TimeWait *wait = &tcp.time_waits[entry]
-    cdef seq_t floor = wait.snd_nxt
     cdef TimeWaitVerdict verdict = time_wait_receive(tcp, entry, seg)
+    cdef uint32_t listener
     if verdict == TIME_WAIT_REOPEN:
-        tcp.state.counters.time_wait_reused += 1
-        arrive_unknown(tcp, arrival, hash, floor)
+        listener = accept_find(tcp, &seg.dst, seg.dst_port)
+        if listener != NO_LISTENER and accept_has_room(tcp, listener):
+            accept_segment(tcp, listener, seg, hash, time_wait_reopen(tcp, entry))
     elif verdict == TIME_WAIT_ACK and challenge_allowed(tcp):
         output_answer(tcp, seg, wait.snd_nxt, wait.rcv_nxt, ACK, 0, 0, (wait.flags & CONN_TIMESTAMPS) != 0,
                       timestamp_clock(tcp) + wait.ts_offset, wait.ts_recent)
@@ -238,7 +239,7 @@ cdef void arrive(Tcp *tcp, Arrival *arrival) noexcept nogil:
     cdef uint32_t found = demux_find(tcp, hash, &seg.dst, seg.dst_port, &seg.src, seg.src_port)
     tcp.state.counters.segments_in += 1
     if found == DEMUX_NONE:
-        arrive_unknown(tcp, arrival, hash, 0)
+        arrive_unknown(tcp, arrival, hash)
     elif found & TIME_WAIT_TAG:
         arrive_time_wait(tcp, arrival, hash, (found & ~<uint32_t>TIME_WAIT_TAG) - 1)
     elif tcp.tcbs[found - 1].state == SYN_SENT:

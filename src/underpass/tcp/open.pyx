@@ -4,11 +4,12 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from underpass.ip.network cimport NO_NEIGHBOUR, network_next_hop
 from underpass.ip.template cimport template_make
 from underpass.tcp.block cimport block_take, block_touch
-from underpass.tcp.congestion.control cimport congestion_control, congestion_initial_window
+from underpass.tcp.congestion.control cimport CONGESTION_CUBIC, congestion_control, congestion_initial_window
 from underpass.tcp.demux cimport demux_insert
 from underpass.tcp.isn cimport isn_choose, isn_timestamp_offset
 from underpass.tcp.output cimport SENT_NO_NEIGHBOUR, output_syn
 from underpass.tcp.rtt cimport RTO_INITIAL_US, rtt_init, rtt_sample, rtt_timeout_ns
+from underpass.tcp.scoreboard cimport scoreboard_init
 from underpass.tcp.tcb cimport (
     CONN_KEEPALIVE, CONN_SACK, CONN_TIMESTAMPS, CONN_WINDOW_SCALE, ESTABLISHED, NO_CONN, Tcb, TcbCold, Tcp,
 )
@@ -70,9 +71,11 @@ cdef uint32_t open_block(Tcp *tcp, const Address *local, uint16_t local_port, co
     tcb.snd_una = cold.iss
     tcb.snd_nxt = tcb.snd_end = cold.iss + 1
     tcb.ssthresh = 0xFFFFFFFF
+    tcb.congestion = CONGESTION_CUBIC
     tcb.mss = <uint16_t>interface_mss(tcp, address_is_v4(remote))
     cold.peer_mss = tcb.mss
     rtt_init(tcb, cold)
+    scoreboard_init(tcb, cold)
     demux_insert(tcp, hash, conn + 1)
     return conn
 
