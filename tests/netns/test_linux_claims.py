@@ -8,10 +8,11 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from inside import inside
 
 from underpass.linux.claims import PortClaim
 from underpass.linux.namespaces import Namespace, Pair, until
+
+from tests.netns.inside import inside
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")
 
@@ -37,13 +38,14 @@ def listen(where: Namespace, host: str, port: int, *options: int) -> socket.sock
 
 
 def connect(where: Namespace, host: str, port: int) -> int:
-    """The errno of an attempt to connect; 0: it was accepted; EAGAIN: nobody answered within three seconds."""
+    """The errno of an attempt to connect; 0: it was accepted; EAGAIN: no answer within three seconds."""
     with inside(where.name), socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as client:
         client.settimeout(3)
         return client.connect_ex((host, port))
 
 
-OPTIONS = [(), (socket.SO_REUSEADDR,), (socket.SO_REUSEADDR, socket.SO_REUSEPORT)]
+OPTIONS: list[tuple[int, ...]] = [
+    (), (socket.SO_REUSEADDR,), (socket.SO_REUSEADDR, socket.SO_REUSEPORT)]
 
 
 def claim(pair: Pair, *addresses: str, port: int = 80) -> PortClaim:

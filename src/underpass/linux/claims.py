@@ -1,11 +1,11 @@
 """A claimed port is also held in the kernel, so that no other program can take it while the stack serves it.
 
-The holder is a socket that listens with SO_REUSEADDR and without SO_REUSEPORT, one for each address: a merely
-bound socket lets others listen, and one without SO_REUSEADDR fails where connections of an earlier server stand
-in TIME_WAIT. It never serves anybody: a packet for an address counts as having come by the interface that has
-the address, even from this host itself, while the holder is bound to loopback (SO_BINDTODEVICE), so that none
-matches it. What reaches the port by another interface, this host's own clients included, is refused at once, as
-it is where nobody listens.
+The holder is a socket that listens with SO_REUSEADDR and without SO_REUSEPORT, one for each address: a
+merely bound socket lets others listen, and one without SO_REUSEADDR fails where connections of an earlier
+server stand in TIME_WAIT. It never serves anybody: a packet for an address counts as having come by the
+interface that has the address, even from this host itself, while the holder is bound to loopback
+(SO_BINDTODEVICE), so that none matches it. What reaches the port by another interface, this host's own clients
+included, is refused at once, as it is where nobody listens.
 """
 
 import errno
