@@ -8,11 +8,10 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from tests.netns.inside import inside
 
 from underpass.linux.claims import PortClaim
 from underpass.linux.namespaces import Namespace, Pair, until
-
-from tests.netns.inside import inside
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")
 
@@ -51,7 +50,8 @@ OPTIONS: list[tuple[int, ...]] = [
 def claim(pair: Pair, *addresses: str, port: int = 80) -> PortClaim:
     """A claim in the server's namespace, of both its addresses where none is given."""
     with inside(pair.server.name):
-        return PortClaim(addresses or (pair.server.address, pair.server.address6), port, pair.server.interface)
+        both = (pair.server.address, pair.server.address6)
+        return PortClaim(addresses or both, port, pair.server.interface)
 
 
 @pytest.mark.parametrize("options", OPTIONS)

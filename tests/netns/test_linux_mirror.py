@@ -7,11 +7,10 @@ import select
 from collections.abc import Callable, Iterable, Iterator
 
 import pytest
+from tests.netns.inside import inside
 
 from underpass.linux.mirror import Mirror
 from underpass.linux.namespaces import Pair, until
-
-from tests.netns.inside import inside
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")
 

@@ -4,8 +4,8 @@ The holder is a socket that listens with SO_REUSEADDR and without SO_REUSEPORT, 
 merely bound socket lets others listen, and one without SO_REUSEADDR fails where connections of an earlier
 server stand in TIME_WAIT. It never serves anybody: a packet for an address counts as having come by the
 interface that has the address, even from this host itself, while the holder is bound to loopback
-(SO_BINDTODEVICE), so that none matches it. What reaches the port by another interface, this host's own clients
-included, is refused at once, as it is where nobody listens.
+(SO_BINDTODEVICE), so that none matches it. What reaches the port by another interface, this host's own
+clients included, is refused at once, as it is where nobody listens.
 """
 
 import errno

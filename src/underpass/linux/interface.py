@@ -1,29 +1,22 @@
-"""Facts of one interface: whether it is here, its driver and queues, and what it does for XDP and AF_XDP."""
+"""Facts of one interface: whether it is here, what is attached to it, its driver and queues."""
 
-import array
 import errno
-import fcntl
-import socket
-import struct
 from dataclasses import dataclass
 
-from underpass.linux import netdev, netlink
+from underpass.linux import netlink
+from underpass.linux.netdev_features import NetdevFeatures, netdev_features
 from underpass.linux.netlink import LinkRecord
 
-SIOCETHTOOL = 0x8946
-ETHTOOL_GDRVINFO, ETHTOOL_GCHANNELS = 0x03, 0x3C
 ARPHRD_ETHER = 1
-IFNAMSIZ = 16
 
 
 @dataclass(frozen=True, slots=True)
 class InterfaceFacts:
-    """What the kernel says of an interface. `netdev` is None where it cannot be asked."""
+    """What the kernel says of an interface, and what its driver does for XDP and AF_XDP."""
 
     link: LinkRecord
-    driver: str
-    rx_queues: int
-    netdev: netdev.Features | None
+    netdev: NetdevFeatures
+    addresses: list[tuple[str, int]]
 
 
 def missing(ifname: str) -> OSError:
@@ -33,46 +26,15 @@ def missing(ifname: str) -> OSError:
     return OSError(errno.ENODEV, f"interface {ifname} does not exist; interfaces here: {here}")
 
 
-def find(ifname: str) -> LinkRecord:
-    """The interface. Raises OSError ENODEV, which names those here, or EOPNOTSUPP where it is no Ethernet."""
+def facts(ifname: str) -> InterfaceFacts:
+    """Everything about an interface.
+
+    Raises OSError: ENODEV, which names those that are here, or EOPNOTSUPP where it is no Ethernet.
+    """
     with netlink.NetlinkSocket() as asked:
         record = netlink.link(asked, name=ifname)
-    if record is None:
-        raise missing(ifname)
-    if record.arp_type != ARPHRD_ETHER:
-        raise OSError(errno.EOPNOTSUPP, f"interface {ifname} does not carry Ethernet frames")
-    return record
-
-
-def facts(ifname: str) -> InterfaceFacts:
-    """Everything about an interface. Raises OSError as `find` does."""
-    record = find(ifname)
-    queues = channels(ifname) or record.rx_queues
-    return InterfaceFacts(record, driver(ifname), queues, netdev.features(record.index))
-
-
-def _ethtool(ifname: str, request: bytes) -> bytes | None:
-    """One SIOCETHTOOL request; None where the driver does not answer it."""
-    data = array.array("B", request)
-    ifreq = struct.pack(f"{IFNAMSIZ}sP16x", ifname.encode(), data.buffer_info()[0])
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        try:
-            fcntl.ioctl(any_socket, SIOCETHTOOL, ifreq)
-        except OSError:
-            return None
-    return data.tobytes()
-
-
-def driver(ifname: str) -> str:
-    """The driver's name, or "" where there is none to name."""
-    answer = _ethtool(ifname, struct.pack("=I192x", ETHTOOL_GDRVINFO))
-    return answer[4:36].split(b"\0")[0].decode() if answer else ""
-
-
-def channels(ifname: str) -> int:
-    """Receive queues in use (`ethtool -l`: RX and combined), or 0 where the driver does not tell."""
-    answer = _ethtool(ifname, struct.pack("=9I", ETHTOOL_GCHANNELS, *[0] * 8))
-    if answer is None:
-        return 0
-    rx, combined = struct.unpack_from("=9I", answer)[5], struct.unpack_from("=9I", answer)[8]
-    return int(rx + combined)
+        if record is None:
+            raise missing(ifname)
+        if record.arp_type != ARPHRD_ETHER:
+            raise OSError(errno.EOPNOTSUPP, f"interface {ifname} does not carry Ethernet frames")
+        return InterfaceFacts(record, netdev_features(ifname), netlink.addresses(asked, record.index))

@@ -1,0 +1,198 @@
+"""Source ports for the stack's own connections, taken from the kernel: net.ipv4.ip_local_reserved_ports.
+
+The kernel gives none of these ports to its own sockets, so that XDP can tell by the port alone whose a
+segment is, and opening a connection costs no system call. The sysctl belongs to the network namespace and to
+its administrator: only our own range is ever added, and only it is taken away again.
+
+Each range has a file in /run/underpass that its owner keeps locked, so that a range whose owner was killed
+is told from one in use: the lock is gone. The next reservation in the namespace gives such a range back.
+"""
+
+import errno
+import fcntl
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from underpass.linux.claims import kernel_sockets
+
+RUN = Path("/run/underpass")
+SYSCTL = Path("/proc/sys/net/ipv4")
+DEFAULT_COUNT = 8192
+LEAST_COUNT = 256
+FIRST_ALLOWED = 10240                   # below lie the ports of services
+LEFT_TO_KERNEL = 4096                   # ports of ip_local_port_range that the kernel keeps
+LOCK_SECONDS = 5.0
+TIME_WAIT = "06"                        # as /proc/net/tcp writes it
+
+_FILE = re.compile(r"^ports-(\d+)-(\d+)-(\d+)$")
+
+
+class PortRange:
+    """Ports `first` to `last` are the stack's until closed.
+
+    Takes `count` ports, or, where no run of so many is free, the longest half, quarter, ... of it that is.
+    Raises OSError: EADDRINUSE where not even 256 are free, EACCES or EROFS where the kernel does not let us.
+    """
+
+    def __init__(self, count: int = DEFAULT_COUNT) -> None:
+        self.first = self.last = 0
+        self._file = -1
+        with _registry():
+            _sweep()
+            self.first, self.last = _choose(count)
+            self._path = RUN / f"ports-{_namespace()}-{self.first}-{self.last}"
+            self._file = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            try:
+                write_reserved(read_reserved() | set(range(self.first, self.last + 1)))
+            except OSError as error:
+                self._forget()
+                what = f"cannot reserve source ports: {error.strerror}"
+                raise OSError(error.errno, what) from None
+
+    def close(self) -> None:
+        """Give the ports back to the kernel. May be called twice, in the namespace they came from."""
+        if self._file < 0:
+            return
+        with _registry():
+            write_reserved(read_reserved() - set(range(self.first, self.last + 1)))
+            self._forget()
+
+    def _forget(self) -> None:
+        self._path.unlink(missing_ok=True)
+        os.close(self._file)
+        self._file = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+
+def parse_ports(text: str) -> set[int]:
+    """The ports of the sysctl's notation, "8080,40000-40003"."""
+    ports: set[int] = set()
+    for part in filter(None, text.strip().split(",")):
+        first, _, last = part.partition("-")
+        ports.update(range(int(first), int(last or first) + 1))
+    return ports
+
+
+def format_ports(ports: set[int]) -> str:
+    """The sysctl's notation: ascending, neighbours joined, as the kernel itself writes it."""
+    runs: list[list[int]] = []
+    for port in sorted(ports):
+        if runs and runs[-1][1] == port - 1:
+            runs[-1][1] = port
+        else:
+            runs.append([port, port])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def read_reserved() -> set[int]:
+    """The ports reserved in the current namespace, by whomever."""
+    return parse_ports((SYSCTL / "ip_local_reserved_ports").read_text())
+
+
+def write_reserved(ports: set[int]) -> None:
+    """Replace the reserved ports. Written at once: the kernel takes the whole list or none of it."""
+    (SYSCTL / "ip_local_reserved_ports").write_text(format_ports(ports) + "\n")
+
+
+def _namespace() -> int:
+    """The number of the current network namespace."""
+    return os.stat("/proc/thread-self/ns/net").st_ino
+
+
+@contextmanager
+def _registry() -> Iterator[None]:
+    """Alone with the sysctl and /run/underpass: reading and writing the list must not interleave."""
+    try:
+        RUN.mkdir(mode=0o755, exist_ok=True)
+        lock = os.open(RUN / "ports.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        what = f"{RUN} is needed to keep track of source ports: {error.strerror}"
+        raise OSError(error.errno, what) from None
+    try:
+        _lock_within(lock, LOCK_SECONDS)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _lock_within(descriptor: int, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise OSError(errno.EBUSY, f"{RUN / 'ports.lock'} is held by another process") from None
+            time.sleep(0.01)
+
+
+def _sweep() -> None:
+    """Give back the ranges of this namespace whose owners died without doing so."""
+    for path in RUN.iterdir():
+        match = _FILE.match(path.name)
+        if match is None or int(match[1]) != _namespace() or not _is_stale(path):
+            continue
+        write_reserved(read_reserved() - set(range(int(match[2]), int(match[3]) + 1)))
+        path.unlink(missing_ok=True)
+
+
+def _is_stale(path: Path) -> bool:
+    """Whether nobody holds the lock of a range's file."""
+    with path.open("rb") as file, suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def _choose(count: int) -> tuple[int, int]:
+    """The highest run of free ports: `count` long, or half, a quarter, ... of that."""
+    local = _local_range()
+    reserved = read_reserved()
+    taken = reserved | _ports_in_use()
+    wanted = count
+    while wanted >= min(count, LEAST_COUNT) > 0:
+        for first in _free_runs(taken, wanted):
+            ours = set(range(first, first + wanted))
+            if len(local - reserved - ours) >= min(LEFT_TO_KERNEL, len(local) // 2):
+                return first, first + wanted - 1
+        wanted //= 2
+    what = (f"no {min(count, LEAST_COUNT)} source ports in a row are free: "
+            "widen net.ipv4.ip_local_port_range or shorten net.ipv4.ip_local_reserved_ports")
+    raise OSError(errno.EADDRINUSE, what)
+
+
+def _local_range() -> set[int]:
+    """The ports that the kernel chooses from for its own connections."""
+    first, last = (SYSCTL / "ip_local_port_range").read_text().split()
+    return set(range(int(first), int(last) + 1))
+
+
+def _ports_in_use() -> set[int]:
+    """Local ports of the namespace's TCP sockets; those in TIME_WAIT have nothing more to lose."""
+    rows = (row for table in ("tcp", "tcp6") for row in kernel_sockets(table))
+    return {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] != TIME_WAIT}
+
+
+def _free_runs(taken: set[int], count: int) -> Iterator[int]:
+    """First ports of runs of `count` ports that are not taken, from the highest down, without overlap."""
+    last = 65535
+    while last - count + 1 >= FIRST_ALLOWED:
+        blocked = max((port for port in taken if last - count < port <= last), default=0)
+        if blocked:
+            last = blocked - 1
+        else:
+            yield last - count + 1
+            last -= count
