@@ -38,8 +38,8 @@ cdef void wheel_cancel(Wheel *wheel, TimerNode *nodes, uint32_t entry) noexcept 
 # One expired entry, disarmed, or WHEEL_NONE. Call until it returns that. A jump in time touches each entry
 # once at most.
 cdef uint32_t wheel_expire(Wheel *wheel, TimerNode *nodes, uint64_t now_ns) noexcept nogil
-# A time not after the earliest deadline, and later than now where nothing is due; UINT64_MAX when nothing is
-# armed.
+# When to call wheel_expire next: not after the tick in which the earliest deadline fires, and later than now
+# where nothing is due; UINT64_MAX when nothing is armed.
 cdef uint64_t wheel_next_ns(const Wheel *wheel) noexcept nogil
 
 

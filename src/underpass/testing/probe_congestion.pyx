@@ -1,0 +1,74 @@
+"""A congestion control by number, in Python objects: windows are octets."""
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memset
+
+from underpass.tcp.congestion.control cimport (
+    CONGESTION_CUBIC, CONGESTION_NEWRENO, CWND_MAX, SSTHRESH_UNLIMITED, Congestion, congestion_control,
+    congestion_initial_window)
+from underpass.tcp.congestion.cubic cimport Cubic
+from underpass.tcp.tcb cimport CONN_RTO_RECOVERY, Tcb, TcbCold
+
+NEWRENO = CONGESTION_NEWRENO
+CUBIC = CONGESTION_CUBIC
+LARGEST_WINDOW = CWND_MAX
+
+if sizeof(Cubic) > sizeof(uint32_t) * 12:
+    raise ImportError("Cubic does not fit into TcbCold.congestion_state")
+
+
+def initial_window(uint32_t mss):
+    """RFC 6928's initial window."""
+    return congestion_initial_window(mss)
+
+
+cdef class CongestionProbe:
+    """One connection under a control, with the initial window and no threshold."""
+    cdef Tcb tcb
+    cdef TcbCold cold
+    cdef const Congestion *control
+
+    def __init__(self, uint32_t which, uint32_t mss=1000, uint32_t rtt_us=100000, uint64_t now_ns=0):
+        memset(&self.tcb, 0, sizeof(Tcb))
+        memset(&self.cold, 0xFF, sizeof(TcbCold))
+        self.control = congestion_control(which)
+        self.tcb.mss = mss
+        self.tcb.srtt_us = rtt_us * 8
+        self.tcb.cwnd = congestion_initial_window(mss)
+        self.tcb.ssthresh = SSTHRESH_UNLIMITED
+        self.control.start(&self.tcb, &self.cold, now_ns)
+
+    def acked(self, uint32_t octets, uint64_t now_ns=0):
+        """Octets were newly acknowledged, and the window had been used up."""
+        self.control.acked(&self.tcb, &self.cold, octets, now_ns)
+
+    def lost(self, uint32_t flight, uint64_t now_ns=0):
+        """A loss was detected with so many octets outstanding."""
+        self.control.lost(&self.tcb, &self.cold, flight, now_ns)
+
+    def timed_out(self, uint32_t flight, uint64_t now_ns=0):
+        """The retransmission timer fired."""
+        self.control.timed_out(&self.tcb, &self.cold, flight, now_ns)
+
+    def recover_from_timeout(self, bint recovering):
+        """Whether the slow start is the one after a timeout."""
+        self.tcb.flags = CONN_RTO_RECOVERY if recovering else 0
+
+    @property
+    def name(self):
+        return self.control.name.decode()
+
+    @property
+    def cwnd(self):
+        return self.tcb.cwnd
+
+    @cwnd.setter
+    def cwnd(self, uint32_t cwnd):
+        self.tcb.cwnd = cwnd
+
+    @property
+    def ssthresh(self):
+        return self.tcb.ssthresh
+
+    @ssthresh.setter
+    def ssthresh(self, uint32_t ssthresh):
+        self.tcb.ssthresh = ssthresh
