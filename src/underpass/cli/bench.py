@@ -26,9 +26,10 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from underpass.apps.bench import peers, present
+    from underpass.apps.bench.rows import ROWS
 
     if options.rows:
-        for row in peers.ROWS:
+        for row in ROWS:
             print(f"{row.name:24} {row.what} ({row.placement})")
         return 0
     rows = peers.chosen(options.only)

@@ -20,6 +20,7 @@ TUNING: dict[str, int | str] = {
 PLACEMENTS = {
     "default": "veth's default: receive work runs on the sender's core; the kernel's offloads are on",
     "pinned": "threaded NAPI on both sides, each thread on its side's core; TSO and GSO off, GRO on",
+    "memory link": "two stacks on a cable within one process, on core 1",
     "no offloads": "receive work runs on the sender's core; TSO, GSO and GRO off on both sides",
 }
 

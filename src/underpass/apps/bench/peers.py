@@ -7,10 +7,11 @@ from typing import Any
 
 from underpass.apps.bench.cost import HOW
 from underpass.apps.bench.lab import PLACEMENTS, lab, machine
-from underpass.apps.bench.rows import ROWS, UNITS, Figures, Row
+from underpass.apps.bench.rows import ROWS, UNITS, EngineRow, Figures, Row
 from underpass.apps.bench.servers import Nginx, Server, Underpass
 
 Say = Callable[[str], None]
+AnyRow = Row | EngineRow
 
 
 @dataclass(slots=True)
@@ -33,7 +34,7 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
-def chosen(only: Iterable[str]) -> list[Row]:
+def chosen(only: Iterable[str]) -> list[AnyRow]:
     """The rows by name, all of them for none. Raises ValueError for a name that is not a row's."""
     wanted = list(only)
     names = [row.name for row in ROWS]
@@ -43,7 +44,7 @@ def chosen(only: Iterable[str]) -> list[Row]:
     return [row for row in ROWS if not wanted or row.name in wanted]
 
 
-def measure(rows: list[Row], rounds: int, seconds: float, say: Say) -> dict[str, dict[str, Series]]:
+def measure(rows: list[AnyRow], rounds: int, seconds: float, say: Say) -> dict[str, dict[str, Series]]:
     """All rows, `rounds` times: in each round the servers take turns, in changing order."""
     results: dict[str, dict[str, Series]] = {row.name: {} for row in rows}
     for turn in range(rounds):
@@ -54,13 +55,16 @@ def measure(rows: list[Row], rounds: int, seconds: float, say: Say) -> dict[str,
     return results
 
 
-def once(row: Row, kind: type[Server], seconds: float, series: Series, say: Say) -> None:
+def once(row: AnyRow, kind: type[Server], seconds: float, series: Series, say: Say) -> None:
     """One row with one server, in namespaces of its own. A failure is a result too: it is kept and said."""
     try:
+        if isinstance(row, EngineRow):
+            series.rounds.append(row.measure(seconds))
+            return
         with lab(kind, row.placement) as place:
             series.path = place.server.path()
             series.rounds.append(row.measure(place, seconds))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         series.failures.append(str(error))
         say(f"  failed: {error}")
 
@@ -74,7 +78,7 @@ def report(results: dict[str, dict[str, Series]], rounds: int, seconds: float) -
     }
 
 
-def row_report(row: Row, series: dict[str, Series]) -> dict[str, Any]:
+def row_report(row: AnyRow, series: dict[str, Series]) -> dict[str, Any]:
     """One row: its placement, each server's figures, and what came of its goals."""
     servers = {name: {"path": one.path, "figures": one.figures(), "failures": one.failures}
                for name, one in series.items()}
@@ -82,7 +86,7 @@ def row_report(row: Row, series: dict[str, Series]) -> dict[str, Any]:
             "servers": servers, "goals": goals(row, series)}
 
 
-def goals(row: Row, series: dict[str, Series]) -> list[dict[str, Any]]:
+def goals(row: AnyRow, series: dict[str, Series]) -> list[dict[str, Any]]:
     """Each goal with what was reached and whether that is enough."""
     ours = series[Underpass.name].figures() if Underpass.name in series else {}
     peer = series[Nginx.name].figures() if Nginx.name in series else {}

@@ -1,12 +1,13 @@
 """The rows of the table: what is measured, in which placement, for which servers, and what it must reach."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from underpass.apps.bench import many
 from underpass.apps.bench.clients import ab, download, wrk
 from underpass.apps.bench.cost import resident_bytes
-from underpass.apps.bench.lab import CLIENT_CORE, LARGE, SMALL, Lab
+from underpass.apps.bench.lab import CLIENT_CORE, LARGE, SERVER_CORE, SMALL, Lab
 from underpass.apps.bench.servers import Nginx, Server, Underpass, UnderpassBusyPoll
 
 Figures = dict[str, float]
@@ -15,7 +16,8 @@ UNITS = {
     "requests_per_s": "req/s", "process_us": "us process CPU/request", "core_us": "us server core/request",
     "busy_us": "us core not idle/request", "p50_us": "us p50", "p99_us": "us p99", "gbit_per_s": "Gbit/s",
     "cpu_percent": "% of a core", "answered": "answered", "errors": "errors", "start_bytes": "B at start",
-    "connection_bytes": "B/idle connection", "segment_ns": "ns/segment",
+    "connection_bytes": "B/idle connection", "segment_ns": "ns/segment in or out",
+    "transaction_ns": "ns/question and answer", "connections": "connections",
 }
 
 
@@ -46,6 +48,32 @@ class Row:
     measure: Callable[[Lab, float], Figures]
     servers: tuple[type[Server], ...] = (Underpass, Nginx)
     goals: tuple[Goal, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRow:
+    """The engine without a network: the same row for `connections` connections over the memory link."""
+
+    name: str
+    what: str
+    connections: int
+    goals: tuple[Goal, ...]
+    placement: str = "memory link"
+    servers: tuple[type[Server], ...] = (Underpass,)
+
+    def measure(self, seconds: float) -> Figures:
+        """Nanoseconds a segment, on the server's core."""
+        from underpass.apps.bench_engine import EngineBench
+
+        cores = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {SERVER_CORE})
+        try:
+            engine = EngineBench(self.connections)
+            figures = engine.run(seconds)
+            engine.close()
+        finally:
+            os.sched_setaffinity(0, cores)
+        return {name: figures[name] for name in ("segment_ns", "transaction_ns")}
 
 
 def loaded(lab: Lab, seconds: float, connections: int, keep_alive: bool) -> Figures:
@@ -114,7 +142,7 @@ def very_many(lab: Lab, seconds: float) -> Figures:
     return many.user_space_connections(lab.pair, lab.server.url(SMALL), 100_000, seconds, CLIENT_CORE)
 
 
-ROWS = (
+ROWS: tuple[Row | EngineRow, ...] = (
     Row("keep-alive", "wrk -c50, keep-alive", "default", keep_alive,
         goals=(Goal("process_us", 1 / 3, most=True), Goal("requests_per_s", 1.25, most=False))),
     Row("keep-alive-pinned", "wrk -c50, keep-alive", "pinned", keep_alive,
@@ -133,4 +161,8 @@ ROWS = (
                Goal("connection_bytes", 1024, most=True, relative=False))),
     Row("very-many", "100,000 keep-alive connections of `underpass load`", "default", very_many,
         servers=(Underpass,), goals=(Goal("errors", 0, most=True, relative=False),)),
+    EngineRow("engine-50", "engine alone, 64 B both ways, 50 connections", 50,
+              goals=(Goal("segment_ns", 150, most=True, relative=False),)),
+    EngineRow("engine-50k", "engine alone, 64 B both ways, 50,000 connections", 50_000,
+              goals=(Goal("segment_ns", 150, most=True, relative=False),)),
 )
