@@ -37,6 +37,7 @@ cdef struct LinkCounters:
     uint64_t tx_kicks           # system calls made to send
     uint64_t tx_retries         # of them, refused for now and tried again
     uint64_t tx_refused         # descriptors left with the caller: the ring was full
+    uint64_t tx_invalid         # packets dropped: a descriptor outside its chunk, or with too little room in front
     uint64_t rx_no_frame        # fill requests unmet: the pool was empty
     uint64_t rx_too_long        # packets dropped: more chunks than a batch holds
     uint64_t faults             # packets that a fault link dropped, changed, held back or doubled

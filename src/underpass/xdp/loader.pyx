@@ -144,6 +144,7 @@ cdef class XdpProgram:
         self._counters = bpf_object__find_map_fd_by_name(self._object, b"counters")
 
     cdef _attach(self, str mode):
+        cdef int error = 0
         failures = []
         for attempt in MODES if mode == "auto" else (mode,):
             error = self._try_attach(MODES[attempt])

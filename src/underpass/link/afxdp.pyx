@@ -1,0 +1,254 @@
+"""A network interface's queues by AF_XDP: one socket each, all over one frame pool as their UMEM."""
+from libc.errno cimport EBUSY, EINVAL, ENETDOWN, EOPNOTSUPP
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+import contextlib
+import os
+import select
+
+from underpass.link.frames cimport Frames
+from underpass.link.link cimport LINK_RX_PARTIAL, LINK_TX_CHECKSUM, LinkBase
+from underpass.link.packet cimport LINK_HEADER, RX_HEADROOM
+from underpass.link.xsk_path cimport (
+    XskPath, xsk_deadline, xsk_receive, xsk_reclaim, xsk_refill, xsk_transmit, xsk_wake,
+)
+from underpass.link.xsk_socket cimport (
+    Xsk, xsk_bind, xsk_close, xsk_is_zero_copy, xsk_open, xsk_prefer_busy_poll, xsk_register_umem,
+)
+from underpass.link.xsk_uapi cimport (
+    SOL_XDP, XDP_COPY, XDP_STATISTICS, XDP_USE_NEED_WAKEUP, XDP_USE_SG, XDP_ZEROCOPY, getsockopt, socklen_t,
+    xdp_statistics,
+)
+
+
+def chunk_bytes_for(uint32_t mtu):
+    """The frame size for an MTU: 2048 where a packet fits beside what AF_XDP keeps in front of it, else 4096.
+
+    A packet longer than 3818 octets (with its Ethernet header and two tags) then spans several frames.
+    """
+    return 2048 if mtu + LINK_HEADER + RX_HEADROOM <= 2048 else 4096
+
+
+cdef class AfXdpLink(LinkBase):
+    """The `queues` of an interface, each with an AF_XDP socket; `frames` is the UMEM of all of them.
+
+    `netdev` says what the interface can do (`linux.netdev_features`). With `program`, an `XdpProgram`, the sockets
+    are registered in it; else `fds` gives them to whoever does. `zero_copy`: None takes it where the driver has it,
+    True demands it, False leaves it. `checksum` has the kernel or device sum what it sends; it may leave that to the
+    receiving side of a veth, unless `fill_checksum`. `ring_size` is a power of two.
+
+    What is in use is told by `mode`, `zero_copy`, `need_wakeup`, `multi_buffer`, `tx_checksum` and `busy_poll`, and
+    for each thing that is not the better one `why` has the reason. Raises OSError.
+    """
+    cdef XskPath path
+    cdef Xsk *xsks
+    cdef object _program
+    cdef object _undo               # ExitStack: what close() has to undo
+    cdef readonly object netdev
+    cdef readonly tuple queues
+    cdef readonly str mode
+    cdef readonly bint zero_copy, need_wakeup, multi_buffer, tx_checksum, busy_poll
+    cdef readonly dict why
+
+    def __init__(self, Frames frames not None, netdev, queues=(0,), *, program=None, zero_copy=None,
+                 bint checksum=True, bint fill_checksum=False, bint busy_poll=False, uint32_t ring_size=2048):
+        self.frames = frames
+        self.netdev = netdev
+        self.queues = tuple(queues)
+        self.why = {}
+        self._program = program
+        self._undo = contextlib.ExitStack()
+        self._check(ring_size)
+        self._allocate()
+        try:
+            self._open(zero_copy, checksum, fill_checksum, ring_size)
+            self._explain(zero_copy, checksum)
+            if busy_poll:
+                self._poll_busily()
+            self._start(ring_size)
+        except BaseException:
+            self.close()
+            raise
+
+    cdef _check(self, uint32_t ring_size):
+        if not self.queues or len(set(self.queues)) != len(self.queues):
+            raise ValueError(f"queues are one or more different numbers, not {self.queues}")
+        if ring_size < 64 or ring_size & (ring_size - 1):
+            raise ValueError(f"a ring has a power of two of entries, at least 64, not {ring_size}")
+
+    cdef _allocate(self):
+        cdef uint32_t count = len(self.queues)
+        cdef uint32_t i
+        self.xsks = <Xsk *>calloc(count, sizeof(Xsk))
+        self.path.lent = <uint16_t *>calloc(self.frames.count, sizeof(uint16_t))
+        if self.xsks == NULL or self.path.lent == NULL:
+            raise MemoryError("AF_XDP sockets")
+        for i in range(count):
+            self.xsks[i].fd = -1
+        self.path.xsks = self.xsks
+        self.path.pool = &self.frames.pool
+        self.path.counters = &self.counters
+
+    cdef _open(self, zero_copy, bint checksum, bint fill_checksum, uint32_t ring_size):
+        """Open and bind every socket; the first one brings the UMEM and the flags, the others share them."""
+        cdef uint32_t i
+        cdef int error
+        flags = self._bind_flags(zero_copy)
+        for i, queue in enumerate(self.queues):
+            xsk_open(&self.xsks[i], queue, ring_size)
+            if i == 0:
+                self.path.metadata_bytes = xsk_register_umem(
+                    &self.xsks[0], &self.frames.pool, checksum, fill_checksum)
+            error = xsk_bind(&self.xsks[i], self.netdev.index, flags, self.xsks[0].fd if i else -1)
+            if error:
+                raise OSError(error, self._why_not_bound(error, queue, flags))
+        self.need_wakeup = True
+        self.multi_buffer = flags & XDP_USE_SG != 0
+        self.zero_copy = xsk_is_zero_copy(&self.xsks[0])
+
+    def _bind_flags(self, zero_copy):
+        """Without XDP_COPY or XDP_ZEROCOPY the kernel takes zero-copy where the driver has it."""
+        self.mode = getattr(self._program, "mode", "native")
+        flags = XDP_USE_NEED_WAKEUP
+        if zero_copy:
+            flags |= XDP_ZEROCOPY
+        elif zero_copy is False or self.mode == "generic":
+            flags |= XDP_COPY
+        if self.netdev.mtu + LINK_HEADER > self.frames.chunk_bytes - RX_HEADROOM:
+            flags |= XDP_USE_SG
+        return flags
+
+    def _why_not_bound(self, int error, queue, flags):
+        name = self.netdev.name
+        if error == EBUSY:
+            return f"queue {queue} of {name} is in use by another AF_XDP socket"
+        if error == ENETDOWN:
+            return f"{name} is down: `ip link set {name} up`"
+        if error == EINVAL and queue >= self.netdev.queues:
+            return f"{name} has no queue {queue}: it has {self.netdev.queues}"
+        if error == EINVAL and flags & XDP_USE_SG:
+            return (f"an MTU of {self.netdev.mtu} needs AF_XDP multi-buffer (Linux 6.6):"
+                    f" lower it to {self.frames.chunk_bytes - RX_HEADROOM - LINK_HEADER}")
+        if error == EOPNOTSUPP and flags & XDP_ZEROCOPY:
+            return f"the driver of {name}, {self.netdev.driver}, has no zero-copy AF_XDP"
+        return f"cannot bind an AF_XDP socket to queue {queue} of {name}: {os.strerror(error)}"
+
+    cdef _explain(self, zero_copy, bint checksum):
+        """Fill in what is active, and why not the better."""
+        if self.mode == "generic":
+            self.why["mode"] = self._program.why_not_better
+        if not self.zero_copy:
+            self.why["zero_copy"] = (
+                "it was switched off" if zero_copy is False
+                else "generic XDP copies" if self.mode == "generic"
+                else f"the driver {self.netdev.driver} does not offer it" if self.netdev.zero_copy is False
+                else "the kernel bound the socket in copy mode")
+        if not self.multi_buffer:
+            self.why["multi_buffer"] = f"packets of an MTU of {self.netdev.mtu} fit one frame"
+        self.tx_checksum = self.path.metadata_bytes and (not self.zero_copy or self.netdev.zero_copy_checksum)
+        if not self.tx_checksum:
+            self.why["tx_checksum"] = (
+                "it was switched off" if not checksum
+                else "this kernel has no AF_XDP TX metadata (Linux 6.8)" if not self.path.metadata_bytes
+                else f"the driver {self.netdev.driver} does not offer it in zero-copy mode")
+        self.why["busy_poll"] = "it was not asked for"
+
+    cdef _poll_busily(self):
+        cdef uint32_t i
+        cdef int error = 0
+        for i in range(<uint32_t>len(self.queues)):
+            error = error or xsk_prefer_busy_poll(&self.xsks[i])
+        if error:
+            self.why["busy_poll"] = f"SO_PREFER_BUSY_POLL: {os.strerror(error)}"
+            return
+        refused = self._undo.enter_context(self.netdev.napi_deferred())
+        self.busy_poll = refused is None
+        if refused is None:
+            del self.why["busy_poll"]
+        else:
+            self.why["busy_poll"] = refused
+
+    cdef _start(self, uint32_t ring_size):
+        """Fill the rings, register the sockets, and fill in the `Link`."""
+        cdef uint32_t count = len(self.queues)
+        cdef uint32_t target = min(ring_size, self.frames.count // (2 * count))
+        cdef uint32_t i
+        self.path.checksum, self.path.multi_buffer = self.tx_checksum, self.multi_buffer
+        self.path.zero_copy, self.path.busy_poll = self.zero_copy, self.busy_poll
+        self.path.count = count
+        for i in range(count):
+            self.xsks[i].fill_target = target
+            xsk_refill(&self.path, &self.xsks[i])
+        self.link.self = &self.path
+        self.link.pool = &self.frames.pool
+        self.link.receive, self.link.transmit = xsk_receive, xsk_transmit
+        self.link.wake, self.link.deadline = xsk_wake, xsk_deadline
+        self.link.mtu = self.netdev.mtu
+        self.link.queues = count
+        self.link.offloads = (LINK_TX_CHECKSUM if self.tx_checksum else 0) | (
+            LINK_RX_PARTIAL if self.netdev.partial_checksums else 0)
+        self.link.wait_fd = self._wait_fd()
+        if self._program is not None:
+            for queue, fd in zip(self.queues, self.fds):
+                self._program.register_xsk(queue, fd)
+                self._undo.callback(self._unregister, queue)
+
+    def _unregister(self, queue):
+        with contextlib.suppress(OSError):      # a closed program has no map any more
+            self._program.unregister_xsk(queue)
+
+    def _wait_fd(self):
+        """The socket itself, or an epoll descriptor over all of them."""
+        if len(self.fds) == 1:
+            return self.fds[0]
+        every = self._undo.enter_context(contextlib.closing(select.epoll()))
+        for fd in self.fds:
+            every.register(fd, select.EPOLLIN)
+        return every.fileno()
+
+    @property
+    def fds(self):
+        """The sockets' descriptors, in the order of `queues`."""
+        return [self.xsks[i].fd for i in range(len(self.queues))] if self.xsks != NULL else []
+
+    def kernel_stats(self):
+        """What the kernel counted for the sockets (XDP_STATISTICS), summed: packets it dropped, and why."""
+        cdef xdp_statistics found
+        cdef socklen_t room
+        sums = dict.fromkeys(("rx_dropped", "rx_invalid_descs", "tx_invalid_descs", "rx_ring_full",
+                              "rx_fill_ring_empty_descs", "tx_ring_empty_descs"), 0)
+        for fd in self.fds:
+            room = sizeof(found)
+            memset(&found, 0, sizeof(found))
+            if getsockopt(fd, SOL_XDP, XDP_STATISTICS, &found, &room) == 0:
+                for name, value in dict(found).items():
+                    sums[name] += value
+        return sums
+
+    def close(self):
+        """Unregister, unbind, and take back every frame that the kernel held. May be called twice.
+
+        From then on nothing is received, and transmit takes nothing.
+        """
+        cdef uint32_t i
+        if self.xsks == NULL:
+            return
+        self.link.wait_fd = -1
+        self.path.count = 0
+        self._undo.close()
+        for i in range(<uint32_t>len(self.queues)):
+            xsk_close(&self.xsks[i])
+        if self.path.lent != NULL:
+            xsk_reclaim(&self.path)
+        free(self.xsks)
+        self.xsks = self.path.xsks = NULL
+
+    def __dealloc__(self):
+        cdef uint32_t i
+        if self.xsks != NULL:
+            for i in range(<uint32_t>len(self.queues)):
+                xsk_close(&self.xsks[i])
+            free(self.xsks)
+        free(self.path.lent)
