@@ -1,0 +1,28 @@
+"""A user-space TCP stack for Python on AF_XDP, beside Linux. Each name is loaded when it is first used."""
+
+from typing import Any
+
+__all__ = ["Connection", "Listener", "Stack", "__version__", "attach"]
+
+_HOMES = {
+    "attach": "underpass.nic",
+    "Stack": "underpass.stack.stack",
+    "Connection": "underpass.stack.stack",
+    "Listener": "underpass.stack.stack",
+}
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("underpass")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'underpass' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,21 +1,28 @@
-"""Facts of one interface: whether it is here, what is attached to it, its driver and queues."""
+"""Facts of one interface: whether it is here, its driver and queues, and what it does for XDP and AF_XDP."""
 
+import array
 import errno
+import fcntl
+import socket
+import struct
 from dataclasses import dataclass
 
-from underpass.linux import netlink
-from underpass.linux.netdev_features import NetdevFeatures, netdev_features
+from underpass.linux import netdev, netlink
 from underpass.linux.netlink import LinkRecord
 
+SIOCETHTOOL = 0x8946
+ETHTOOL_GDRVINFO, ETHTOOL_GCHANNELS = 0x03, 0x3C
 ARPHRD_ETHER = 1
 
 
 @dataclass(frozen=True, slots=True)
 class InterfaceFacts:
-    """What the kernel says of an interface, and what its driver does for XDP and AF_XDP."""
+    """What the kernel says of an interface. `netdev` is None where it cannot be asked (before 6.3)."""
 
     link: LinkRecord
-    netdev: NetdevFeatures
+    driver: str
+    rx_queues: int
+    netdev: netdev.Features | None
     addresses: list[tuple[str, int]]
 
 
@@ -32,9 +39,38 @@ def facts(ifname: str) -> InterfaceFacts:
     Raises OSError: ENODEV, which names those that are here, or EOPNOTSUPP where it is no Ethernet.
     """
     with netlink.NetlinkSocket() as asked:
-        record = netlink.link(asked, name=ifname)
-        if record is None:
+        link = netlink.link(asked, name=ifname)
+        if link is None:
             raise missing(ifname)
-        if record.arp_type != ARPHRD_ETHER:
+        if link.arp_type != ARPHRD_ETHER:
             raise OSError(errno.EOPNOTSUPP, f"interface {ifname} does not carry Ethernet frames")
-        return InterfaceFacts(record, netdev_features(ifname), netlink.addresses(asked, record.index))
+        addresses = netlink.addresses(asked, link.index)
+    queues = channels(ifname) or link.rx_queues
+    return InterfaceFacts(link, driver(ifname), queues, netdev.features(link.index), addresses)
+
+
+def driver(ifname: str) -> str:
+    """The driver's name, or "" where there is none to name."""
+    answer = _ethtool(ifname, struct.pack("=I192x", ETHTOOL_GDRVINFO))
+    return answer[4:36].split(b"\0")[0].decode() if answer else ""
+
+
+def channels(ifname: str) -> int:
+    """Receive queues in use (`ethtool -l`: RX and combined), or 0 where the driver does not tell."""
+    answer = _ethtool(ifname, struct.pack("=I32x", ETHTOOL_GCHANNELS))
+    if answer is None:
+        return 0
+    counts = struct.unpack("=9I", answer)
+    return int(counts[5] + counts[8])
+
+
+def _ethtool(ifname: str, request: bytes) -> bytes | None:
+    """One SIOCETHTOOL request; None where the driver does not answer it."""
+    data = array.array("B", request)
+    ifreq = struct.pack("16sP16x", ifname.encode(), data.buffer_info()[0])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        try:
+            fcntl.ioctl(any_socket, SIOCETHTOOL, ifreq)
+        except OSError:
+            return None
+    return data.tobytes()

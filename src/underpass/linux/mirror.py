@@ -102,13 +102,15 @@ class Mirror:
             self._push_changed(stack, address)
         return bool(changed)
 
-    def serve_wanted(self, stack: Controlled) -> None:
-        """Ask Linux for the neighbours that the stack wants resolved, or probed for silence."""
-        for address, kind in stack.wanted():
+    def serve_wanted(self, stack: Controlled) -> bool:
+        """Ask Linux for the neighbours that the stack wants resolved or probed; returns whether any."""
+        wanted = stack.wanted()
+        for address, kind in wanted:
             record = self.neighbours.get(address)
             if record is not None and record.mac is not None and kind == "resolve":
                 _push_neighbour(stack, record)
             self._ask(address, probe=kind == "probe")
+        return bool(wanted)
 
     def refresh(self, stack: Controlled) -> None:
         """Tell Linux which neighbours are in use, so that it checks those that went stale. Call every 5 s.

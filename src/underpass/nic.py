@@ -1,0 +1,221 @@
+"""An interface that Linux and Underpass share: `attach`, and the worker that serves its queues.
+
+    attach    --> XDP program, frames, AF_XDP sockets, mirror of Linux's tables, source ports
+    Nic.stack --> NicStack: a Stack that claims the ports that it listens on, and between turns does the
+                  control work: follows Linux's tables, has neighbours resolved, keeps those in use fresh
+
+Leaving the `with` block, an error half-way, and the end of the process all leave the machine as it was.
+"""
+
+import errno
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from math import inf
+from types import TracebackType
+from typing import Any, Self
+
+from underpass.link.afxdp import AfXdpLink, chunk_bytes_for
+from underpass.link.frames import Frames
+from underpass.linux import interface, privileges
+from underpass.linux.claim_table import ClaimTable
+from underpass.linux.control import Control
+from underpass.linux.mirror import Mirror
+from underpass.linux.netdev_features import NetdevFeatures, netdev_features
+from underpass.linux.ports import DEFAULT_COUNT, PortRange
+from underpass.stack.stack import Connection, Listener, Stack
+from underpass.xdp.loader import XdpProgram
+
+
+def attach(ifname: str, mode: str = "auto", *, queues: Sequence[int] | None = None, frames: int = 16384,
+           busy_poll: bool = False, zero_copy: bool | None = None, checksum: bool = True,
+           source_ports: int = DEFAULT_COUNT) -> "Nic":
+    """Put Underpass under an Ethernet interface; what it does not claim stays with the kernel.
+
+    `mode` of XDP: "auto" (native, or generic where the driver has none), "native", "generic". `queues`: all
+    receive queues by default. `frames`: packet buffers, shared by all connections. `source_ports`: how many
+    ports to take from the kernel for outgoing connections; 0 for none.
+
+    Raises OSError in one line: ENODEV, which names the interfaces that are here; EPERM, what is missing and
+    how to get it; EBUSY, which XDP program is attached; ENETDOWN.
+    """
+    return Nic(ifname, mode, queues=queues, frames=frames, busy_poll=busy_poll, zero_copy=zero_copy,
+               checksum=checksum, source_ports=source_ports)
+
+
+class Nic:
+    """An attached interface; a context manager. See `attach`."""
+
+    def __init__(self, ifname: str, mode: str, *, queues: Sequence[int] | None, frames: int, busy_poll: bool,
+                 zero_copy: bool | None, checksum: bool, source_ports: int) -> None:
+        self.name = ifname
+        self.netdev = checked(ifname)
+        self._stack: NicStack | None = None
+        with ExitStack() as undo:
+            self.mirror = undo.enter_context(closing(Mirror(ifname)))
+            self.program = undo.enter_context(closing(XdpProgram(self.netdev, mode)))
+            self.ports = undo.enter_context(PortRange(source_ports)) if source_ports else None
+            if self.ports:
+                self.program.set_flow_range(self.ports.first, self.ports.last)
+            self.frames = Frames(frames, chunk_bytes_for(self.netdev.mtu))
+            self.link = undo.enter_context(closing(AfXdpLink(
+                self.frames, self.netdev, range(self.netdev.queues) if queues is None else queues,
+                program=self.program, zero_copy=zero_copy, checksum=checksum, busy_poll=busy_poll)))
+            self.claims = undo.enter_context(closing(ClaimTable(ifname, self.program)))
+            self._undo = undo.pop_all()
+
+    def stack(self, **limits: int) -> "NicStack":
+        """This process's worker, with every queue; always the same one. `limits` as for `Stack`.
+
+        Raises ValueError for unknown limits, and for limits given to a later call.
+        """
+        if self._stack is None:
+            if self.ports:
+                limits = {"ephemeral_first": self.ports.first, "ephemeral_last": self.ports.last} | limits
+            self._stack = NicStack(self, **limits)
+        elif limits:
+            raise ValueError("the stack was made already; limits are given to the first call of stack()")
+        return self._stack
+
+    def describe(self) -> dict[str, Any]:
+        """Which path is active, and under "why_not", for each thing that is not the better one, the reason."""
+        link, ports = self.link, self.ports
+        why_not = {name: reason for name, reason in link.why.items() if reason}
+        if self.claims.refused:
+            why_not["claims"] = "; ".join(self.claims.refused)
+        return {
+            "interface": self.name, "driver": self.netdev.driver, "queues": list(link.queues),
+            "mtu": self.netdev.mtu, "xdp": self.program.mode, "zero_copy": link.zero_copy,
+            "need_wakeup": link.need_wakeup, "multi_buffer": link.multi_buffer,
+            "tx_checksum": link.tx_checksum, "busy_poll": link.busy_poll,
+            "frames": self.frames.count, "frame_bytes": self.frames.chunk_bytes,
+            "source_ports": [ports.first, ports.last] if ports else [], "why_not": why_not,
+        }
+
+    def summary(self) -> list[str]:
+        """`describe` in lines for people: what is active, then why not better."""
+        it = self.describe()
+        copy = "zero-copy" if it["zero_copy"] else "copy mode"
+        options = ("need_wakeup", "multi_buffer", "tx_checksum", "busy_poll")
+        extras = [name.replace("_", " ") for name in options if it[name]]
+        first = f"{self.name} ({it['driver']}): {it['xdp']} XDP, {copy}, {', '.join(extras)}"
+        return [first, *(f"no {name.replace('_', ' ')}: {why}" for name, why in it["why_not"].items())]
+
+    def close(self) -> None:
+        """Detach and give everything back. May be called twice."""
+        if self._stack is not None:
+            self._stack.close()
+        self._undo.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+
+def checked(ifname: str) -> NetdevFeatures:
+    """The interface's features, once it is sure that it is here, is up, and that we may attach to it."""
+    facts = interface.facts(ifname)
+    privileges.require()
+    if not facts.link.up:
+        raise OSError(errno.ENETDOWN, f"interface {ifname} is down: `ip link set {ifname} up`")
+    return netdev_features(ifname)
+
+
+class NicListener(Listener):
+    """A listener whose port is claimed: held in the kernel and steered to the stack."""
+
+    def __init__(self, inner: Listener, release: Callable[[], None]) -> None:
+        self._inner, self._release = inner, release
+
+    @property
+    def address(self) -> tuple[str, int]:  # type: ignore[override]
+        """What it listens on."""
+        return self._inner.address
+
+    def close(self) -> None:
+        """Accept no more. The port stays claimed until the last connection to it has ended."""
+        self._inner.close()
+        self._release()
+
+
+class NicStack(Stack):
+    """A worker on an attached interface: `Stack`, with the control work done between turns."""
+
+    def __new__(cls, nic: Nic, **limits: int) -> Self:
+        return super().__new__(cls, nic.link, nic.mirror.link.mac, **limits)    # type: ignore[call-arg]
+
+    def __init__(self, nic: Nic, **limits: int) -> None:
+        self._nic = nic
+        self._events_fd = nic.mirror.fileno()
+        self.set_interface(nic.name)
+        self._control = Control(self, nic.mirror, nic.program, nic.claims)
+
+    # sockets
+
+    def claim(self, address: tuple[str, int]) -> Callable[[], None]:
+        """Take (address, port) from the kernel, for a native application that listens by itself.
+
+        Returns the function that gives it back, which happens when the last connection to the port has ended.
+        Raises OSError EADDRINUSE or EADDRNOTAVAIL.
+        """
+        self._nic.claims.claim(*address)
+        return lambda: self._control.release_later(address)
+
+    def listen(self, address: tuple[str, int], backlog: int = 1024) -> Listener:
+        """Accept connections to (address, port); "" is every IPv4 address that we have, "::" every IPv6 one.
+
+        Raises OSError: EADDRINUSE, where the kernel or another program has the port; EADDRNOTAVAIL.
+        """
+        release = self.claim(address)
+        try:
+            return NicListener(super().listen(address, backlog), release)
+        except BaseException:
+            self._nic.claims.release(*address)
+            raise
+
+    def connect(self, address: tuple[str, int], source: tuple[str, int] | None = None) -> Connection:
+        """Open a connection; its source port is one of the reserved ones, or, where given, claimed for it.
+
+        Raises OSError: EADDRNOTAVAIL where none was reserved, and what `Stack.connect` raises.
+        """
+        ports = self._nic.ports
+        port = source[1] if source else 0
+        if port == 0 and ports is None:
+            raise OSError(errno.EADDRNOTAVAIL, "attach() was told to reserve no source ports")
+        if source is None or port == 0 or (ports and ports.first <= port <= ports.last):
+            return super().connect(address, source)
+        release = self.claim(source)
+        try:
+            return super().connect(address, source)
+        finally:
+            release()
+
+    # the loop
+
+    def poll(self, timeout: float | None = None) -> list[tuple[Connection, int]]:
+        """Run until something happened for Python, or `timeout` s passed: connections with event bits."""
+        self.run_for_events(timeout)
+        return self.events()
+
+    def run(self, timeout: float | None = None, wake_fds: Sequence[int] = ()) -> list[int]:
+        """Run native applications until one of `wake_fds` (14 at most) is readable, stop(), or the timeout."""
+        return self._turns(super().run, timeout, wake_fds)
+
+    def run_for_events(self, timeout: float | None = None, wake_fds: Sequence[int] = ()) -> list[int]:
+        """As run(), but returns also when something happened for Python: see events()."""
+        return self._turns(super().run_for_events, timeout, wake_fds)
+
+    def _turns(self, run: Callable[..., list[int]], timeout: float | None,
+               wake_fds: Sequence[int]) -> list[int]:
+        """Run on, with the control work in between, until there is a reason to return."""
+        end = inf if timeout is None else time.monotonic() + timeout
+        while True:
+            wait = min(end, self._control.refresh_at) - time.monotonic()
+            ready = run(max(wait, 0.0), (*wake_fds, self._events_fd))
+            worked = self._control.serve(self._events_fd in ready)
+            mine = [fd for fd in ready if fd != self._events_fd]
+            if mine or not worked or time.monotonic() >= end:
+                return mine
