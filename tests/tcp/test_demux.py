@@ -7,7 +7,8 @@ from underpass.testing.probe_demux import DemuxProbe
 
 V4, V6 = bytes([10, 0, 0, 1]), bytes([0x20, 1, 0xD, 0xB8, *[0] * 11, 1])
 KEYS = [
-    (local, 80, local[:-1] + bytes([peer]), port) for local in (V4, V6) for peer in (2, 3) for port in range(1, 9)
+    (local, 80, local[:-1] + bytes([peer]), port)
+    for local in (V4, V6) for peer in (2, 3) for port in range(1, 9)
 ]
 
 # Few hashes, close to each other and to the end of the table: probe runs meet, and go round.
