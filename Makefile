@@ -40,7 +40,7 @@ check: $(VENV)/.dev ## ruff, cython-lint, mypy --strict, layer order, sizes
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tools/check.sh
 
 fuzz: $(VENV)/.dev ## fuzz every target for SECONDS=60 each
-	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" fuzz/run.sh $(SECONDS)
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" python fuzz/run.py $(SECONDS)
 
 bench: $(VENV)/.installed $(VENV)/.bench ## measure Underpass and nginx side by side (takes minutes, wants a quiet machine)
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" underpass bench peers

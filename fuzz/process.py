@@ -1,0 +1,24 @@
+"""What runs under the sanitizers: one target, with its seeds in the corpus. Started by run.py.
+
+Usage: process.py TARGET CORPUS [libFuzzer's arguments...]
+"""
+
+import hashlib
+import importlib
+import sys
+from pathlib import Path
+
+import driver  # type: ignore[import-not-found]
+
+
+def main(name: str, corpus: Path, *arguments: str) -> int:
+    """Fuzz until the time given is over, or something is found: then libFuzzer ends the process."""
+    target = importlib.import_module(f"target_{name}")
+    for seed in target.SEEDS:
+        (corpus / hashlib.sha1(seed).hexdigest()).write_bytes(seed)
+    words = ["fuzz", *arguments, str(corpus)]
+    return int(driver.run(target.one, [word.encode() for word in words]))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:]))
