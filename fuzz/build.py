@@ -69,8 +69,11 @@ def build_package(compiler: str) -> None:
 
 
 def build_module(compiler: str, source: Path) -> None:
-    """One module of this folder, beside the package."""
+    """One module of this folder, beside the package, where anything that it may be made from is newer."""
     translated, made = OUT / f"{source.stem}.c", PACKAGE / f"{source.stem}.so"
+    read = [source, *HERE.glob("*.pxd"), *(ROOT / "src").rglob("*.pxd")]
+    if made.exists() and made.stat().st_mtime > max(path.stat().st_mtime for path in read):
+        return
     include = sysconfig.get_path("include")
     run(sys.executable, ROOT / "tools" / "cythonize.py", source, translated, ROOT / "src")
     run(compiler, *FLAGS, "-shared", "-fPIC", "-fno-strict-aliasing", f"-I{include}", translated, "-o", made)

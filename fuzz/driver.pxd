@@ -1,6 +1,6 @@
 """What a fuzz target is: a function of some octets, which lie in memory of just their size.
 
-A target module `target_NAME.pyx` has `one = fuzz_target(function)` and `SEEDS`, octets to start from. A target
+A target module `target_NAME.pyx` has `one = fuzz_target(function)` and `SEEDS`, octets to start from. One
 that finds a wrong result calls `abort`.
 """
 from cpython.pycapsule cimport PyCapsule_New

@@ -46,8 +46,8 @@ def fuzz(target: str, seconds: int, libraries: list[Path]) -> bool:
         print(f"{done.stderr}\nFAILED  {target}: to repeat it, copy the input named above to")
         print(f"        fuzz/corpus/{target}/ and run: python fuzz/run.py 1 {target}")
         return False
-    stats = dict(line.split(":", 2)[1:] for line in done.stderr.splitlines() if line.startswith("stat::"))
-    print(f"ok      {target}: {int(stats['number_of_executed_units']):,} inputs in {seconds} s")
+    stats = [line for line in done.stderr.splitlines() if line.startswith("stat::number_of_executed_units:")]
+    print(f"ok      {target}: {int(stats[0].split()[-1]):,} inputs in {seconds} s")
     return True
 
 

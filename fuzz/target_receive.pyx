@@ -2,8 +2,8 @@
 
     | how 1 | first cut 1 | second cut 1 | frame ... |
 
-`how`: bit 0 the link gives partial checksums, bit 1 fill in the IPv4 checksum and make TCP's a partial one. A cut
-of n is at 4 * n octets.
+`how`: bit 0 the link gives partial checksums, bit 1 fill in the IPv4 checksum and make TCP's a partial one. A
+cut of n is at 4 * n octets.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport abort, calloc, free, malloc

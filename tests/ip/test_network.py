@@ -162,7 +162,7 @@ def test_a_request_for_a_neighbour_that_is_gone_is_dropped(net: ProbeNetwork) ->
 
 def test_users_are_counted(net: ProbeNetwork) -> None:
     first, second = net.next_hop("192.0.2.1"), net.next_hop("198.51.100.1")
-    assert first == second is not None
+    assert first is not None and first == second
     assert net.neighbour("10.0.0.1") == (bytes(6), "incomplete", 2)
     net.release(first)
     assert net.neighbour("10.0.0.1") == (bytes(6), "incomplete", 1)

@@ -38,7 +38,7 @@ def siphash(c: int, d: int, key: bytes, octets: bytes) -> int:
         v[0] ^= word
     v[2] ^= 0xFF
     rounds(v, d)
-    return v[0] ^ v[1] ^ v[2] ^ v[3]
+    return int(v[0] ^ v[1] ^ v[2] ^ v[3])
 
 
 def test_published_vectors() -> None:
