@@ -1,0 +1,118 @@
+"""Attaching, and what is said where it cannot be done; the attachment ends with its owner."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from underpass.linux.netdev_features import NetdevFeatures, netdev_features
+from underpass.testing.namespaces import Namespace, VethPair
+from underpass.xdp.loader import XdpProgram, attached_program
+
+OWNER = """
+import sys, time
+from underpass.linux.netdev_features import netdev_features
+from underpass.xdp.loader import XdpProgram
+program = XdpProgram(netdev_features(sys.argv[1]))
+print("attached", flush=True)
+time.sleep(60)
+"""
+
+
+def features(end: Namespace) -> NetdevFeatures:
+    with end.entered():
+        return netdev_features(end.interface)
+
+
+def attached(end: Namespace) -> tuple[int, str, str] | None:
+    with end.entered():
+        return attached_program(features(end).index)
+
+
+def attach(end: Namespace, mode: str = "auto", multi_buffer: bool | None = None) -> XdpProgram:
+    with end.entered():
+        return XdpProgram(features(end), mode, multi_buffer)
+
+
+@pytest.mark.parametrize(("asked", "taken"), [("auto", "native"), ("native", "native"), ("generic", "generic")])
+def test_attaches_in_the_mode_that_it_tells(veth: VethPair, asked: str, taken: str) -> None:
+    with attach(veth.ours, asked) as program:
+        assert program.mode == taken
+        found = attached(veth.ours)
+        assert found is not None
+        assert found[1:] == ("steer", taken)
+        assert (program.why_not_better is None) == (taken == "native")
+    assert attached(veth.ours) is None
+
+
+def test_generic_is_taken_and_announced_where_the_driver_has_no_native(veth: VethPair) -> None:
+    """The loopback driver has no native XDP."""
+    with veth.ours.entered():
+        lo = NetdevFeatures("lo", 1, bytes(6), 1500, "unknown", 1, None, False)
+        with XdpProgram(lo) as program:
+            assert program.mode == "generic"
+            assert "native XDP on lo" in str(program.why_not_better)
+        with pytest.raises(OSError, match="native XDP on lo") as refused:
+            XdpProgram(lo, "native")
+        assert refused.value.errno == errno.EOPNOTSUPP
+
+
+def test_a_second_program_is_refused_by_name(veth: VethPair) -> None:
+    with attach(veth.ours):
+        program_id = attached(veth.ours)[0]  # type: ignore[index]
+        with pytest.raises(OSError, match=rf"up0 already runs XDP program 'steer' \(id {program_id}, native\)") as it:
+            attach(veth.ours, "generic")
+        assert it.value.errno == errno.EBUSY
+
+
+def test_a_jumbo_mtu_takes_the_program_for_several_buffers(make_veth: Callable[..., VethPair]) -> None:
+    pair = make_veth(mtu=9000)
+    with attach(pair.ours) as program:
+        assert program.multi_buffer
+        assert attached(pair.ours)[1] == "steer_frags"  # type: ignore[index]
+    with pytest.raises(OSError, match="its MTU is 9000: lower it to 3506"):
+        attach(pair.ours, "native", multi_buffer=False)
+
+
+def test_kill_9_of_the_owner_detaches(veth: VethPair) -> None:
+    owner = subprocess.Popen(
+        veth.ours.command(sys.executable, "-c", OWNER, veth.ours.interface), stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "attached\n"
+        assert attached(veth.ours) is not None
+        os.kill(owner.pid, signal.SIGKILL)
+    finally:
+        owner.kill()
+        owner.wait()
+    assert attached(veth.ours) is None
+
+
+def test_wrong_arguments_are_named(veth: VethPair) -> None:
+    with pytest.raises(ValueError, match="auto, native or generic, not 'fast'"):
+        attach(veth.ours, "fast")
+    with attach(veth.ours) as program:
+        with pytest.raises(ValueError, match="a MAC address has 6 octets, not 5"):
+            program.set_mac(bytes(5))
+        with pytest.raises(ValueError, match="queues 0 to 255"):
+            program.register_xsk(256, 0)
+        with pytest.raises(ValueError, match="10.0.0.300"):
+            program.claim("10.0.0.300", 80)
+
+
+def test_close_twice_and_after(veth: VethPair) -> None:
+    program = attach(veth.ours)
+    program.close()
+    program.close()
+    with pytest.raises(OSError, match="cannot claim"):
+        program.claim(veth.ours.v4, 80)
+
+
+def test_missing_interface_names_those_that_are_there(veth: VethPair) -> None:
+    with veth.ours.entered(), pytest.raises(OSError, match="interface eth9 does not exist; interfaces here: lo, up0"):
+        netdev_features("eth9")
