@@ -38,7 +38,9 @@ def attach(end: Namespace, mode: str = "auto", multi_buffer: bool | None = None)
         return XdpProgram(features(end), mode, multi_buffer)
 
 
-@pytest.mark.parametrize(("asked", "taken"), [("auto", "native"), ("native", "native"), ("generic", "generic")])
+@pytest.mark.parametrize(
+    ("asked", "taken"), [("auto", "native"), ("native", "native"), ("generic", "generic")]
+)
 def test_attaches_in_the_mode_that_it_tells(veth: VethPair, asked: str, taken: str) -> None:
     with attach(veth.ours, asked) as program:
         assert program.mode == taken
@@ -64,7 +66,9 @@ def test_generic_is_taken_and_announced_where_the_driver_has_no_native(veth: Vet
 def test_a_second_program_is_refused_by_name(veth: VethPair) -> None:
     with attach(veth.ours):
         program_id = attached(veth.ours)[0]  # type: ignore[index]
-        with pytest.raises(OSError, match=rf"up0 already runs XDP program 'steer' \(id {program_id}, native\)") as it:
+        with pytest.raises(
+            OSError, match=rf"up0 already runs XDP program 'steer' \(id {program_id}, native\)"
+        ) as it:
             attach(veth.ours, "generic")
         assert it.value.errno == errno.EBUSY
 
@@ -101,7 +105,7 @@ def test_wrong_arguments_are_named(veth: VethPair) -> None:
             program.set_mac(bytes(5))
         with pytest.raises(ValueError, match="queues 0 to 255"):
             program.register_xsk(256, 0)
-        with pytest.raises(ValueError, match="10.0.0.300"):
+        with pytest.raises(ValueError, match=r"10\.0\.0\.300"):
             program.claim("10.0.0.300", 80)
 
 
@@ -114,5 +118,8 @@ def test_close_twice_and_after(veth: VethPair) -> None:
 
 
 def test_missing_interface_names_those_that_are_there(veth: VethPair) -> None:
-    with veth.ours.entered(), pytest.raises(OSError, match="interface eth9 does not exist; interfaces here: lo, up0"):
+    with (
+        veth.ours.entered(),
+        pytest.raises(OSError, match="interface eth9 does not exist; interfaces here: lo, up0"),
+    ):
         netdev_features("eth9")

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ Frame = Callable[..., bytes]
 
 @pytest.fixture(params=[False, True], ids=["xdp", "xdp.frags"])
 def program(veth: VethPair, request: pytest.FixtureRequest) -> Iterator[XdpProgram]:
-    """The program with one claimed port in each family and one range of own flows; no socket is registered."""
+    """One port claimed in each family, one range of own flows, and no socket registered."""
     with veth.ours.entered():
         loaded = XdpProgram(netdev_features(veth.ours.interface), multi_buffer=request.param)
     with loaded:
@@ -168,7 +169,9 @@ def test_ipv6_extension_headers_are_followed_to_a_bound(
 ) -> None:
     segment = TcpSegment(src="fd77::2", dst=veth.ours.v6, dst_port=CLAIMED_PORT, dst_mac=veth.ours.mac_text)
     numbers = [DESTINATION] * headers + [TCP]
-    chain = tuple((number, extension_header(after)) for number, after in zip(numbers, numbers[1:], strict=False))
+    chain = tuple(
+        (number, extension_header(after)) for number, after in pairwise(numbers)
+    )
     expected = ("DROP", "dropped_no_socket") if headers <= 6 else ("PASS", "passed_extensions")
     assert counted(program, segment.build(extensions=chain)) == expected
 

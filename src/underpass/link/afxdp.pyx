@@ -1,6 +1,6 @@
 """A network interface's queues by AF_XDP: one socket each, all over one frame pool as their UMEM."""
 from libc.errno cimport EBUSY, EINVAL, ENETDOWN, EOPNOTSUPP
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
@@ -34,12 +34,12 @@ def chunk_bytes_for(uint32_t mtu):
 cdef class AfXdpLink(LinkBase):
     """The `queues` of an interface, each with an AF_XDP socket; `frames` is the UMEM of all of them.
 
-    `netdev` says what the interface can do (`linux.netdev_features`). With `program`, an `XdpProgram`, the sockets
-    are registered in it; else `fds` gives them to whoever does. `zero_copy`: None takes it where the driver has it,
-    True demands it, False leaves it. `checksum` has the kernel or device sum what it sends; it may leave that to the
-    receiving side of a veth, unless `fill_checksum`. `ring_size` is a power of two.
+    `netdev` says what the interface can do (`linux.netdev_features`). With `program`, an `XdpProgram`, the
+    sockets are registered in it; else `fds` gives them to whoever does. `zero_copy`: None takes it where the
+    driver has it, True demands it, False leaves it. `checksum` has the kernel or device sum; it may
+    leave that to the receiving side of a veth, unless `fill_checksum`. `ring_size` is a power of two.
 
-    What is in use is told by `mode`, `zero_copy`, `need_wakeup`, `multi_buffer`, `tx_checksum` and `busy_poll`, and
+    What is used is told by `mode`, `zero_copy`, `need_wakeup`, `multi_buffer`, `tx_checksum` and `busy_poll`;
     for each thing that is not the better one `why` has the reason. Raises OSError.
     """
     cdef XskPath path

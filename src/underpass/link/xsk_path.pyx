@@ -1,22 +1,24 @@
 """Receive and transmit over AF_XDP sockets.
 
-Every reference that the kernel holds is counted in `lent`: one for a frame in the fill ring until its packet comes,
-one for each sent descriptor until its completion comes. What it holds when the sockets close comes back from there.
+Every reference that the kernel holds is counted in `lent`: one for a frame in the fill ring until its packet
+comes, one for each sent descriptor until its completion comes. At close, what it still holds comes back.
 """
 from libc.errno cimport EAGAIN, EBUSY, ENOBUFS, errno
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from underpass.link.frames cimport NO_FRAME, FramePool, frame_chunk, frame_take, frame_unref
+from underpass.link.frames cimport NO_FRAME, frame_chunk, frame_take, frame_unref
 from underpass.link.link cimport DESC_CHECKSUM, DESC_CONTINUES, NEVER, Desc, Link
 from underpass.link.packet cimport (
     packet_bytes, packet_checksum, packet_octet, packet_parts, packet_release, packet_wants_checksum,
 )
 from underpass.link.xsk_ring cimport (
-    Ring, ring_addr, ring_desc, ring_drained, ring_needs_wakeup, ring_peek, ring_release, ring_room, ring_submit,
+    Ring, ring_addr, ring_desc, ring_drained, ring_needs_wakeup, ring_peek, ring_release, ring_room,
+    ring_submit,
 )
 from underpass.link.xsk_socket cimport Xsk
 from underpass.link.xsk_uapi cimport (
-    MSG_DONTWAIT, XDP_PKT_CONTD, XDP_TX_METADATA, XDP_TXMD_FLAGS_CHECKSUM, TxMetadata, recvfrom, sendto, xdp_desc,
+    MSG_DONTWAIT, XDP_PKT_CONTD, XDP_TX_METADATA, XDP_TXMD_FLAGS_CHECKSUM, TxMetadata, recvfrom, sendto,
+    xdp_desc,
 )
 
 cdef enum:
@@ -39,8 +41,9 @@ cdef uint32_t xsk_receive(Link *link, Desc *into, uint32_t room, uint64_t now_ns
     return taken
 
 
-cdef uint32_t serve(XskPath *path, uint32_t index, Desc *into, uint32_t room, bint whole_batch) noexcept nogil:
-    """One socket's part of a receive: what was sent comes back, what came is taken, and its frames replaced."""
+cdef uint32_t serve(XskPath *path, uint32_t index, Desc *into, uint32_t room,
+                    bint whole_batch) noexcept nogil:
+    """One socket's part of a receive: what was sent comes back, what came is taken, its frames replaced."""
     cdef Xsk *xsk = &path.xsks[index]
     cdef uint32_t taken
     complete(path, xsk)
@@ -55,7 +58,7 @@ cdef uint32_t serve(XskPath *path, uint32_t index, Desc *into, uint32_t room, bi
 
 cdef uint32_t collect(XskPath *path, Xsk *xsk, uint32_t index, Desc *into, uint32_t room,
                       bint whole_batch) noexcept nogil:
-    """Whole packets off the receive ring; one whose end does not fit waits, or is dropped where it never can."""
+    """Whole packets off the receive ring; one whose end does not fit waits, or is dropped if it never can."""
     cdef uint32_t there, i
     cdef uint32_t whole = 0
     if xsk.skipping:
@@ -188,7 +191,10 @@ cdef inline void put(XskPath *path, Xsk *xsk, const Desc *packet, uint32_t parts
 
 
 cdef uint32_t request_checksum(XskPath *path, const Desc *packet, uint32_t parts) noexcept nogil:
-    """Have the device fill the checksum in, by metadata in front of the packet, or do it here. Returns options."""
+    """Have the device fill the checksum in, by metadata in front of the packet, or do it here.
+
+    Returns the descriptor's options.
+    """
     cdef TxMetadata *metadata
     cdef uint8_t *place
     cdef uint16_t checksum
@@ -215,10 +221,10 @@ cdef inline void push(XskPath *path, Xsk *xsk) noexcept nogil:
 
 
 cdef void kick(XskPath *path, Xsk *xsk) noexcept nogil:
-    """Make the kernel send. In copy mode the call itself does, some descriptors at a time: until none is left.
+    """Make the kernel send. In copy mode the call itself does, some descriptors at a time.
 
-    EAGAIN says that there are more, or that the send buffer is full; EBUSY and ENOBUFS that the device is. Where
-    calls no longer help, the rest stays in the ring for the next call.
+    EAGAIN says that there are more, or that the send buffer is full; EBUSY and ENOBUFS that the device is.
+    Where calls no longer help, the rest stays in the ring for the next call.
     """
     cdef uint32_t idle = 0
     cdef uint32_t before
@@ -266,7 +272,7 @@ cdef void xsk_wake(Link *link) noexcept nogil:
 
 
 cdef uint64_t xsk_deadline(Link *link) noexcept nogil:
-    """Soon, while a ring holds descriptors that the kernel would not take; a driver in zero-copy mode comes itself."""
+    """Soon, while a ring holds descriptors that the kernel would not take; a zero-copy driver comes."""
     cdef XskPath *path = <XskPath *>link.self
     cdef uint32_t i
     for i in range(path.count):

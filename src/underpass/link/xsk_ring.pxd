@@ -1,7 +1,7 @@
 """The four rings between this process and the kernel: one producer, one consumer, indices that only grow.
 
-A producer reserves entries, writes them, and submits; a consumer peeks, reads, and releases. Each side stores only
-its own index and keeps copies of both, so that the other's cache line is touched once a batch.
+A producer asks for room, writes entries, and submits; a consumer peeks, reads, and releases. Each side stores
+only its own index and keeps copies of both, so that the other's cache line is touched once a batch.
 
     released         consumer        producer
     ...... | entries to be read ...... | entries free to write ......
@@ -33,7 +33,7 @@ cdef struct Ring:
 
 
 cdef inline uint32_t ring_peek(Ring *ring, uint32_t most) noexcept nogil:
-    """Consumer: entries that can be read from `ring.consumed` on, at most so many. Reads the index if none are known.
+    """Consumer: entries that can be read from `ring.consumed` on, at most so many.
 
     The acquire pairs with the kernel's release of its producer index: what it wrote before is visible after.
     """
@@ -63,15 +63,15 @@ cdef inline uint32_t ring_room(Ring *ring, uint32_t wanted) noexcept nogil:
 
 
 cdef inline void ring_submit(Ring *ring) noexcept nogil:
-    """Producer: everything written up to `ring.produced` is the kernel's, which the release makes see it whole."""
+    """Producer: what was written up to `ring.produced` is the kernel's; the release makes it see it whole."""
     store_with(ring.producer, ring.produced, RELEASE)
 
 
 cdef inline bint ring_needs_wakeup(Ring *ring) noexcept nogil:
     """Producer, after a submit: whether the kernel sleeps on the ring.
 
-    The kernel sets the flag and then looks at the producer index once more; we store the index and then look at the
-    flag. Only a full fence between the two on either side makes sure that one of them sees the other's store.
+    The kernel sets the flag and then looks at the producer index again; we store the index and then look at
+    the flag. Only a full fence between the two on either side makes sure that one sees the other's store.
     """
     fence(SEQ_CST)
     return (load_with(ring.flags, RELAXED) & XDP_RING_NEED_WAKEUP) != 0

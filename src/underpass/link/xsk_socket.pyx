@@ -61,8 +61,9 @@ cdef int xsk_open(Xsk *xsk, uint32_t queue, uint32_t entries) except -1:
     map_ring(fd, &xsk.tx, &offsets.tx, entries, sizeof(xdp_desc), XDP_PGOFF_TX_RING)
     map_ring(fd, &xsk.fill, &offsets.fr, entries, sizeof(uint64_t), XDP_UMEM_PGOFF_FILL_RING)
     map_ring(fd, &xsk.completion, &offsets.cr, entries, sizeof(uint64_t), XDP_UMEM_PGOFF_COMPLETION_RING)
-    # In copy mode what waits in the peer's queue counts against the send buffer. Fewer, longer drains where possible.
+    # In copy mode what waits in the peer's queue counts against the send buffer.
     set_option(fd, SOL_SOCKET, SO_SNDBUFFORCE, entries * SEND_BUFFER_PER_ENTRY)
+    # Fewer, longer drains where the kernel allows them.
     set_option(fd, SOL_XDP, XDP_MAX_TX_SKB_BUDGET, min(entries, <uint32_t>TX_BUDGET))
     return 0
 
@@ -84,7 +85,7 @@ cdef int xsk_register_umem(Xsk *xsk, FramePool *pool, bint metadata, bint softwa
     cdef uint32_t software = XDP_UMEM_TX_SW_CSUM if software_checksum else 0
     if metadata:
         error = try_umem(xsk, pool, software | XDP_UMEM_TX_METADATA_LEN, TX_METADATA_BYTES)
-        if error == EINVAL:             # 6.8 to 6.10: without that flag; the other one tells them from older kernels
+        if error == EINVAL:             # 6.8 to 6.10 lack that flag; the other tells them from older kernels
             error = try_umem(xsk, pool, XDP_UMEM_TX_SW_CSUM, TX_METADATA_BYTES)
         if error == 0:
             return TX_METADATA_BYTES

@@ -83,7 +83,7 @@ cdef enum:                              # 6.6: a packet in several descriptors
     XDP_USE_SG = 1 << 4                 # bind
     XDP_PKT_CONTD = 1 << 0              # descriptor: the packet goes on in the next one
 
-cdef enum:                              # 6.8: what the device shall do for one packet, in front of its first octet
+cdef enum:                              # 6.8: what to do for a packet, in front of its first octet
     XDP_UMEM_TX_SW_CSUM = 1 << 1        # the kernel sums itself, in copy mode
     XDP_UMEM_TX_METADATA_LEN = 1 << 2   # 6.11: tx_metadata_bytes is meant
     XDP_TX_METADATA = 1 << 1            # descriptor: there is metadata

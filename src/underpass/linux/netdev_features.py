@@ -1,4 +1,4 @@
-"""What AF_XDP has to know of an interface: the facts that `xdp` and `link` are handed, so that they ask nobody."""
+"""What AF_XDP has to know of an interface: `xdp` and `link` are handed these facts, and ask nobody."""
 
 import contextlib
 import errno
@@ -24,7 +24,7 @@ class NetdevFeatures:
     mtu: int
     driver: str
     queues: int
-    zero_copy: bool | None  # the driver offers zero-copy AF_XDP; None where the kernel does not say (before 6.3)
+    zero_copy: bool | None  # the driver offers zero-copy AF_XDP; None: the kernel does not say (before 6.3)
     zero_copy_checksum: bool  # the driver fills in checksums by TX metadata in zero-copy mode
 
     @property

@@ -21,11 +21,13 @@ cdef extern from "<bpf/bpf.h>" nogil:
         uint32_t repeat
     int bpf_prog_test_run_opts(int program, bpf_test_run_opts *options)
 
-VERDICTS = {XDP_ABORTED: "ABORTED", XDP_DROP: "DROP", XDP_PASS: "PASS", XDP_TX: "TX", XDP_REDIRECT: "REDIRECT"}
+VERDICTS = {
+    XDP_ABORTED: "ABORTED", XDP_DROP: "DROP", XDP_PASS: "PASS", XDP_TX: "TX", XDP_REDIRECT: "REDIRECT",
+}
 
 
 def verdict(program, bytes frame not None):
-    """What an XdpProgram does with a frame of at least 14 octets. Raises OSError where the kernel cannot run it."""
+    """What an XdpProgram does with a frame of at least 14 octets. Raises OSError where it cannot be run."""
     cdef bpf_test_run_opts options
     memset(&options, 0, sizeof(options))
     options.sz = sizeof(options)

@@ -52,7 +52,7 @@ static __always_inline int is_claimed(const struct claim_key *to)
 	return bpf_map_lookup_elem(&claims, to) != NULL;
 }
 
-/* The reserved port range keeps kernel sockets out of it, so port and address are enough: no state per flow. */
+/* No kernel socket gets a port of the reserved range, so port and address are enough: no state per flow. */
 static __always_inline int is_own_flow(const struct claim_key *to, const struct steer_config *is)
 {
 	__u16 port = bpf_ntohs(to->port);

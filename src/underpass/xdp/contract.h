@@ -3,7 +3,7 @@
  * What the XDP program and user space share: every struct that crosses between them, every constant that both
  * must agree on, and the counters with their names.
  *
- * Addresses are 16 octets in network order, IPv4 as ::ffff:a.b.c.d (RFC 4291 2.5.5.2); ports are in network order.
+ * Network order throughout; an address has 16 octets, IPv4 as ::ffff:a.b.c.d (RFC 4291 2.5.5.2).
  */
 #ifndef UNDERPASS_CONTRACT_H
 #define UNDERPASS_CONTRACT_H
@@ -45,7 +45,7 @@ struct steer_config {
 #define COUNTERS(X) \
 	X(CLAIMED, "redirected_claimed")        /* to a socket: its port is claimed */ \
 	X(FLOW, "redirected_flow")              /* to a socket: an own outgoing flow */ \
-	X(NO_SOCKET, "dropped_no_socket")       /* ours, but no socket for its queue: passed up, the kernel would reset it */ \
+	X(NO_SOCKET, "dropped_no_socket")       /* ours, but its queue has no socket; the kernel would reset it */ \
 	X(FRAGMENT, "passed_fragment")          /* a fragment of TCP to an address of ours: the kernel's */ \
 	X(UNCLAIMED, "passed_unclaimed")        /* TCP to a port that is not claimed */ \
 	X(NOT_TCP, "passed_not_tcp") \

@@ -2,8 +2,8 @@
 /*
  * From the first octet of a frame to the destination of its TCP segment.
  *
- * Every parser moves the cursor past its header and returns the type of what follows, or REFUSED(reason) and then
- * the packet is the kernel's. Only the linear part of a packet is read: of a multi-buffer packet, the first buffer.
+ * Every parser moves the cursor past its header and returns the type of what follows, or REFUSED(reason), and
+ * then the packet is the kernel's. Only the linear part is read: of a multi-buffer packet, the first buffer.
  */
 #pragma once
 
@@ -130,7 +130,12 @@ static __always_inline int parse_ipv6_fragment(struct cursor *cursor, struct tar
 	return header->next;
 }
 
-/* Hop-by-Hop Options, Routing, Destination Options; AH counts its length differently, and is not for this stack. */
+/* RFC 8200 4.3, 4.4, 4.6. AH counts its length differently, and is not for this stack. */
+static __always_inline int is_ipv6_extension(int type)
+{
+	return type == IPPROTO_HOPOPTS || type == IPPROTO_ROUTING || type == IPPROTO_DSTOPTS;
+}
+
 static __always_inline int parse_ipv6_extension(struct cursor *cursor)
 {
 	struct extension *header = TAKE(cursor, struct extension);
@@ -161,12 +166,12 @@ static __always_inline int parse_ipv6(struct cursor *cursor, struct target *targ
 			return next;
 		if (next == IPPROTO_FRAGMENT)
 			next = parse_ipv6_fragment(cursor, target);
-		else if (next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS)
+		else if (is_ipv6_extension(next))
 			next = parse_ipv6_extension(cursor);
 		else
 			return next;
 	}
-	if (next == IPPROTO_FRAGMENT || next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS)
+	if (next == IPPROTO_FRAGMENT || is_ipv6_extension(next))
 		return REFUSED(COUNT_EXTENSIONS);
 	return next;
 }

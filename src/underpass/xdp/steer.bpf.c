@@ -2,8 +2,8 @@
 /*
  * The kernel half of Underpass: what is the stack's goes to its AF_XDP socket, everything else stays Linux's.
  *
- *     frame -> parse -> claimed, or an own flow? -- yes --> socket of this receive queue, or DROP where there is none
- *                   \-> not TCP, malformed, fragment, unclaimed -----------------------------------------> PASS
+ *     frame -> parse -> claimed, or an own flow? -- yes --> the socket of this queue; DROP if there is none
+ *                   \-> not TCP, malformed, fragment, unclaimed --> PASS
  */
 #include "claim.bpf.h"
 #include "count.bpf.h"
@@ -52,7 +52,7 @@ int steer(struct xdp_md *ctx)
 	return steer_packet(ctx);
 }
 
-/* For an MTU over one page: the packet may continue in further buffers (Linux 5.18; AF_XDP takes them since 6.6). */
+/* For an MTU over one page: the packet may go on in further buffers (Linux 5.18, and 6.6 for AF_XDP). */
 SEC("xdp.frags")
 int steer_frags(struct xdp_md *ctx)
 {
