@@ -3,7 +3,7 @@
  * What the XDP program and user space share: every struct that crosses between them, every constant that both
  * must agree on, and the counters with their names.
  *
- * Network order throughout; an address has 16 octets, IPv4 as ::ffff:a.b.c.d (RFC 4291 2.5.5.2).
+ * Network order where not said otherwise; IPv4 is ::ffff:a.b.c.d (RFC 4291 2.5.5.2).
  */
 #ifndef UNDERPASS_CONTRACT_H
 #define UNDERPASS_CONTRACT_H
