@@ -1,8 +1,8 @@
 """The engine alone: two stacks on a cable within one process, one asks in 64 octets, the other answers in 64.
 
 All connections are used in turn, ACTIVE at a time, so that with 50,000 of them each comes upon state that
-has left the cache. What is measured is everything between the two applications: validation, demultiplexing, TCP
-both ways, headers, checksums, timers, and the cable's copy.
+has left the cache. What is measured is everything between the two applications: validation, demultiplexing,
+TCP both ways, headers, checksums, timers, and the cable's copy.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -172,8 +172,8 @@ cdef class EngineBench:
     def run(self, double seconds):
         """Ask and answer for so long. Returns transactions, segments and nanoseconds.
 
-        `segment_ns` is the time for each segment that either engine handled, in or out; `transaction_ns`
-        the time for a question and its answer, at both ends.
+        `segment_ns` is the time for each segment that either engine handled, in or out; `transaction_ns` that
+        for a question and its answer, at both ends.
         """
         cdef uint64_t start_ns, end_ns, stop_ns
         cdef uint64_t before = self._segments()

@@ -1,8 +1,8 @@
 """An HTTP load generator as a native application: `underpass load`.
 
 Closed loop: each connection sends its next request when its answer is complete. Open loop: requests are due
-on a schedule, `rate` a second; one that finds no free connection waits, and its latency counts from when it was
-due, so that a server that stalls cannot hide it (no coordinated omission). Times are those of the loop's turns.
+on a schedule, `rate` a second; one that finds no free connection waits, and its latency counts from when it
+was due, so that a server that stalls cannot hide it (no coordinated omission). Times are those of the turns.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
