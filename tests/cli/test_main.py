@@ -64,8 +64,10 @@ def test_a_row_that_does_not_exist_names_those_that_do() -> None:
 
 @pytest.mark.parametrize(("words", "said"), [
     (["https://192.0.2.1/"], "not an http URL"), (["http:///x"], "not an http URL"),
-    (["http://192.0.2.1:99999/"], "not a URL"), (["http://192.0.2.1/", "--rate", "fast"], "'fast' is not a number"),
-    (["http://192.0.2.1/", "-c", "0"], "0 is not above zero"), (["http://192.0.2.1/", "-c", "1.5"], "not a whole number"),
+    (["http://192.0.2.1:99999/"], "not a URL"),
+    (["http://192.0.2.1/", "--rate", "fast"], "'fast' is not a number"),
+    (["http://192.0.2.1/", "-c", "0"], "0 is not above zero"),
+    (["http://192.0.2.1/", "-c", "1.5"], "not a whole number"),
     (["http://192.0.2.1/", "--source", "192.0.2.9-192.0.2.1"], "not a range of addresses"),
     (["http://192.0.2.1/", "--source", "nobody"], "does not appear to be an IPv4 or IPv6 address"),
 ])

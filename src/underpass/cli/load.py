@@ -2,7 +2,7 @@
 
 import argparse
 import contextlib
-import os
+import json
 import socket
 import sys
 from collections.abc import Iterator
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from underpass.apps.load import LoadResults
 
 MAX_SOURCES = 64
+MOST_PORTS = 28000                # of the kernel's usual range
+MOST_FRAMES = 1 << 18
+SPARE = 64                        # connection blocks that still close while others open
 QUANTILES = ("min", "p50", "p90", "p99", "p99.9", "max")
 
 
@@ -81,17 +84,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("url", type=target, metavar="URL", help="http://HOST[:PORT]/PATH")
     add_interface(parser)
-    parser.add_argument("-c", "--connections", type=count, default=None, help="at a time (default: 50; 1 with -o)")
+    parser.add_argument("-c", "--connections", type=count, default=None,
+                        help="at a time (default: 50; 1 with -o)")
     parser.add_argument("-d", "--duration", type=positive, default=None, metavar="S",
                         help="seconds (default: 10; without end with -n)")
     parser.add_argument("-n", "--requests", type=count, default=0, help="end after so many")
     parser.add_argument("--rate", type=positive, default=0, metavar="R",
-                        help="open loop: R requests a second on a schedule; latency counts from when each was due")
+                        help="open loop: R requests/s on a schedule; latency counts from when each was due")
     parser.add_argument("--no-keepalive", action="store_true", help="a connection for each request")
     parser.add_argument("--source", type=sources, action="extend", default=[], metavar="A,B-C",
                         help="addresses of the interface to connect from, in turn: each has its own ports")
-    parser.add_argument("--timeout", type=positive, default=10, metavar="S", help="for each answer (default: 10)")
-    parser.add_argument("-o", "--output", metavar="FILE", help="write the bodies there (- for stdout); implies -n 1")
+    parser.add_argument("--timeout", type=positive, default=10, metavar="S",
+                        help="for each answer (default: 10)")
+    parser.add_argument("-o", "--output", metavar="FILE",
+                        help="write the bodies there (- for stdout); -n 1 -c 1 unless given")
     add_link_options(parser)
     add_json(parser)
     parser.epilog = ("examples:\n"
@@ -139,7 +145,8 @@ def output(name: str | None) -> Iterator[int]:
             yield file.fileno()
 
 
-def generate(options: argparse.Namespace, address: str, descriptor: int, fetching: bool) -> tuple["LoadResults", str]:
+def generate(options: argparse.Namespace, address: str, descriptor: int,
+             fetching: bool) -> tuple["LoadResults", str]:
     """Attach, load, detach. Returns the results and the active path."""
     from underpass import attach
     from underpass.apps.load import LoadClient
@@ -147,37 +154,54 @@ def generate(options: argparse.Namespace, address: str, descriptor: int, fetchin
     connections = options.connections or (1 if fetching else 50)
     requests = options.requests or (1 if fetching else 0)
     seconds = options.duration or (0 if requests else 10)
-    with attach(options.interface, mode=options.mode, busy_poll=options.busy_poll) as nic:
-        stack = nic.stack(connections=connections + 1)
-        check_sources(options.source, options.interface)
+    check_sources(options.source, options.interface)
+    with attach(options.interface, mode=options.mode, busy_poll=options.busy_poll,
+                frames=frames_for(connections),
+                source_ports=ports_for(connections, max(len(options.source), 1))) as nic:
+        stack = nic.stack(connections=connections + SPARE)
         client = LoadClient(
             stack, address, options.url.port, options.url.request(not options.no_keepalive),
-            connections=connections, duration_s=seconds, rate=options.rate, keep_alive=not options.no_keepalive,
-            requests=requests, sources=options.source, timeout_s=options.timeout, output=descriptor)
+            connections=connections, duration_s=seconds, rate=options.rate,
+            keep_alive=not options.no_keepalive, requests=requests, sources=options.source, timeout_s=options.timeout, output=descriptor)
         try:
             while not client.over:
-                nic.run(0.5)
+                stack.run(0.5)
         except KeyboardInterrupt:
             if not client.results()["requests"]:
                 raise
         result = client.results()
         client.close()
-        nic.run(0.05)
-        return result, nic.path
+        stack.run(0.05)                     # let the last segments go
+        return result, nic.summary()[0]
+
+
+def frames_for(connections: int) -> int:
+    """Packet buffers: two for each connection, and enough for the rings."""
+    return min(max(16384, 1 << (2 * connections - 1).bit_length()), MOST_FRAMES)
+
+
+def ports_for(connections: int, addresses: int) -> int:
+    """Source ports to take from the kernel; each serves every address. Some more, for those in TIME_WAIT."""
+    wanted = connections // addresses * 5 // 4 + 1
+    if wanted > MOST_PORTS:
+        needed = -(-connections * 5 // (4 * MOST_PORTS))
+        raise Failure(f"{connections} connections need {needed} addresses to connect from (--source)")
+    return min(max(wanted, 4096), MOST_PORTS)
 
 
 def check_sources(wanted: list[str], interface: str) -> None:
     """Fail in one line for a source that is not an address of the interface."""
-    import json
-    import subprocess
+    from underpass.linux.interface import find
+    from underpass.linux.namespaces import run as command
 
+    find(interface)
     if not wanted:
         return
-    said = subprocess.run(["ip", "-j", "addr", "show", "dev", interface], capture_output=True, text=True, check=True)
-    there = [entry["local"] for link in json.loads(said.stdout) for entry in link["addr_info"]]
+    said = json.loads(command("ip", "-j", "addr", "show", "dev", interface).stdout)
+    there = [entry["local"] for link in said for entry in link["addr_info"]]
     for address in wanted:
         if address not in there:
-            raise Failure(f"{address} is not an address of {interface}; its addresses: {', '.join(there)}")
+            raise Failure(f"{address} is not an address of {interface}, which has {', '.join(there)}")
 
 
 def reason(result: "LoadResults") -> str:
@@ -191,7 +215,8 @@ def fetched(result: "LoadResults", options: argparse.Namespace) -> int:
     if result["errors"] or not result["requests"]:
         raise Failure(f"{options.url.authority}{options.url.path}: {reason(result)}")
     if "2xx" not in result["status"]:
-        raise Failure(f"{options.url.authority}{options.url.path}: the server answers {', '.join(result['status'])}")
+        said = ", ".join(result["status"])
+        raise Failure(f"{options.url.authority}{options.url.path}: the server answers {said}")
     rate = result["bytes"] / result["seconds"] if result["seconds"] else 0
     print(f"{size(result['bytes'])} in {result['seconds']:.3f} s, {size(rate)}/s", file=sys.stderr)
     if options.json and options.output != "-":
@@ -201,8 +226,8 @@ def fetched(result: "LoadResults", options: argparse.Namespace) -> int:
 
 def show(result: "LoadResults") -> None:
     """The results for people."""
-    print(f"{result['requests']:,} requests in {result['seconds']:.2f} s over {result['connections']:,} connections, "
-          f"{size(result['bytes'])}")
+    print(f"{result['requests']:,} requests in {result['seconds']:.2f} s over {result['connections']:,} "
+          f"connections, {size(result['bytes'])}")
     print(f"{result['requests_per_s']:,.0f} requests/s")
     latency = result["latency_ns"]
     print("latency   " + "  ".join(f"{name} {duration(latency[name])}" for name in QUANTILES))
