@@ -9,6 +9,7 @@ what was sent meanwhile:
 
 Storage is bounded: a full line leaves packets where they are, in the inner link or with the sender.
 """
+cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
@@ -20,6 +21,7 @@ from underpass.link.packet cimport (
 )
 
 
+@cython.no_gc_clear
 cdef class FaultLink(LinkBase):
     """A link over `inner` on which packets suffer, the same way for the same seed and the same packets.
 

@@ -1,7 +1,9 @@
 """Base class of the packet devices."""
+cimport cython
 from libc.string cimport memset
 
 
+@cython.no_gc_clear                 # connections reach into the frames until the last of them is gone
 cdef class LinkBase:
     """A packet device over a frame pool. Subclasses fill in the functions of `Link`."""
 

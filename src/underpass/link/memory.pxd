@@ -20,6 +20,10 @@ cdef struct CableEnd:
     uint64_t latency_ns
 
 
+cdef class Cable:
+    cdef CableEnd[2] ends
+
+
 cdef class MemoryLink(LinkBase):
-    cdef CableEnd end
-    cdef MemoryLink other
+    cdef Cable cable
+    cdef CableEnd *end

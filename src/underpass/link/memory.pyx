@@ -6,6 +6,7 @@ belong to one thread.
 
     transmit -> packet_copy -> other.ring [head .. tail) -> receive, once visible_ns has come
 """
+cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
@@ -21,23 +22,38 @@ from underpass.link.packet cimport (
 )
 
 
-cdef class MemoryLink(LinkBase):
-    """One end of a cable. Made by `memory_pair`."""
+cdef class Cable:
+    """What both ends share; it goes when the last of them goes."""
 
-    def __init__(self, Frames frames not None, uint32_t mtu, uint32_t depth, uint64_t latency_ns):
+    def __cinit__(self, uint32_t depth, uint32_t longest, uint64_t latency_ns):
         cdef uint32_t size = 1
         while size < depth:
             size *= 2
+        for side in range(2):
+            self.ends[side].ring = <Arrival *>malloc(size * sizeof(Arrival))
+            if self.ends[side].ring == NULL:
+                raise MemoryError(f"a cable of {depth} descriptors")
+            self.ends[side].mask = size - 1
+            self.ends[side].longest = longest
+            self.ends[side].latency_ns = latency_ns
+            self.ends[side].other = &self.ends[1 - side]
+
+    def __dealloc__(self):
+        free(self.ends[0].ring)
+        free(self.ends[1].ring)
+
+
+@cython.no_gc_clear
+cdef class MemoryLink(LinkBase):
+    """One end of a cable. Made by `memory_pair`; dropping it unplugs the other."""
+
+    def __init__(self, Cable cable not None, uint32_t side, Frames frames not None, uint32_t mtu):
+        self.cable = cable
         self.frames = frames
-        self.end.ring = <Arrival *>malloc(size * sizeof(Arrival))
-        if self.end.ring == NULL:
-            raise MemoryError(f"a cable of {depth} descriptors")
+        self.end = &cable.ends[side]
         self.end.pool = &frames.pool
         self.end.counters = &self.counters
-        self.end.mask = size - 1
-        self.end.longest = mtu + LINK_HEADER
-        self.end.latency_ns = latency_ns
-        self.link.self = &self.end
+        self.link.self = self.end
         self.link.pool = &frames.pool
         self.link.receive = cable_receive
         self.link.transmit = cable_transmit
@@ -49,15 +65,18 @@ cdef class MemoryLink(LinkBase):
 
     def close(self):
         """Unplug both ends: what is on its way to this one is lost, what is sent from now on as well."""
-        while self.end.head != self.end.tail:
-            frame_unref(self.end.pool, self.end.ring[self.end.head & self.end.mask].desc.frame)
-            self.end.head += 1
-        self.end.other = NULL
-        if self.other is not None:
-            self.other.end.other = NULL
+        discard(self.end, self.end.tail - self.end.head)
+        unplug(self.end)
 
     def __dealloc__(self):
-        free(self.end.ring)
+        if self.end != NULL:
+            unplug(self.end)
+
+
+cdef void unplug(CableEnd *end) noexcept nogil:
+    if end.other != NULL:
+        end.other.other = NULL
+        end.other = NULL
 
 
 def memory_pair(Frames frames_a not None, Frames frames_b not None, uint32_t mtu=1500, uint32_t depth=4096,
@@ -71,11 +90,8 @@ def memory_pair(Frames frames_a not None, Frames frames_b not None, uint32_t mtu
         raise ValueError(f"an mtu is 68 to 65535 octets, not {mtu}")
     if not 1 <= depth <= 1 << 20:
         raise ValueError(f"a cable holds 1 to {1 << 20} descriptors, not {depth}")
-    cdef MemoryLink a = MemoryLink(frames_a, mtu, depth, latency_ns)
-    cdef MemoryLink b = MemoryLink(frames_b, mtu, depth, latency_ns)
-    a.other, b.other = b, a
-    a.end.other, b.end.other = &b.end, &a.end
-    return a, b
+    cable = Cable(depth, mtu + LINK_HEADER, latency_ns)
+    return MemoryLink(cable, 0, frames_a, mtu), MemoryLink(cable, 1, frames_b, mtu)
 
 
 cdef uint32_t cable_transmit(Link *link, const Desc *packets, uint32_t count, uint64_t now_ns) noexcept nogil:

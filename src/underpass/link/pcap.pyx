@@ -7,6 +7,7 @@ time, so that the file stays readable.
 """
 import os
 
+cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -67,6 +68,7 @@ cdef struct PacketTrailer:
     uint32_t bytes
 
 
+@cython.no_gc_clear
 cdef class PcapLink(LinkBase):
     """A link over `inner` that writes every packet, both ways, to a pcapng file at `path`.
 

@@ -1,4 +1,5 @@
 """Connections and listeners for Python: a thin layer over tcp/api.pxd, with the errors that non-blocking sockets give."""
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.errno cimport EAGAIN, EBADF, ENOTCONN, EPIPE
@@ -96,6 +97,7 @@ cdef int raise_errno(int number) except -1:
     raise OSError(number, os.strerror(number))
 
 
+@cython.no_gc_clear                 # closing needs its stack
 cdef class Connection:
     """One TCP connection of a Stack. Nothing blocks: what a non-blocking socket refuses with EAGAIN raises BlockingIOError.
 

@@ -1,4 +1,5 @@
 """The worker as Python sees it: control plane in, events and counters out. Packets are handled in `stack/turn.pyx`."""
+cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
@@ -92,6 +93,7 @@ cdef SipKey derive_key(bytes seed, bytes purpose):
     return key
 
 
+@cython.no_gc_clear                 # its connections close themselves in it when they are collected
 cdef class Stack:
     """A worker over a link, with the interface's MAC address (6 octets).
 
