@@ -67,10 +67,11 @@ cdef inline bint sequence_acceptable(const Tcb *tcb, const Segment *seg) noexcep
     """The four cases of the table in RFC 9293 3.10.7.4."""
     cdef uint32_t window = tcb.rcv_adv - tcb.rcv_nxt
     cdef uint32_t length = segment_length(seg)
-    if length == 0:
-        return seg.seq == tcb.rcv_nxt if window == 0 else seq_within(seg.seq, tcb.rcv_nxt, window)
     if window == 0:
-        return False
+        # The special allowance for valid ACKs and RSTs: text is cut to the window, that is, to nothing.
+        return seg.seq == tcb.rcv_nxt
+    if length == 0:
+        return seq_within(seg.seq, tcb.rcv_nxt, window)
     return seq_within(seg.seq, tcb.rcv_nxt, window) or seq_within(seg.seq + length - 1, tcb.rcv_nxt, window)
 
 
@@ -107,6 +108,12 @@ cdef void answer_unacceptable(Tcp *tcp, uint32_t conn, const Segment *seg) noexc
         block_touch(tcp, conn)
     else:
         challenge_ack(tcp, conn)            # two confused sides must not answer each other for ever
+
+
+cdef inline bint syns_crossed(const Tcb *tcb, const TcbCold *cold, const Segment *seg) noexcept nogil:
+    """RFC 9293 3.5, figure 7: opening together, the peer's SYN-ACK has the number of its SYN, taken already."""
+    return tcb.state == SYN_RECEIVED and tcb.flags & CONN_ACTIVE and \
+        seg.flags & (SYN | ACK | RST) == SYN | ACK and seg.seq == cold.irs and seg.ack == tcb.snd_nxt
 
 
 cdef inline bint check_sequence(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogil:
@@ -217,6 +224,10 @@ cdef void arrive_synchronized(Tcp *tcp, uint32_t conn, Arrival *arrival) noexcep
     cdef const Segment *seg = &arrival.seg
     cdef TcbCold *cold = &tcp.colds[conn]
     cold.segments_received += 1
+    if syns_crossed(&tcp.tcbs[conn], cold, seg):
+        complete_handshake(tcp, conn, seg)
+        tcp.tcbs[conn].flags |= CONN_ACK_NOW
+        return
     if not check_sequence(tcp, conn, seg):
         return
     if seg.flags & RST:

@@ -55,6 +55,11 @@ cdef void syn_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
         open_send_syn(tcp, conn)
 
 
+cdef inline bint peer_answers(const Tcp *tcp, const TcbCold *cold) noexcept nogil:
+    """Whether the peer has said something since the last probe or retransmission."""
+    return tcp.now_ns - cold.heard_ns < 2 * rtt_timeout_ns(cold)
+
+
 cdef void retransmit_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef TcbCold *cold = &tcp.colds[conn]
@@ -63,7 +68,8 @@ cdef void retransmit_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
         limit = ORPHAN_RETRIES
     if cold.since_ns == 0:
         cold.since_ns = tcp.now_ns
-    if cold.backoff >= limit or overdue(tcp, cold):
+    # RFC 9293 3.8.6 (SHLD-18): a peer that shrank its window to nothing and still answers is not timed out.
+    if (cold.backoff >= limit and not (tcb.snd_wnd == 0 and peer_answers(tcp, cold))) or overdue(tcp, cold):
         give_up(tcp, conn)
         return
     if tcb.neighbour != NO_NEIGHBOUR:
@@ -78,7 +84,7 @@ cdef void persist_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef TcbCold *cold = &tcp.colds[conn]
     if cold.since_ns == 0:
         cold.since_ns = tcp.now_ns
-    if (cold.backoff >= tcp.state.limits.retries and cold.heard_ns < cold.since_ns) or overdue(tcp, cold):
+    if (cold.backoff >= tcp.state.limits.retries and not peer_answers(tcp, cold)) or overdue(tcp, cold):
         give_up(tcp, conn)
         return
     send_window_probe(tcp, conn)

@@ -8,7 +8,7 @@ from underpass.tcp.sacks cimport sacks_note, sacks_trim
 from underpass.tcp.tcb cimport (
     CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_FIN_RECEIVED, CONN_FIN_SEEN, EVENT_READABLE, Tcb, TcbCold, Tcp,
 )
-from underpass.wire.segment cimport FIN, Segment, segment_length
+from underpass.wire.segment cimport FIN, SYN, Segment, segment_length
 from underpass.wire.seq cimport seq_after, seq_before, seq_t, seq_upto
 
 cdef enum:
@@ -197,7 +197,7 @@ cdef inline void owe_acknowledgment(Tcp *tcp, uint32_t conn, seq_t before, bint 
 cdef void receive_text(Tcp *tcp, uint32_t conn, Arrival *arrival) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef seq_t before = tcb.rcv_nxt
-    cdef seq_t seq = arrival.seg.seq
+    cdef seq_t seq = arrival.seg.seq + ((arrival.seg.flags & SYN) != 0)     # RFC 9293 3.4: SYN precedes text
     cdef bint gap = tcb.ooo_head != NO_FRAME
     cdef uint32_t i
     cdef uint16_t length

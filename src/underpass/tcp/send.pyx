@@ -168,7 +168,8 @@ cdef Sent send_lost(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef uint32_t frame
     cdef Sent sent
     while tcb.lost_bytes > tcb.retransmitted_bytes:
-        if scoreboard_pipe(tcb, cold) + tcb.mss > tcb.cwnd and scoreboard_pipe(tcb, cold) != 0:
+        # RFC 6675 5 (4.3), RFC 5681 3.2 (3): the first goes out whatever the window says.
+        if scoreboard_pipe(tcb, cold) + tcb.mss > tcb.cwnd and tcb.retransmitted_bytes != 0:
             return SENT
         frame = scoreboard_next_lost(tcp, tcb, cold)
         if frame == NO_FRAME or frame_is_outstanding(tcp.pool, frame):

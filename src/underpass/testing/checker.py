@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from underpass.stack.stack import Connection
+if TYPE_CHECKING:
+    from underpass.stack.stack import Connection
 
 
 def stream(seed: int, octets: int) -> bytes:

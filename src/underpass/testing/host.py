@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from underpass.link.link import LinkBase
-from underpass.stack.stack import ACCEPTED, CLOSED, Connection, Stack
+from underpass.stack.stack import ACCEPTED, CLOSED, Stack
+
+if TYPE_CHECKING:
+    from underpass.stack.stack import Connection
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,16 @@ class Host:
     seen: list[tuple[Connection, int]] = field(default_factory=list)
 
     @classmethod
-    def on(cls, link: LinkBase, station: Station, *neighbours: Station, seed: bytes, **limits: int) -> Host:
-        """A host on `link` that knows its neighbours, as the control plane would tell it."""
+    def on(cls, link: LinkBase, station: Station, *neighbours: Station, seed: bytes, now_ns: int,
+           **limits: int) -> Host:  # fmt: skip
+        """A host on `link` that knows the time, and its neighbours as the control plane would tell it."""
         stack = Stack(link, station.mac, seed=seed, **limits)
         stack.set_addresses([(station.v4, 24), (station.v6, 64)])
         stack.set_routes([("10.0.0.0", 24, None, None, 0, 0), ("fd00::", 64, None, None, 0, 0)])
         for other in neighbours:
             stack.set_neighbour(other.v4, other.mac)
             stack.set_neighbour(other.v6, other.mac)
+        stack.step(now_ns)
         return cls(station.v4, station, stack, link)
 
     def step(self, now_ns: int) -> int:
@@ -78,7 +84,7 @@ class Host:
 
     def is_idle(self) -> bool:
         """Whether no connection, half-open ones included, is left and every frame is back in the pool."""
-        open_states = {row["state"] for row in self.stack.connections()} - {"LISTEN", "TIME_WAIT"}
+        open_states = {row["state"] for row in self.stack.connections()} - {"LISTEN", "TIME-WAIT"}
         return not open_states and self.link.frames.free == self.link.frames.count
 
     def close(self) -> None:

@@ -87,14 +87,14 @@ class Network:
         stations = Station(1), Station(2)
         links = self.cable(frames, mtu, latency_ns, **faults)
         hosts = [
-            Host.on(link, here, there, seed=self.secret(here.v4), **(limits or {}))
+            Host.on(link, here, there, seed=self.secret(here.v4), now_ns=self.clock.now_ns, **(limits or {}))
             for link, here, there in zip(links, stations, stations[::-1], strict=True)
         ]
         self.nodes += hosts
         return hosts[0], hosts[1]
 
     def run(self, until: Callable[[], bool] | None = None, for_ns: int | None = None) -> bool:
-        """Let time pass until `until` holds (True), `for_ns` is over, or nothing is left to happen (False)."""
+        """Let time pass until `until` holds (True), `for_ns` is over, or nothing is left to do (False)."""
         end_ns = None if for_ns is None else self.clock.now_ns + for_ns
         while True:
             if self._settle(until):

@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from underpass.stack.stack import Connection, Stack
 from underpass.testing.clock import MS
 from underpass.testing.host import Host, Station
 from underpass.testing.network import Network
 from underpass.testing.packets import Flags, TcpSegment
 from underpass.testing.probe_link import LinkProbe
+
+if TYPE_CHECKING:
+    from underpass.stack.stack import Connection, Stack
 
 ACK, FIN, PSH, RST, SYN = Flags.ACK, Flags.FIN, Flags.PSH, Flags.RST, Flags.SYN
 
@@ -51,7 +53,8 @@ class Wire:
         self.network = Network(seed)
         link, end = self.network.cable(frames, mtu)
         self.remote = Station(2)
-        self.host = Host.on(link, Station(1), self.remote, seed=self.network.secret("host"), **limits)
+        secret = self.network.secret("host")
+        self.host = Host.on(link, Station(1), self.remote, seed=secret, now_ns=self.now_ns, **limits)
         self.probe = LinkProbe(end)
         self.network.nodes = [self.host, self]
         self.flows: dict[FlowKey, Peer] = {}
@@ -244,9 +247,13 @@ class Peer:
     # ---- the usual openings
 
     def open(self, **options: Any) -> Connection:
-        """The handshake of a passive open (RFC 9293 3.5); returns the stack's new connection."""
+        """The handshake of a passive open (RFC 9293 3.5); returns the stack's new connection.
+
+        A `window` is the peer's for all later segments as well.
+        """
         before = len(self.wire.accepted())
         options.setdefault("mss", 1460)
+        self.window = options.get("window", self.window)
         self.send(SYN, **options)
         self.expect(SYN | ACK, ack=1)
         self.send(ACK)
