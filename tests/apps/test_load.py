@@ -29,7 +29,9 @@ class HttpServer:
         host.application = self.on_event
 
     def on_event(self, conn: Connection, ready: int) -> None:
-        self.accepted += bool(ready & ACCEPTED)
+        if ready & ACCEPTED:
+            self.accepted += 1
+            self.received[conn] = b""       # a connection that nobody holds is closed
         if not ready & READABLE:
             return
         octets = conn.recv()
@@ -37,7 +39,7 @@ class HttpServer:
             conn.close()
             self.received.pop(conn, None)
             return
-        self.received[conn] = self.received.get(conn, b"") + octets
+        self.received[conn] += octets
         while b"\r\n\r\n" in self.received[conn]:
             _, _, self.received[conn] = self.received[conn].partition(b"\r\n\r\n")
             self.asked += 1
@@ -229,7 +231,7 @@ def test_a_body_is_written_out_whole(network: Network, tmp_path: os.PathLike[str
 
 
 def test_nothing_is_left_in_the_stack(network: Network) -> None:
-    here, there = network.pair(limits={"time_wait_ms": 1000})
+    here, there = network.pair(latency_ns=MS, limits={"time_wait_ms": 1000})
     HttpServer(there, lambda conn, number: ANSWER)
     client = LoadClient(here.stack, there.station.v4, 80, REQUEST, connections=8, duration_s=0.1)
     finish(network, client)

@@ -335,13 +335,12 @@ cdef uint64_t on_tick(Tcp *tcp, void *self) noexcept nogil:
 
 
 cdef uint64_t next_tick(const Load *load, const Tcp *tcp) noexcept nogil:
-    cdef uint64_t at = min(load.end_ns, load.scan_ns)
-    cdef bint room = load.open < load.connections
-    if load.period_ns > 0 and (load.idle_head != NO_CONN or (room and not load.keep_alive)):
-        at = min(at, due_at(load))
-    if room and load.retry_ns > tcp.now_ns:
-        at = min(at, load.retry_ns)
-    return at
+    """When the schedule, the end, or a connection to be tried again wants a turn. What happens later in this turn
+    may free a connection, so a request that is due soon counts whether or not there is one for it now.
+    """
+    cdef uint64_t at = min(load.end_ns, tcp.now_ns + RETRY_NS)
+    cdef uint64_t due_ns = due_at(load) if load.period_ns > 0 else 0
+    return due_ns if tcp.now_ns < due_ns < at else at
 
 
 cdef void time_out(Load *load, Tcp *tcp) noexcept nogil:

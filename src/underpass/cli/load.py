@@ -191,10 +191,10 @@ def ports_for(connections: int, addresses: int) -> int:
 
 def check_sources(wanted: list[str], interface: str) -> None:
     """Fail in one line for a source that is not an address of the interface."""
-    from underpass.linux.interface import find
+    from underpass.linux.interface import facts
     from underpass.linux.namespaces import run as command
 
-    find(interface)
+    facts(interface)
     if not wanted:
         return
     said = json.loads(command("ip", "-j", "addr", "show", "dev", interface).stdout)
