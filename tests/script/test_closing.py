@@ -100,6 +100,17 @@ def test_a_simultaneous_close(wire, peer, together):
     assert states(wire) == ["TIME-WAIT"]
 
 
+def test_a_fin_and_the_ack_of_ours_in_one_batch(wire, peer):
+    """CLOSING is over within one step: the FIN is acknowledged all the same."""
+    conn = peer.open()
+    conn.shutdown()
+    peer.expect(FIN | ACK, seq=1)
+    wire.send_frame(peer.make(FIN | ACK, seq=1, ack=1).build(), peer.make(ACK, seq=2, ack=2).build())
+    peer.expect(ACK, seq=2, ack=2, within_ms=0)
+    conn.close()
+    assert states(wire) == ["TIME-WAIT"]
+
+
 def test_fin_waits_for_the_data_before_it(wire, peer):
     """RFC 9293 3.10.4: the FIN follows what is queued"""
     conn = peer.open(window=1460)

@@ -75,9 +75,9 @@ class Wire:
         """A remote end that talks from `port` to `to_port` of the stack."""
         return Peer(self, port, to_port, v6=v6, iss=iss)
 
-    def send_frame(self, frame: bytes) -> None:
-        """Put any octets on the cable, and let the stack take a turn."""
-        if self.probe.transmit([frame], now_ns=self.now_ns) != 1:
+    def send_frame(self, *frames: bytes) -> None:
+        """Put any octets on the cable, and let the stack take a turn: it finds all these frames in one batch."""
+        if self.probe.transmit(frames, now_ns=self.now_ns) != len(frames):
             raise AssertionError("the cable is full")
         self.settle()
 
