@@ -7,8 +7,8 @@ __all__ = ["Connection", "Listener", "Stack", "__version__", "attach"]
 _HOMES = {
     "attach": "underpass.nic",
     "Stack": "underpass.stack.stack",
-    "Connection": "underpass.stack.stack",
-    "Listener": "underpass.stack.stack",
+    "Connection": "underpass.stack.sockets",
+    "Listener": "underpass.stack.sockets",
 }
 
 

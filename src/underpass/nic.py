@@ -23,7 +23,8 @@ from underpass.linux.control import Control
 from underpass.linux.mirror import Mirror
 from underpass.linux.netdev_features import NetdevFeatures, netdev_features
 from underpass.linux.ports import DEFAULT_COUNT, PortRange
-from underpass.stack.stack import Connection, Listener, Stack
+from underpass.stack.sockets import Connection, Listener
+from underpass.stack.stack import Stack
 from underpass.xdp.loader import XdpProgram
 
 
@@ -65,7 +66,7 @@ class Nic:
             self._undo = undo.pop_all()
 
     def stack(self, **limits: int) -> "NicStack":
-        """This process's worker, with every queue; always the same one. `limits` as for `Stack`.
+        """This process's worker, with every queue; there is one. `limits` as for `Stack`.
 
         Raises ValueError for unknown limits, and for limits given to a later call.
         """
@@ -78,7 +79,7 @@ class Nic:
         return self._stack
 
     def describe(self) -> dict[str, Any]:
-        """Which path is active, and under "why_not", for each thing that is not the better one, the reason."""
+        """Which path is active; "why_not" has the reason for each thing that is not the better one."""
         link, ports = self.link, self.ports
         why_not = {name: reason for name, reason in link.why.items() if reason}
         if self.claims.refused:
@@ -201,7 +202,7 @@ class NicStack(Stack):
         return self.events()
 
     def run(self, timeout: float | None = None, wake_fds: Sequence[int] = ()) -> list[int]:
-        """Run native applications until one of `wake_fds` (14 at most) is readable, stop(), or the timeout."""
+        """Run native applications until one of `wake_fds` (14 at most) is readable, stop(), or timeout."""
         return self._turns(super().run, timeout, wake_fds)
 
     def run_for_events(self, timeout: float | None = None, wake_fds: Sequence[int] = ()) -> list[int]:

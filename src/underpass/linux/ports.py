@@ -13,7 +13,7 @@ import fcntl
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,8 @@ from underpass.linux.claims import kernel_sockets
 
 RUN = Path("/run/underpass")
 SYSCTL = Path("/proc/sys/net/ipv4")
+RESERVED = SYSCTL / "ip_local_reserved_ports"
+SYSCTL_OCTETS = 1 << 19                 # more than 65,536 ports can take
 DEFAULT_COUNT = 8192
 LEAST_COUNT = 256
 FIRST_ALLOWED = 10240                   # below lie the ports of services
@@ -43,31 +45,47 @@ class PortRange:
     def __init__(self, count: int = DEFAULT_COUNT) -> None:
         self.first = self.last = 0
         self._file = -1
-        with _registry():
-            _sweep()
-            self.first, self.last = _choose(count)
-            self._path = RUN / f"ports-{_namespace()}-{self.first}-{self.last}"
-            self._file = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-            try:
-                write_reserved(read_reserved() | set(range(self.first, self.last + 1)))
-            except OSError as error:
-                self._forget()
-                what = f"cannot reserve source ports: {error.strerror}"
-                raise OSError(error.errno, what) from None
+        # Stays open: it is this namespace's, wherever the process is when it closes the range.
+        self._sysctl = os.open(RESERVED, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            with _registry():
+                self._reserve(count)
+        except BaseException:
+            self._forget()
+            raise
+
+    def _reserve(self, count: int) -> None:
+        _sweep()
+        self.first, self.last = _choose(count)
+        self._path = RUN / f"ports-{_namespace()}-{self.first}-{self.last}"
+        self._file = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            self._rewrite(set.union)
+        except OSError as error:
+            raise OSError(error.errno, f"cannot reserve source ports: {error.strerror}") from None
 
     def close(self) -> None:
-        """Give the ports back to the kernel. May be called twice, in the namespace they came from."""
+        """Give the ports back to the kernel. May be called twice."""
         if self._file < 0:
             return
         with _registry():
-            write_reserved(read_reserved() - set(range(self.first, self.last + 1)))
+            self._rewrite(set.difference)
             self._forget()
 
+    def _rewrite(self, change: Callable[[set[int], set[int]], set[int]]) -> None:
+        """Add our range to the reserved ports or take it away, and leave all others as they are."""
+        before = parse_ports(os.pread(self._sysctl, SYSCTL_OCTETS, 0).decode())
+        after = change(before, set(range(self.first, self.last + 1)))
+        os.pwrite(self._sysctl, f"{format_ports(after)}\n".encode(), 0)
+
     def _forget(self) -> None:
-        self._path.unlink(missing_ok=True)
-        os.close(self._file)
-        self._file = -1
+        """Close the descriptors, and with them the lock; the range's file goes first."""
+        if self._file >= 0:
+            self._path.unlink(missing_ok=True)
+            os.close(self._file)
+        os.close(self._sysctl)
+        self._file = self._sysctl = -1
 
     def __enter__(self) -> Self:
         return self
@@ -99,12 +117,12 @@ def format_ports(ports: set[int]) -> str:
 
 def read_reserved() -> set[int]:
     """The ports reserved in the current namespace, by whomever."""
-    return parse_ports((SYSCTL / "ip_local_reserved_ports").read_text())
+    return parse_ports(RESERVED.read_text())
 
 
 def write_reserved(ports: set[int]) -> None:
     """Replace the reserved ports. Written at once: the kernel takes the whole list or none of it."""
-    (SYSCTL / "ip_local_reserved_ports").write_text(format_ports(ports) + "\n")
+    RESERVED.write_text(format_ports(ports) + "\n")
 
 
 def _namespace() -> int:

@@ -1,0 +1,196 @@
+"""What this machine and an interface can do, what will be used, and why not better. Nothing is changed."""
+
+import ctypes
+import os
+import platform
+import re
+import resource
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from underpass.linux import privileges
+from underpass.linux.interface import InterfaceFacts, facts
+
+Status = Literal["ok", "warn", "fail"]
+
+KERNEL_FLOOR = (6, 1)
+KERNEL_MULTI_BUFFER = (6, 6)
+KERNEL_TX_METADATA = (6, 8)
+CAP_IPC_LOCK = 14
+UMEM_BYTES = 16384 * 2048               # of the default number of frames
+PLAIN_MTU_MAX = 3506                    # above, native XDP needs a program for several buffers
+SYSCTL = Path("/proc/sys/net")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: `detail` is what was found, `better` what to do or to have for a better answer, if any."""
+
+    name: str
+    status: Status
+    detail: str
+    better: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """For JSON."""
+        return asdict(self)
+
+
+def examine(interface: str | None = None) -> list[Finding]:
+    """Check the machine and, where one is named, an interface. Never raises for what it finds."""
+    findings = [*_kernel(kernel_version()), _libbpf(), _privileges(), _locked_memory(), _jit(),
+                _source_ports()]
+    if interface is not None:
+        try:
+            found = facts(interface)
+        except OSError as error:
+            findings.append(Finding("interface", "fail", str(error.strerror), "name an Ethernet interface"))
+        else:
+            findings += _interface(found)
+    return findings
+
+
+def kernel_version(release: str | None = None) -> tuple[int, int]:
+    """Major and minor of the running kernel, or of a release string."""
+    match = re.match(r"(\d+)\.(\d+)", release or platform.release())
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def _kernel(version: tuple[int, int]) -> Iterator[Finding]:
+    text = "Linux {}.{}".format(*version)
+    if version < KERNEL_FLOOR:
+        yield Finding("kernel", "fail", text, "Underpass needs Linux 6.1")
+    else:
+        yield Finding("kernel", "ok", f"{text} (6.1 is needed)")
+    for name, since, effect in (
+        ("multi-buffer", KERNEL_MULTI_BUFFER, "without it a packet must fit a frame: MTU 3818 at most"),
+        ("TX metadata", KERNEL_TX_METADATA, "without it checksums are computed in software"),
+    ):
+        needed = "Linux {}.{}".format(*since)
+        if version >= since:
+            yield Finding(name, "ok", f"AF_XDP has it since {needed}")
+        else:
+            yield Finding(name, "warn", effect, f"it comes with {needed}")
+
+
+def _libbpf() -> Finding:
+    try:
+        library = ctypes.CDLL("libbpf.so.1")
+    except OSError:
+        return Finding("libbpf", "fail", "libbpf.so.1 is not installed", "install libbpf1 (Debian) or libbpf")
+    library.libbpf_version_string.restype = ctypes.c_char_p
+    return Finding("libbpf", "ok", f"libbpf {library.libbpf_version_string().decode()}")
+
+
+def _privileges() -> Finding:
+    names = privileges.lacking()
+    if not names:
+        return Finding("privileges", "ok", ", ".join(privileges.NEEDED))
+    what = "; ".join(f"{name} to {privileges.NEEDED[name][1]}" for name in names)
+    return Finding("privileges", "fail", f"missing: {what}", "run as root (sudo), or grant them")
+
+
+def _locked_memory() -> Finding:
+    """The kernel counts the frames against RLIMIT_MEMLOCK, unless CAP_IPC_LOCK lifts it."""
+    limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+    if privileges.effective() >> CAP_IPC_LOCK & 1:
+        return Finding("locked memory", "ok", "CAP_IPC_LOCK: no limit")
+    if limit == resource.RLIM_INFINITY or limit >= UMEM_BYTES:
+        return Finding("locked memory", "ok", "RLIMIT_MEMLOCK is large enough for the frames")
+    return Finding("locked memory", "fail", f"RLIMIT_MEMLOCK is {limit >> 10} KiB, the frames take "
+                   f"{UMEM_BYTES >> 10} KiB", "raise it (ulimit -l), grant CAP_IPC_LOCK, or use fewer frames")
+
+
+def _jit() -> Finding:
+    if _read(SYSCTL / "core/bpf_jit_enable") == "0":
+        return Finding("BPF JIT", "warn", "switched off: XDP programs are interpreted",
+                       "sysctl net.core.bpf_jit_enable=1")
+    return Finding("BPF JIT", "ok", "XDP programs run as machine code")
+
+
+def _source_ports() -> Finding:
+    path = SYSCTL / "ipv4/ip_local_reserved_ports"
+    if os.access(path, os.W_OK):
+        return Finding("source ports", "ok", f"kernel: {_read(SYSCTL / 'ipv4/ip_local_port_range')}, "
+                                             f"reserved: {_read(path) or 'none'}")
+    return Finding("source ports", "warn", "net.ipv4.ip_local_reserved_ports cannot be written: no outgoing "
+                   "connections", "run as root of the network namespace")
+
+
+def _interface(found: InterfaceFacts) -> Iterator[Finding]:
+    link = found.link
+    driver = found.driver or "unknown driver"
+    where = f"{link.name}: {driver}, {found.rx_queues} receive queue(s), MTU {link.mtu}"
+    if link.up:
+        yield Finding("interface", "ok", where)
+    else:
+        yield Finding("interface", "fail", f"{where}, down", f"ip link set {link.name} up")
+    addresses = ", ".join(f"{address}/{prefix}" for address, prefix in found.addresses)
+    yield (Finding("addresses", "ok", addresses) if addresses else
+           Finding("addresses", "warn", "none: nothing can be served",
+                   f"ip addr add ADDRESS dev {link.name}"))
+    yield (Finding("XDP program", "fail", f"{link.name} runs XDP program {link.xdp_program} ({link.xdp})",
+                   f"stop what attached it, or `ip link set dev {link.name} xdp off`") if link.xdp else
+           Finding("XDP program", "ok", "none attached"))
+    yield _native(found)
+    yield _jumbo(found)
+    yield _zero_copy(found)
+    yield _checksum(found)
+    yield Finding("need-wakeup", "ok", "the kernel is called only when it asks to be (since Linux 5.4)")
+    yield _busy_poll(found)
+
+
+def _native(found: InterfaceFacts) -> Finding:
+    if found.netdev is None:
+        return Finding("native XDP", "warn", "the kernel does not tell: attaching tries", "Linux 6.3 tells")
+    if {"basic", "redirect"} <= found.netdev.xdp:
+        return Finding("native XDP", "ok", f"the driver {found.driver} has it")
+    return Finding("native XDP", "warn", f"the driver {found.driver} does not offer it: generic XDP is used",
+                   "a driver with native XDP; for some, fewer queues or offloads")
+
+
+def _jumbo(found: InterfaceFacts) -> Finding:
+    if found.link.mtu <= PLAIN_MTU_MAX:
+        return Finding("jumbo frames", "ok", f"not needed for an MTU of {found.link.mtu}")
+    if kernel_version() < KERNEL_MULTI_BUFFER or (found.netdev and "rx-sg" not in found.netdev.xdp):
+        return Finding("jumbo frames", "fail", f"an MTU of {found.link.mtu} needs XDP multi-buffer",
+                       f"ip link set {found.link.name} mtu {PLAIN_MTU_MAX}, or Linux 6.6 and such a driver")
+    return Finding("jumbo frames", "ok", "packets span several buffers")
+
+
+def _zero_copy(found: InterfaceFacts) -> Finding:
+    if found.netdev is not None and "xsk-zerocopy" in found.netdev.xdp:
+        return Finding("zero-copy", "ok", f"the driver {found.driver} has it")
+    return Finding("zero-copy", "warn", f"the driver {found.driver} does not offer it: the kernel copies",
+                   "a network card whose driver has AF_XDP zero-copy (i40e, ice, mlx5, igb, ...)")
+
+
+def _checksum(found: InterfaceFacts) -> Finding:
+    """In copy mode the kernel does it, in zero-copy mode the driver has to (xsk-features)."""
+    if kernel_version() < KERNEL_TX_METADATA:
+        return Finding("checksum offload", "warn", "software", "Linux 6.8")
+    zero_copy = found.netdev is not None and "xsk-zerocopy" in found.netdev.xdp
+    if zero_copy and found.netdev is not None and "tx-checksum" not in found.netdev.xsk:
+        return Finding("checksum offload", "warn", "software: the driver has none in zero-copy mode",
+                       "a driver with xsk-features tx-checksum")
+    return Finding("checksum offload", "ok", "by TX metadata")
+
+
+def _busy_poll(found: InterfaceFacts) -> Finding:
+    folder = Path("/sys/class/net") / found.link.name
+    if _read(folder / "ifindex") != str(found.link.index):
+        return Finding("busy poll", "warn", "/sys shows another network namespace: it cannot be set up",
+                       "enter the namespace with `ip netns exec`")
+    if not os.access(folder / "napi_defer_hard_irqs", os.W_OK):
+        return Finding("busy poll", "warn", "napi_defer_hard_irqs cannot be written", "run as root")
+    return Finding("busy poll", "ok", "can be switched on")
+
+
+def _read(path: Path) -> str:
+    """A file's words, "" where it cannot be read."""
+    try:
+        return " ".join(path.read_text().split())
+    except OSError:
+        return ""

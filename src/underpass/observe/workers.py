@@ -1,0 +1,101 @@
+"""Find running workers and what they show: by the name of their arena's memfd, so that nothing lies on disk.
+
+A worker that is killed takes its arena along: there is nothing to clean up, and nothing stale to find.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from underpass.observe.reader import ArenaReader
+
+ARENA = "/memfd:underpass-arena"
+
+Row = dict[str, int | str]
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A process that has an arena open: `path` leads to it as long as the process lives."""
+
+    pid: int
+    command: str
+    path: str
+
+    @contextmanager
+    def open(self) -> Iterator[ArenaReader]:
+        """A reader of its arena. Raises OSError when it has ended, ValueError for another version's arena."""
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            yield ArenaReader(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def discover() -> list[Worker]:
+    """Every worker whose descriptors we may look at (our own user's; all of them for root), by pid."""
+    seen: set[int] = set()
+    workers = []
+    for pid in sorted(int(it.name) for it in Path("/proc").iterdir() if it.name.isdigit()):
+        for path, inode in _arenas(pid):
+            if inode not in seen:
+                seen.add(inode)
+                workers.append(Worker(pid, _command(pid), path))
+    return workers
+
+
+def _arenas(pid: int) -> Iterator[tuple[str, int]]:
+    """Paths and inodes of the arenas that a process has open; none where we may not look."""
+    with suppress(OSError):
+        for entry in os.scandir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                if os.readlink(entry.path).startswith(ARENA):
+                    yield entry.path, entry.stat().st_ino
+
+
+def _command(pid: int) -> str:
+    """The process's command line in words, its name where that is empty."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+        return words.decode(errors="replace").strip() or Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _collect(pid: int | None, read: Callable[[ArenaReader], list[Row]]) -> list[Row]:
+    """What `read` finds in each worker, or in the one with this pid; one that ends meanwhile is left out."""
+    rows: list[Row] = []
+    for worker in discover():
+        if pid is None or worker.pid == pid:
+            with suppress(OSError, ValueError), worker.open() as reader:
+                rows += [{"pid": worker.pid, **row} for row in read(reader)]
+    return rows
+
+
+def workers() -> list[Row]:
+    """One row for each worker: pid, command, interface, turns, sleeps; `error` where it cannot be read."""
+    rows: list[Row] = []
+    for worker in discover():
+        row: Row = {"pid": worker.pid, "command": worker.command}
+        try:
+            with worker.open() as reader:
+                rows.append({**row, **reader.facts()})
+        except (OSError, ValueError) as error:
+            rows.append(row | {"error": str(error)})
+    return rows
+
+
+def connections(pid: int | None = None, time_waits: bool = True) -> list[Row]:
+    """Listeners, connections and TIME_WAIT entries of all workers, or of one, each with its worker's pid."""
+    return _collect(pid, lambda reader: reader.rows(time_waits))
+
+
+def stats(pid: int | None = None) -> list[Row]:
+    """Counters of all workers, or of one: rows of pid, layer ("refused", "tcp", "loop"), name and value."""
+    def read(reader: ArenaReader) -> list[Row]:
+        return [{"layer": layer, "name": name, "value": value}
+                for layer, counters in reader.stats().items() for name, value in counters.items()]
+
+    return _collect(pid, read)
