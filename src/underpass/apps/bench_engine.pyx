@@ -192,7 +192,7 @@ cdef class EngineBench:
             self._turns(64)
         segments = self._segments() - before
         if self.bench.transactions == 0 or self.bench.closed:
-            raise RuntimeError(f"{self.bench.transactions} transactions, {self.bench.closed} connections lost")
+            raise RuntimeError(f"{self.bench.closed} connections lost in {self.bench.transactions} questions")
         return {
             "connections": self.connections, "transactions": self.bench.transactions, "segments": segments,
             "seconds": (end_ns - start_ns) / 1e9, "segment_ns": (end_ns - start_ns) / segments,

@@ -335,8 +335,8 @@ cdef uint64_t on_tick(Tcp *tcp, void *self) noexcept nogil:
 
 
 cdef uint64_t next_tick(const Load *load, const Tcp *tcp) noexcept nogil:
-    """When the schedule, the end, or a connection to be tried again wants a turn. What happens later in this turn
-    may free a connection, so a request that is due soon counts whether or not there is one for it now.
+    """When the schedule, the end, or a connection to be tried again wants a turn. What happens later in this
+    turn may free a connection, so a request that is due soon counts whether or not there is one for it now.
     """
     cdef uint64_t at = min(load.end_ns, tcp.now_ns + RETRY_NS)
     cdef uint64_t due_ns = due_at(load) if load.period_ns > 0 else 0

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from underpass.cli import Failure
@@ -81,3 +82,14 @@ def size(octets: float) -> str:
         if octets >= scale:
             return f"{octets / scale:#.3g} {unit}".replace(". ", " ")
     return f"{octets:.0f} B"
+
+
+def columns(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
+    """Print rows of cells, each column as wide as its widest cell; those in `right` to the right."""
+    if not rows:
+        return
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    for row in rows:
+        cells = [cell.rjust(width) if at in right else cell.ljust(width)
+                 for at, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        print("  ".join(cells).rstrip())

@@ -117,11 +117,11 @@ def run(options: argparse.Namespace) -> int:
         return fetched(result, options)
     if options.json:
         print_json(result | {"path": path})
-    else:
-        print(f"path: {path}")
-        show(result)
     if not result["requests"]:
         raise Failure(f"no answer from {options.url.authority}: {reason(result)}")
+    if not options.json:
+        print(f"path: {path}")
+        show(result)
     return 0
 
 
@@ -162,7 +162,8 @@ def generate(options: argparse.Namespace, address: str, descriptor: int,
         client = LoadClient(
             stack, address, options.url.port, options.url.request(not options.no_keepalive),
             connections=connections, duration_s=seconds, rate=options.rate,
-            keep_alive=not options.no_keepalive, requests=requests, sources=options.source, timeout_s=options.timeout, output=descriptor)
+            keep_alive=not options.no_keepalive, requests=requests, sources=options.source,
+            timeout_s=options.timeout, output=descriptor)
         try:
             while not client.over:
                 stack.run(0.5)
@@ -207,7 +208,9 @@ def check_sources(wanted: list[str], interface: str) -> None:
 def reason(result: "LoadResults") -> str:
     """Why requests failed."""
     kinds = ", ".join(f"{number} {kind}" for kind, number in result["errors"].items())
-    return f"{kinds} ({result['last_error']})" if result["last_error"] else kinds or "the time was over"
+    if result["last_error"]:
+        return f"{kinds} ({result['last_error']})"
+    return kinds or "no connection came about"
 
 
 def fetched(result: "LoadResults", options: argparse.Namespace) -> int:
