@@ -172,12 +172,13 @@ class Demo:
 
     def connections(self) -> list[dict[str, object]]:
         """The established connections by `underpass ss`, once wrk's are there."""
-        command = (sys.executable, "-m", "underpass.cli", "ss")
+        assert self.server is not None
+        command = (sys.executable, "-m", "underpass.cli", "ss", "--pid", str(self.server.process.pid))
         rows: list[dict[str, object]] = []
 
         def seen() -> bool:
             rows[:] = [row for row in json.loads(self.pair.server.run(*command, "--json").stdout)
-                       if str(row.get("state")).upper() in ("ESTABLISHED", "ESTAB")]
+                       if row["state"] == "ESTABLISHED"]
             return len(rows) >= 10
 
         until(seen, 2)

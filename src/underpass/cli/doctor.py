@@ -19,7 +19,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json([finding.as_dict() for finding in findings])
     else:
-        rows = []
+        rows: list[tuple[str, str, str]] = []
         for finding in findings:
             rows.append((finding.status, finding.name, finding.detail))
             if finding.better:
