@@ -12,7 +12,7 @@ from underpass.tcp.demux cimport DEMUX_NONE, TIME_WAIT_TAG, demux_find, demux_ha
 from underpass.tcp.ending cimport ending_gone, ending_reset, ending_time_wait
 from underpass.tcp.isn cimport timestamp_clock
 from underpass.tcp.open cimport open_established, open_send_syn
-from underpass.tcp.output cimport output_answer, output_control, output_reset_for
+from underpass.tcp.output cimport output_answer, output_reset_for
 from underpass.tcp.receive cimport Arrival, receive_fin, receive_text
 from underpass.tcp.tcb cimport (
     CLOSE_WAIT, CLOSING, CONN_ACK_NOW, CONN_ACTIVE, CONN_ORPHAN, CONN_TIMESTAMPS,
@@ -215,7 +215,6 @@ cdef void arrive_fin(Tcp *tcp, uint32_t conn) noexcept nogil:
         # Our FIN is not acknowledged, else the state were FIN-WAIT-2 by now.
         tcb.state = CLOSING
     elif tcb.state == FIN_WAIT_2:
-        output_control(tcp, conn, tcb.snd_nxt, ACK)
         ending_time_wait(tcp, conn)
 
 

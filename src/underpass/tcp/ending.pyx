@@ -9,7 +9,7 @@ from underpass.tcp.output cimport output_control
 from underpass.tcp.receive cimport receive_drop_out_of_order
 from underpass.tcp.send cimport send_drop_queue
 from underpass.tcp.tcb cimport (
-    CLOSE_WAIT, CLOSED, CONN_COUNTED_HALF_OPEN, CONN_FIN_QUEUED, CONN_ORPHAN, CONN_STARVED,
+    CLOSE_WAIT, CLOSED, CONN_ACK_NOW, CONN_COUNTED_HALF_OPEN, CONN_FIN_QUEUED, CONN_ORPHAN, CONN_STARVED,
     ESTABLISHED, EVENT_CLOSED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, NO_LISTENER, SYN_RECEIVED, SYN_SENT, TIME_WAIT,
     Tcb, Tcp,
 )
@@ -108,6 +108,8 @@ cdef void ending_gone(Tcp *tcp, uint32_t conn, int error) noexcept nogil:
 
 cdef void ending_time_wait(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
+    if tcb.flags & CONN_ACK_NOW:            # the peer's FIN: after this nobody attends to the block's output
+        output_control(tcp, conn, tcb.snd_nxt, ACK)
     tcb.state = TIME_WAIT
     time_wait_enter(tcp, conn)
     detach(tcp, conn)

@@ -11,7 +11,7 @@ from underpass.tcp.recovery cimport recovery_timeout
 from underpass.tcp.rtt cimport rtt_timeout_ns
 from underpass.tcp.send cimport send_window_probe
 from underpass.tcp.tcb cimport (
-    CLOSED, CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_KEEPALIVE, CONN_ORPHAN, CONN_PERSISTING, ESTABLISHED,
+    CLOSED, CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_ACTIVE, CONN_KEEPALIVE, CONN_ORPHAN, CONN_PERSISTING, ESTABLISHED,
     FIN_WAIT_2, SYN_RECEIVED, SYN_SENT, Tcb, TcbCold, Tcp,
 )
 from underpass.wire.segment cimport ACK
@@ -29,9 +29,13 @@ cdef inline bint overdue(const Tcp *tcp, const TcbCold *cold) noexcept nogil:
 
 cdef void give_up(Tcp *tcp, uint32_t conn) noexcept nogil:
     tcp.state.counters.user_timeouts += 1
-    if tcp.tcbs[conn].state == SYN_SENT:
+    if tcp.tcbs[conn].state > SYN_RECEIVED:
+        ending_reset(tcp, conn, ETIMEDOUT)
+        return
+    # Whoever did not answer a SYN or SYN-ACK may never have sent one: no reset for it.
+    if tcp.tcbs[conn].flags & CONN_ACTIVE:
         tcp.state.counters.connect_failures += 1
-    ending_reset(tcp, conn, ETIMEDOUT)
+    ending_gone(tcp, conn, ETIMEDOUT)
 
 
 cdef void back_off(Tcp *tcp, uint32_t conn) noexcept nogil:

@@ -1,7 +1,7 @@
 """Opening connections."""
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
-from underpass.ip.network cimport NO_NEIGHBOUR, network_next_hop
+from underpass.ip.network cimport NO_NEIGHBOUR, Route, network_next_hop, network_route
 from underpass.ip.template cimport template_make
 from underpass.tcp.block cimport block_take, block_touch
 from underpass.tcp.congestion.control cimport CONGESTION_CUBIC, congestion_control, congestion_initial_window
@@ -31,9 +31,13 @@ cdef enum:
     KEEP_COUNT = 9
 
 
-cdef inline uint32_t interface_mss(const Tcp *tcp, bint v4) noexcept nogil:
-    """Payload of a segment that fills an IP packet on our interface, or a frame where that is smaller."""
-    cdef uint32_t mss = tcp.network.mtu - (40 if v4 else 60)
+cdef inline uint32_t path_mss(const Tcp *tcp, const Address *remote) noexcept nogil:
+    """Payload of a segment that fills an IP packet on the route, or a frame where that is smaller."""
+    cdef const Route *route = network_route(tcp.network, remote)
+    cdef uint32_t mtu = tcp.network.mtu
+    if route != NULL and route.mtu != 0 and route.mtu < mtu:
+        mtu = route.mtu
+    cdef uint32_t mss = mtu - (40 if address_is_v4(remote) else 60)
     cdef uint32_t chunk = tcp.pool.state.chunk_bytes - 192
     return mss if mss < chunk else chunk
 
@@ -72,7 +76,7 @@ cdef uint32_t open_block(Tcp *tcp, const Address *local, uint16_t local_port, co
     tcb.snd_nxt = tcb.snd_end = cold.iss + 1
     tcb.ssthresh = 0xFFFFFFFF
     tcb.congestion = CONGESTION_CUBIC
-    tcb.mss = <uint16_t>interface_mss(tcp, address_is_v4(remote))
+    tcb.mss = <uint16_t>path_mss(tcp, remote)
     cold.peer_mss = tcb.mss
     rtt_init(tcb, cold)
     scoreboard_init(tcb, cold)
@@ -84,7 +88,7 @@ cdef void open_take_syn(Tcp *tcp, uint32_t conn, const Segment *syn) noexcept no
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef TcbCold *cold = &tcp.colds[conn]
     cdef bint v4 = address_is_v4(&tcb.remote)
-    cdef uint32_t ours = interface_mss(tcp, v4)
+    cdef uint32_t ours = tcb.mss
     cdef uint32_t mss = syn.mss if syn.options & OPTION_MSS else (DEFAULT_MSS_V4 if v4 else DEFAULT_MSS_V6)
     cold.irs = syn.seq
     tcb.rcv_nxt = syn.seq + 1
