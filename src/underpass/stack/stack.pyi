@@ -4,8 +4,7 @@ from typing import Self
 
 from underpass.link.link import LinkBase
 from underpass.stack.arena import Arena
-from underpass.stack.sockets import Connection as Connection
-from underpass.stack.sockets import Listener as Listener
+from underpass.stack.sockets import Connection, Listener
 
 READABLE: int
 WRITABLE: int

@@ -17,7 +17,6 @@ from underpass.link.frames cimport NO_FRAME
 from underpass.link.link cimport NEVER, Desc, LinkBase
 from underpass.stack.arena cimport Arena
 from underpass.stack.inspect cimport connection_rows
-from underpass.stack.sockets import Listener
 from underpass.stack.sockets cimport Connection, PythonApp, make_connection, make_listener
 from underpass.stack.turn cimport (
     LOOP_EVENTS, LOOP_SIGNAL, LOOP_TIMEOUT, LOOP_WAKE, MAX_WAKE_FDS, LoopEnd, loop_run, monotonic_ns, turn,

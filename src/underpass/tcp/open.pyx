@@ -8,7 +8,7 @@ from underpass.tcp.congestion.control cimport CONGESTION_CUBIC, congestion_contr
 from underpass.tcp.demux cimport demux_insert
 from underpass.tcp.isn cimport isn_choose, isn_timestamp_offset
 from underpass.tcp.output cimport SENT_NO_NEIGHBOUR, output_syn
-from underpass.tcp.rtt cimport RTO_INITIAL_US, rtt_init, rtt_sample, rtt_timeout_ns
+from underpass.tcp.rtt cimport RTO_INITIAL_US, rtt_init, rtt_sample, rtt_syn_lost, rtt_timeout_ns
 from underpass.tcp.scoreboard cimport scoreboard_init
 from underpass.tcp.tcb cimport (
     CONN_KEEPALIVE, CONN_SACK, CONN_TIMESTAMPS, CONN_WINDOW_SCALE, ESTABLISHED, NO_CONN, Tcb, TcbCold, Tcp,
@@ -129,6 +129,7 @@ cdef void open_established(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept
     tcb.cwnd = congestion_initial_window(tcb.mss)
     if cold.backoff != 0:
         tcb.cwnd = tcb.mss                  # RFC 5681 3.1: the SYN or its answer was lost
+        rtt_syn_lost(tcb, cold)
     cold.backoff = 0
     cold.since_ns = 0
     congestion_control(tcb.congestion).start(tcb, cold, tcp.now_ns)

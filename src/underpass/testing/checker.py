@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from underpass.stack.stack import Connection
+    from underpass.stack.sockets import Connection
 
 
 def stream(seed: int, octets: int) -> bytes:
