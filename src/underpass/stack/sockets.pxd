@@ -22,6 +22,7 @@ cdef class PythonApp:
 cdef class Connection:
     cdef Tcp *tcp
     cdef object owner               # the Stack, kept alive
+    cdef dict register              # the Stack's open connections by index
     cdef uint64_t handle
     cdef readonly tuple local
     cdef readonly tuple remote
@@ -29,6 +30,7 @@ cdef class Connection:
     cdef object __weakref__
 
     cpdef object index_or_none(self)
+    cdef uint32_t forget(self) except? 0xFFFFFFFF
     cdef uint32_t index(self) except? 0xFFFFFFFF
     cdef uint32_t readable_index(self) except? 0xFFFFFFFE
 
@@ -40,5 +42,6 @@ cdef class Listener:
     cdef readonly tuple address
 
 
-cdef Connection make_connection(object owner, Tcp *tcp, uint32_t conn)
+# A Connection, kept in the register until it is closed.
+cdef Connection make_connection(object owner, dict register, Tcp *tcp, uint32_t conn)
 cdef Listener make_listener(object owner, Tcp *tcp, uint32_t number, tuple address)

@@ -82,10 +82,12 @@ cdef class PythonApp:
 
 # ------------------------------------------------------------------------------------------ connections
 
-cdef Connection make_connection(object owner, Tcp *tcp, uint32_t conn):
+cdef Connection make_connection(object owner, dict register, Tcp *tcp, uint32_t conn):
     cdef Connection it = Connection.__new__(Connection)
     cdef Tcb *tcb = &tcp.tcbs[conn]
     it.owner = owner
+    it.register = register
+    register[conn] = it
     it.tcp = tcp
     it.handle = tcp_handle(tcp, conn)
     it.local = (address_to_text(&tcb.local), tcb.local_port)
@@ -101,8 +103,8 @@ cdef int raise_errno(int number) except -1:
 cdef class Connection:
     """One TCP connection of a Stack. Nothing blocks: what a non-blocking socket refuses with EAGAIN raises BlockingIOError.
 
-    `local` and `remote` are (address, port). `data` belongs to the application. A connection that is dropped without
-    close() is closed.
+    `local` and `remote` are (address, port). `data` belongs to the application. The Stack keeps a connection until
+    close() or abort(), or until its CLOSED event has been seen.
     """
 
     cdef uint32_t index(self) except? 0xFFFFFFFF:
@@ -202,15 +204,22 @@ cdef class Connection:
             raise_errno(ENOTCONN)
         tcp_shutdown(self.tcp, conn)
 
+    cdef uint32_t forget(self) except? 0xFFFFFFFF:
+        """The index, where it is still ours; the Stack keeps the connection no longer."""
+        cdef uint32_t conn = tcp_resolve(self.tcp, self.handle)
+        if conn != NO_CONN:
+            self.register.pop(conn, None)
+        return conn
+
     def close(self):
         """Let go. What is queued is still sent; octets received and not read make it a reset (RFC 2525 2.17)."""
-        cdef uint32_t conn = tcp_resolve(self.tcp, self.handle)
+        cdef uint32_t conn = self.forget()
         if conn != NO_CONN:
             tcp_close(self.tcp, conn)
 
     def abort(self):
         """Reset the connection now."""
-        cdef uint32_t conn = tcp_resolve(self.tcp, self.handle)
+        cdef uint32_t conn = self.forget()
         if conn != NO_CONN:
             tcp_abort(self.tcp, conn)
 

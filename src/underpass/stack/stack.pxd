@@ -18,7 +18,7 @@ cdef class Stack:
     cdef uint32_t app_count
     cdef PythonApp python
     cdef uint32_t python_app
-    cdef dict open_connections      # index -> weak reference to its Connection
+    cdef dict open_connections      # index -> Connection
     cdef bint stopping
     cdef bint closed
     cdef object __weakref__

@@ -6,7 +6,6 @@ from libc.string cimport memcpy, memset
 
 import hashlib
 import os
-import weakref
 
 from underpass.ip.network cimport (
     MAX_ADDRESSES, NEIGHBOUR_BUCKETS, NEIGHBOUR_FAILED, NEIGHBOUR_FREE, NEIGHBOUR_INCOMPLETE, NEIGHBOUR_VALID,
@@ -17,7 +16,7 @@ from underpass.link.frames cimport NO_FRAME
 from underpass.link.link cimport NEVER, Desc, LinkBase
 from underpass.stack.arena cimport Arena
 from underpass.stack.inspect cimport connection_rows
-from underpass.stack.sockets cimport Connection, PythonApp, make_connection, make_listener
+from underpass.stack.sockets cimport PythonApp, make_connection, make_listener
 from underpass.stack.turn cimport (
     LOOP_EVENTS, LOOP_SIGNAL, LOOP_TIMEOUT, LOOP_WAKE, MAX_WAKE_FDS, LoopEnd, loop_run, monotonic_ns, turn,
     turn_deadline,
@@ -289,7 +288,6 @@ cdef class Stack:
         cdef Address local
         cdef int error = 0
         cdef uint32_t conn
-        cdef Connection it
         memset(&local, 0, sizeof(local))
         address_from_text(address[0], &remote)
         port = 0
@@ -304,9 +302,7 @@ cdef class Stack:
         if conn == NO_CONN:
             raise_errno(error, f"{address[0]} port {address[1]}")
         tcp_hold(&self.tcp, conn)
-        it = make_connection(self, &self.tcp, conn)
-        self.open_connections[conn] = weakref.ref(it)
-        return it
+        return make_connection(self, self.open_connections, &self.tcp, conn)
 
     # ------------------------------------------------------------------------------ the loop
 
@@ -333,13 +329,14 @@ cdef class Stack:
             self.python.queue.head += 1
             events = self.python.queue.pending[conn]
             self.python.queue.pending[conn] = 0
-            reference = self.open_connections.get(conn)
-            it = reference() if reference is not None else None
-            if it is None or it.index_or_none() != conn:
-                if not events & EVENT_ACCEPTED:
-                    continue            # let go of since
-                it = make_connection(self, &self.tcp, conn)
-                self.open_connections[conn] = weakref.ref(it)
+            if events & EVENT_ACCEPTED:
+                it = make_connection(self, self.open_connections, &self.tcp, conn)
+            else:
+                it = self.open_connections.get(conn)
+            if it is None:
+                continue                # let go of since
+            if events & EVENT_CLOSED:
+                del self.open_connections[conn]
             rows.append((it, events))
         self.python.queue.waiting = 0
         return rows
@@ -426,6 +423,7 @@ cdef class Stack:
         """Close the link. What is open is not closed towards the peers."""
         if not self.closed:
             self.closed = True
+            self.open_connections.clear()
             self.link.close()
 
     def __enter__(self):
