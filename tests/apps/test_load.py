@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from underpass.apps.load import LoadClient
-from underpass.stack.stack import ACCEPTED, READABLE, Connection
+from underpass.stack.sockets import Connection
+from underpass.stack.stack import ACCEPTED, READABLE
 from underpass.testing.host import Host
 from underpass.testing.network import Network
 

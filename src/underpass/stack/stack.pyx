@@ -32,9 +32,6 @@ from underpass.wire.address cimport Address, address_from_text, address_is_v4, a
 from underpass.wire.reason import reason_names
 from underpass.wire.siphash cimport SipKey
 
-# A cimported name is none of the module's for Python.
-globals()["Connection"] = Connection
-
 ACCEPTED = EVENT_ACCEPTED
 CONNECTED = EVENT_CONNECTED
 READABLE = EVENT_READABLE

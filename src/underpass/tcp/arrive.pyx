@@ -167,8 +167,6 @@ cdef bint arrive_ack(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogil
         if tcb.flags & CONN_ORPHAN:
             tcb.linger_at = tcp.now_ns + <unsigned long long>tcp.state.limits.fin_wait_2_ms * 1000000
     elif tcb.state == CLOSING and ack_covers_fin(tcp, conn):
-        if tcb.flags & CONN_ACK_NOW:        # the peer's FIN came in this very step
-            output_control(tcp, conn, tcb.snd_nxt, ACK)
         ending_time_wait(tcp, conn)
         return False
     elif tcb.state == LAST_ACK and ack_covers_fin(tcp, conn):

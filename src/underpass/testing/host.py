@@ -10,7 +10,7 @@ from underpass.link.link import LinkBase
 from underpass.stack.stack import ACCEPTED, CLOSED, Stack
 
 if TYPE_CHECKING:
-    from underpass.stack.stack import Connection
+    from underpass.stack.sockets import Connection
 
 
 @dataclass(frozen=True)

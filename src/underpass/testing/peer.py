@@ -25,7 +25,8 @@ from underpass.testing.packets import Flags, TcpSegment
 from underpass.testing.probe_link import LinkProbe
 
 if TYPE_CHECKING:
-    from underpass.stack.stack import Connection, Stack
+    from underpass.stack.sockets import Connection
+    from underpass.stack.stack import Stack
 
 ACK, FIN, PSH, RST, SYN = Flags.ACK, Flags.FIN, Flags.PSH, Flags.RST, Flags.SYN
 
