@@ -15,11 +15,11 @@ LOSSY = {"drop": 0.01, "duplicate": 0.01, "reorder": 0.01}
 
 
 class Exchange:
-    """Transfers from one host to another; which is which tells the client's port."""
+    """Transfers from one host to another; which is which tells the client's address and port."""
 
     def __init__(self, network, client, server, port=80):
         self.network, self.client, self.server, self.port = network, client, server, port
-        self.by_port = {}
+        self.by_client = {}
         self.all = []
         server.stack.listen(("0.0.0.0", port), backlog=4096)
         server.stack.listen(("::", port), backlog=4096)
@@ -28,18 +28,18 @@ class Exchange:
 
     def serve(self, conn, ready):
         """An event of the server."""
-        self.by_port[conn.remote[1]][1].on_ready(conn, ready)
+        self.by_client[conn.remote][1].on_ready(conn, ready)
 
     def drive(self, conn, ready):
         """An event of the client."""
-        self.by_port[conn.local[1]][0].on_ready(conn, ready)
+        self.by_client[conn.local][0].on_ready(conn, ready)
 
     def start(self, out, back, *, v6=False, **calls):
         """Connect; send `out`, have `back` sent."""
         station = self.server.station
         conn = self.client.stack.connect((station.v6 if v6 else station.v4, self.port))
         ends = Transfer(out, back, conn=conn, **calls), Transfer(back, out, **calls)
-        self.by_port[conn.local[1]] = ends
+        self.by_client[conn.local] = ends
         self.all += ends
 
     def finish(self):

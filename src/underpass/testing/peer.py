@@ -77,7 +77,7 @@ class Wire:
         return Peer(self, port, to_port, v6=v6, iss=iss)
 
     def send_frame(self, *frames: bytes) -> None:
-        """Put any octets on the cable, and let the stack take a turn: it finds all these frames in one batch."""
+        """Put any octets on the cable and let the stack take a turn; it finds these frames in one batch."""
         if self.probe.transmit(frames, now_ns=self.now_ns) != len(frames):
             raise AssertionError("the cable is full")
         self.settle()
