@@ -46,12 +46,13 @@ bench: $(VENV)/.installed $(VENV)/.bench ## measure Underpass and nginx side by 
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" underpass bench peers
 
 clean: ## remove what the other targets made here
-	rm -rf build dist .venv .venv-asan .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build/release build/asan dist .venv .venv-asan .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The venv and the packages in it change only with pyproject.toml, so that everything else works without a network.
 %/.tools: pyproject.toml tools/requirements.py | system
-	@python="$$(PYTHON="$(PYTHON)" tools/find_python.sh)" && echo "making $(@D) with $$python" && "$$python" -m venv $(@D)
+	@[ -x $(@D)/bin/pip ] || { python="$$(PYTHON="$(PYTHON)" tools/find_python.sh)" && \
+	  echo "making $(@D) with $$python" && "$$python" -m venv $(@D); }
 	@$(@D)/bin/python tools/requirements.py build run | $(QUIET_PIP) $(@D)/bin/pip install -r /dev/stdin
 	@touch $@
 

@@ -26,7 +26,8 @@ COMPLAINT = re.compile(r"^(warning|performance hint): ", re.MULTILINE)
 
 def translate(source: str, output: str, root: str) -> subprocess.CompletedProcess[str]:
     """Run Cython with the package's directives; `-M` writes the dependencies for ninja beside the output."""
-    command = [sys.executable, "-m", "cython", "-3", "-M", "--line-directives", "-I", root]
+    # -P: ninja runs this in the build folder, where a module of ours may be called like one of Python's own.
+    command = [sys.executable, "-P", "-m", "cython", "-3", "-M", "--line-directives", "-I", root]
     for directive in DIRECTIVES:
         command += ["-X", directive]
     return subprocess.run([*command, source, "-o", output], capture_output=True, text=True, check=False)

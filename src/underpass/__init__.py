@@ -2,13 +2,19 @@
 
 from typing import Any
 
-__all__ = ["Connection", "Listener", "Stack", "__version__", "attach"]
+__all__ = ["ACCEPTED", "CLOSED", "CONNECTED", "READABLE", "WRITABLE", "Connection", "Listener", "Stack",
+           "__version__", "attach"]
 
 _HOMES = {
     "attach": "underpass.nic",
     "Stack": "underpass.stack.stack",
     "Connection": "underpass.stack.sockets",
     "Listener": "underpass.stack.sockets",
+    "ACCEPTED": "underpass.stack.stack",
+    "CONNECTED": "underpass.stack.stack",
+    "READABLE": "underpass.stack.stack",
+    "WRITABLE": "underpass.stack.stack",
+    "CLOSED": "underpass.stack.stack",
 }
 
 

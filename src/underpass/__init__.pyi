@@ -1,6 +1,11 @@
 from underpass.nic import attach as attach
 from underpass.stack.sockets import Connection as Connection
 from underpass.stack.sockets import Listener as Listener
+from underpass.stack.stack import ACCEPTED as ACCEPTED
+from underpass.stack.stack import CLOSED as CLOSED
+from underpass.stack.stack import CONNECTED as CONNECTED
+from underpass.stack.stack import READABLE as READABLE
+from underpass.stack.stack import WRITABLE as WRITABLE
 from underpass.stack.stack import Stack as Stack
 
 __version__: str

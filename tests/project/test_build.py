@@ -40,6 +40,13 @@ def test_what_costs_time_or_hides_a_fault_fails_the_build(
     assert not output.exists()
 
 
+def test_a_module_called_like_one_of_pythons_own_does_not_disturb_cython(tmp_path: Path, monkeypatch) -> None:
+    """Extension modules of the package lie in the folder where Cython is run."""
+    (tmp_path / "inspect.py").write_text("raise ImportError('the wrong one')\n")
+    monkeypatch.chdir(tmp_path)
+    assert translate(tmp_path, "cdef int one() noexcept nogil:\n    return 1\n")[0] == 0
+
+
 def test_a_variable_set_through_its_address_is_no_complaint(tmp_path: Path) -> None:
     text = (
         "from libc.string cimport memcpy\n"
