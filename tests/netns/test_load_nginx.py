@@ -34,7 +34,8 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
 
 def load(nginx: Nginx, url: str, *words: str) -> subprocess.CompletedProcess[str]:
     client = nginx.pair.client
-    return client.run(sys.executable, "-m", "underpass.cli", "load", url, "-i", client.interface, *words, check=False)
+    return client.run(sys.executable, "-m", "underpass.cli", "load", url, "-i", client.interface, *words,
+                      check=False)
 
 
 @pytest.mark.parametrize("words", [(), ("--no-keepalive",), ("--rate", "500")])

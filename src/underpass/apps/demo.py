@@ -26,7 +26,7 @@ PAGE = """<!doctype html>
 <p>This page came over AF_XDP. Linux answers everything else on this address.</p>
 """
 KERNEL_PORT = 8080
-SHOWN_LINES = 8
+SHOWN_LINES = 14
 
 
 class StepError(Exception):
@@ -244,7 +244,13 @@ def demo(console: Console, seconds: float, cores: int) -> Outcome:
                     side.write(f"/proc/sys/net/{name}", value)
             console.print(f"namespaces {pair.client.name} ({pair.client.address}) and {pair.server.name} "
                           f"({pair.server.address}), joined by a veth pair", highlight=False)
-            return Demo(pair, Path(folder), console, seconds, cores).run()
+            outcome = Demo(pair, Path(folder), console, seconds, cores).run()
+    left = [side.name for side in (pair.client, pair.server) if Path(f"/run/netns/{side.name}").exists()]
+    if left:
+        outcome.failed["clean up"] = f"{', '.join(left)} could not be deleted"
+    else:
+        outcome.steps["clean up"] = "both namespaces are gone, and with them the veth pair"
+    return outcome
 
 
 def closing(outcome: Outcome, console: Console) -> None:
@@ -259,7 +265,8 @@ def closing(outcome: Outcome, console: Console) -> None:
         console.print("HTTP on port 80 came from user space; ping and the other port were Linux's, on the "
                       "same address.", highlight=False)
     console.print(f"active path: {escape(outcome.path or 'none')}", highlight=False)
-    console.print("the namespaces are gone; this machine is as it was.", highlight=False)
+    if "clean up" in outcome.steps:
+        console.print(f"{outcome.steps['clean up']}; this machine is as it was.", highlight=False)
 
 
 def comparison(outcome: Outcome) -> Table:

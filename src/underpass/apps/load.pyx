@@ -64,7 +64,7 @@ cdef class LoadClient:
         load.port = port
         load.remote = address_of(address)
         load.output = output
-        load.idle_head = NO_CONN
+        load.idle_head = load.idle_tail = NO_CONN
         load.stopping = &stack.stopping
         histogram_reset(&load.latency)
         histogram_reset(&load.connecting)

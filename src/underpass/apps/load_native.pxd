@@ -62,7 +62,8 @@ cdef struct Load:
     uint32_t exchange_count
     uint32_t open                       # connections, opening or open
     uint32_t opening
-    uint32_t idle_head
+    uint32_t idle_head                  # the one that has waited longest
+    uint32_t idle_tail
     uint32_t source_next
     uint64_t start_ns
     uint64_t end_ns

@@ -120,13 +120,16 @@ cdef void vacate(Load *load, uint32_t conn) noexcept nogil:
 
 
 cdef void list_idle(Load *load, uint32_t conn) noexcept nogil:
+    """At the end, so that an open loop uses all connections in turn."""
     cdef Exchange *exchange = &load.exchanges[conn]
     exchange.state = IDLE
-    exchange.idle_prev = NO_CONN
-    exchange.idle_next = load.idle_head
-    if load.idle_head != NO_CONN:
-        load.exchanges[load.idle_head].idle_prev = conn
-    load.idle_head = conn
+    exchange.idle_next = NO_CONN
+    exchange.idle_prev = load.idle_tail
+    if load.idle_tail != NO_CONN:
+        load.exchanges[load.idle_tail].idle_next = conn
+    else:
+        load.idle_head = conn
+    load.idle_tail = conn
 
 
 cdef void unlist_idle(Load *load, uint32_t conn) noexcept nogil:
@@ -137,6 +140,8 @@ cdef void unlist_idle(Load *load, uint32_t conn) noexcept nogil:
         load.idle_head = exchange.idle_next
     if exchange.idle_next != NO_CONN:
         load.exchanges[exchange.idle_next].idle_prev = exchange.idle_prev
+    else:
+        load.idle_tail = exchange.idle_prev
 
 
 # --- requests ---
@@ -383,4 +388,4 @@ cdef void load_close(Load *load, Tcp *tcp) noexcept nogil:
             tcp_abort(tcp, conn)
         load.exchanges[conn].state = VACANT
     load.open = load.opening = 0
-    load.idle_head = NO_CONN
+    load.idle_head = load.idle_tail = NO_CONN

@@ -9,7 +9,7 @@ from underpass.cli.common import add_json, check_root, positive, print_json
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Options."""
-    parser.add_argument("--seconds", type=positive, default=4, help="length of each load (default: 4)")
+    parser.add_argument("--seconds", type=positive, default=6, help="length of each load (default: 6)")
     add_json(parser)
 
 

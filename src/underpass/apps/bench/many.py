@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from underpass.apps.bench.servers import START_S
 from underpass.linux.namespaces import CommandError, Namespace, Pair
 
 # Runs in the client's namespace: opens them all, asks twice on each, says how many answers came, waits.
@@ -38,7 +37,8 @@ for _ in range(2):
 print(answered, flush=True)
 sys.stdin.read()
 """
-SOURCES = "198.18.1.1-198.18.1.4"
+SOURCES = "198.18.1.1-198.18.1.6"
+RATE = 20000
 
 
 def rest(seconds: float) -> None:
@@ -65,15 +65,19 @@ def open_connections(where: Namespace, host: str, path: str, count: int) -> Iter
 
 
 def user_space_connections(pair: Pair, url: str, count: int, seconds: float, core: int) -> dict[str, float]:
-    """`underpass load` with many connections over several source addresses of its interface."""
+    """`underpass load` with many connections over several source addresses of its interface.
+
+    An open loop that uses all connections in turn, long enough for each to be asked twice while all are open.
+    """
     first, last = SOURCES.split("-")
     for host in range(int(first.rsplit(".", 1)[1]), int(last.rsplit(".", 1)[1]) + 1):
         address = f"{first.rsplit('.', 1)[0]}.{host}"
         pair.client.run("ip", "addr", "add", f"{address}/15", "dev", pair.client.interface)
     done = pair.client.run(
         sys.executable, "-m", "underpass.cli", "load", url, "--interface", pair.client.interface,
-        "--source", SOURCES, "-c", str(count), "-d", str(seconds + START_S), "--json",
-        core=core, timeout_s=seconds + 120)
+        "--source", SOURCES, "-c", str(count), "--rate", str(RATE), "-d", str(seconds + 3 * count / RATE),
+        "--json",
+        core=core, timeout_s=seconds + 3 * count / RATE + 60)
     result = json.loads(done.stdout)
     return {"answered": float(result["requests"]), "errors": float(sum(result["errors"].values())),
             "requests_per_s": result["requests_per_s"], "connections": float(result["connections"])}
