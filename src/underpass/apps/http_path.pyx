@@ -88,11 +88,12 @@ cdef uint32_t path_encode(const uint8_t *key, uint32_t count, uint8_t *into) noe
     return n
 
 
-def _fill_table():
+cdef int fill_table() except -1:
     for octet in range(256):
         plain[octet] = chr(octet).isascii() and chr(octet).isalnum()
     for octet in <bytes>UNESCAPED:
         plain[octet] = 1
+    return 0
 
 
-_fill_table()
+fill_table()

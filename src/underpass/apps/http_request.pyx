@@ -348,7 +348,7 @@ cdef int check_head(const Request *req) noexcept nogil:
     return REQUEST_DONE
 
 
-def _fill_table():
+cdef int fill_table() except -1:
     """The classes of all octets."""
     token = b"!#$%&'*+-.^_`|~"
     host = b"-._~!$&'()*+,;=:%[]"
@@ -359,6 +359,7 @@ def _fill_table():
                           | (TARGET if visible and octet != ord("#") else 0)
                           | (VALUE if visible or octet >= 0x80 or octet in b" \t" else 0)
                           | (HOST if alphanumeric or octet in host else 0))
+    return 0
 
 
-_fill_table()
+fill_table()

@@ -134,7 +134,7 @@ cdef const char *mime_type(const uint8_t *path, uint32_t count) noexcept nogil:
     return b"application/octet-stream"
 
 
-def _fill_table():
+cdef int fill_table() except -1:
     cdef uint8_t[12] padded
     cdef bytes text, extension
     cdef uint32_t at
@@ -148,6 +148,7 @@ def _fill_table():
             at = find(padded)
             slots[at].extension = padded
             slots[at].type = text
+    return 0
 
 
-_fill_table()
+fill_table()
