@@ -26,7 +26,8 @@ class _Entry:
 class ClaimTable:
     """Claims of (address, port), counted: a port claimed twice is given back by the second release.
 
-    "" or "0.0.0.0" stands for every IPv4 address of the interface, "::" for every IPv6 one, as they come and go.
+    "" or "0.0.0.0" stands for every IPv4 address of the interface, "::" for every IPv6 one, as they come
+    and go.
     """
 
     def __init__(self, interface: str, program: Steering) -> None:
@@ -36,7 +37,7 @@ class ClaimTable:
         self.refused: list[str] = []    # addresses that came later and on which another program has the port
 
     def claim(self, address: str, port: int) -> None:
-        """Claim the port. Raises OSError: EADDRINUSE, or EADDRNOTAVAIL for an address that is not the interface's."""
+        """Claim the port. Raises OSError: EADDRINUSE, or EADDRNOTAVAIL for an address of somebody else."""
         key = (canonical(address), port)
         if key in self._entries:
             self._entries[key].users += 1

@@ -1,4 +1,4 @@
-"""The control work of one worker, done between its turns: follow Linux, have neighbours resolved, keep claims."""
+"""The control work of one worker, between its turns: follow Linux, have neighbours resolved, keep claims."""
 
 import errno
 import time
@@ -7,7 +7,6 @@ from typing import Protocol
 
 from underpass.linux.claim_table import ClaimTable, Steering
 from underpass.linux.mirror import REFRESH_SECONDS, Controlled, Mirror
-from underpass.linux.netlink import Route
 
 LOOK_SECONDS = 0.01                     # how often a busy worker looks whether Linux's tables changed
 
@@ -26,7 +25,7 @@ class Program(Steering, Protocol):
 
 
 class Control:
-    """Stands between the mirror and the stack: what Linux says goes to the stack, the XDP program and the claims."""
+    """Stands between mirror and stack: what Linux says goes to the stack, the XDP program and the claims."""
 
     def __init__(self, stack: Worker, mirror: Mirror, program: Program, claims: ClaimTable) -> None:
         self._stack, self._mirror, self._program, self._claims = stack, mirror, program, claims

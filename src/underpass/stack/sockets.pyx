@@ -3,7 +3,7 @@ cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.errno cimport EAGAIN, EBADF, ENOTCONN, EPIPE
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
@@ -16,8 +16,8 @@ from underpass.tcp.api cimport (
     tcp_shutdown, tcp_unlisten, tcp_want_writable, tcp_write,
 )
 from underpass.tcp.tcb cimport (
-    CLOSED, CLOSE_WAIT, CONN_FIN_QUEUED, ESTABLISHED, EVENT_ACCEPTED, EVENT_CLOSED, EVENT_CONNECTED, EVENT_READABLE,
-    EVENT_WRITABLE, NO_CONN, SYN_RECEIVED, SYN_SENT, TIME_WAIT, Tcb, Tcp,
+    CLOSE_WAIT, CONN_FIN_QUEUED, ESTABLISHED, EVENT_ACCEPTED, EVENT_CLOSED, EVENT_CONNECTED, EVENT_READABLE,
+    EVENT_WRITABLE, NO_CONN, SYN_RECEIVED, SYN_SENT, Tcb, Tcp,
 )
 from underpass.wire.address cimport address_to_text
 

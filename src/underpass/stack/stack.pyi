@@ -28,12 +28,12 @@ class Stack:
     def set_strict_checksum(self, strict: bool) -> None: ...
     def set_addresses(self, addresses: Iterable[tuple[str, int]]) -> None: ...
     def set_routes(self, routes: Iterable[tuple[str, int, str | None, str | None, int, int]]) -> None:
-        """Rows of destination, prefix length, via (None: on-link), source, metric, mtu (0: the interface's)."""
+        """Rows of destination, prefix length, via (None: on-link), source, metric, mtu (0: the interface)."""
     def set_neighbour(self, address: str, mac: bytes | None, failed: bool = False) -> None: ...
     def wanted(self) -> list[tuple[str, str]]:
         """Neighbours that the packet path asks for since the last call: (address, "resolve" or "probe")."""
     def neighbours(self) -> list[tuple[str, bytes | None, str, int]]:
-        """Known neighbours: address, MAC, state, nanoseconds since the last packet to it (as of the last step)."""
+        """Known neighbours: address, MAC, state, ns since the last packet to it (as of the last step)."""
     # sockets
     def listen(self, address: tuple[str, int], backlog: int = 1024) -> Listener: ...
     def connect(self, address: tuple[str, int], source: tuple[str, int] | None = None) -> Connection: ...
@@ -43,9 +43,9 @@ class Stack:
     def events(self) -> list[tuple[Connection, int]]:
         """What happened for Python since the last call, without a turn: step()'s companion."""
     def next_deadline(self) -> int | None:
-        """When the next timer or the link itself has something to do, in ns of the caller's clock, or None."""
+        """When the next timer or the link has something to do, in ns of the caller's clock, or None."""
     def poll(self, timeout: float | None = None) -> list[tuple[Connection, int]]:
-        """Run until something happened for Python (or timeout seconds passed): connections with their event bits."""
+        """Run until something happened for Python or timeout seconds passed: connections and event bits."""
     def run(self, timeout: float | None = None, wake_fds: Sequence[int] = ()) -> list[int]:
         """Run native applications without the GIL until one of wake_fds is readable (returned), `wanted` has
         entries, stop() was called, a signal came, or the timeout passed."""

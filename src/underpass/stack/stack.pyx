@@ -9,7 +9,7 @@ import os
 
 from underpass.ip.network cimport (
     MAX_ADDRESSES, NEIGHBOUR_BUCKETS, NEIGHBOUR_FAILED, NEIGHBOUR_FREE, NEIGHBOUR_INCOMPLETE, NEIGHBOUR_VALID,
-    NO_NEIGHBOUR, WANT_PROBE, LocalAddress, Neighbour, Network, Route, network_add_route, network_clear_routes,
+    WANT_PROBE, LocalAddress, Neighbour, Network, Route, network_add_route, network_clear_routes,
     network_init, network_set_addresses, network_set_neighbour, network_take_wanted,
 )
 from underpass.link.frames cimport NO_FRAME
@@ -18,8 +18,7 @@ from underpass.stack.arena cimport Arena
 from underpass.stack.inspect cimport connection_rows
 from underpass.stack.sockets cimport PythonApp, make_connection, make_listener
 from underpass.stack.turn cimport (
-    LOOP_EVENTS, LOOP_SIGNAL, LOOP_TIMEOUT, LOOP_WAKE, MAX_WAKE_FDS, LoopEnd, loop_run, monotonic_ns, turn,
-    turn_deadline,
+    LOOP_TIMEOUT, LOOP_WAKE, MAX_WAKE_FDS, LoopEnd, loop_run, monotonic_ns, turn as turn_once, turn_deadline,
 )
 from underpass.tcp.api cimport tcp_connect, tcp_hold, tcp_listen
 from underpass.tcp.tcb cimport (
@@ -304,7 +303,7 @@ cdef class Stack:
     # ------------------------------------------------------------------------------ the loop
 
     cdef uint32_t turn(self, uint64_t now_ns) noexcept nogil:
-        cdef uint32_t count = turn(&self.tcp, now_ns, &self.loop.next_tick_ns)
+        cdef uint32_t count = turn_once(&self.tcp, now_ns, &self.loop.next_tick_ns)
         self.arena.header.now_ns = now_ns
         return count
 

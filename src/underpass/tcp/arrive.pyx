@@ -22,7 +22,7 @@ from underpass.tcp.tcb cimport (
 from underpass.tcp.time_wait cimport TIME_WAIT_ACK, TIME_WAIT_REOPEN, TimeWaitVerdict, time_wait_receive, time_wait_reopen
 from underpass.wire.reason cimport IP_DESTINATION
 from underpass.wire.segment cimport ACK, OPTION_TIMESTAMPS, RST, SYN, URG, Segment, segment_length
-from underpass.wire.seq cimport seq_after, seq_t, seq_upto, seq_within
+from underpass.wire.seq cimport seq_after, seq_upto, seq_within
 
 cdef enum:
     PAWS_IDLE_MS = 2073600000       # RFC 7323 5.5: after 24 days an old timestamp proves nothing

@@ -3,7 +3,7 @@ from libc.errno cimport ECONNABORTED
 from libc.stdint cimport uint32_t
 
 from underpass.ip.network cimport NO_NEIGHBOUR, network_release
-from underpass.tcp.block cimport block_drop_queue, block_free, block_touch
+from underpass.tcp.block cimport block_drop_queue, block_touch
 from underpass.tcp.demux cimport demux_remove
 from underpass.tcp.output cimport output_control
 from underpass.tcp.receive cimport receive_drop_out_of_order

@@ -1,5 +1,5 @@
 """Receiving: payload stays in the frames that it came in until the application has read it."""
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t
 from libc.string cimport memcpy
 
 from underpass.link.frames cimport NO_FRAME, Frame, frame_chunk, frame_is_outstanding, frame_unref
