@@ -1,0 +1,93 @@
+"""The bench's arithmetic: accounting, goals, and the report, without measuring anything."""
+
+import os
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from underpass.apps.bench import peers, present
+from underpass.apps.bench.clients import field
+from underpass.apps.bench.cost import Usage, core_ticks, run_ns
+from underpass.apps.bench.lab import PLACEMENTS
+from underpass.apps.bench.rows import ROWS, Goal
+from underpass.apps.bench_engine import EngineBench
+
+
+def result(**figures: float) -> peers.Series:
+    """One server's row of two rounds, the second a tenth more."""
+    return peers.Series("", "path", [dict(figures), {name: 1.1 * value for name, value in figures.items()}])
+
+
+@pytest.mark.parametrize(("goal", "ours", "peer", "met"), [
+    (Goal("x", 1 / 3, most=True), 1.0, 3.1, True), (Goal("x", 1 / 3, most=True), 1.1, 3.1, False),
+    (Goal("x", 1.25, most=False), 125, 100, True), (Goal("x", 1.25, most=False), 124, 100, False),
+    (Goal("x", 1, most=True), 1, None, None), (Goal("x", 0, most=True, relative=False), 0, None, True),
+])
+def test_goals(goal: Goal, ours: float, peer: float | None, met: bool | None) -> None:
+    assert goal.met(ours, peer) is met
+
+
+def test_usage_is_a_difference_and_the_core_is_the_sum_of_its_parts() -> None:
+    used = Usage(100, 50, 30, 20, 95) - Usage(10, 5, 3, 2, 5)
+    assert used == Usage(90, 45, 27, 18, 90)
+    assert used.core_ns == 45 + 27 + 18
+
+
+def test_processor_time_of_this_process_grows() -> None:
+    before = run_ns(os.getpid())
+    while run_ns(os.getpid()) == before:
+        sum(range(10000))
+    assert before > 0
+    assert len(core_ticks(0)) >= 8
+    with pytest.raises(OSError, match="no core 9999"):
+        core_ticks(9999)
+
+
+def test_ab_s_report_is_read() -> None:
+    assert field("Complete requests:      5000\nFailed requests:        7\n", "Failed requests") == 7
+
+
+def test_rows_have_names_of_their_own_and_known_placements() -> None:
+    assert len({row.name for row in ROWS}) == len(ROWS)
+    assert {row.placement for row in ROWS} <= set(PLACEMENTS)
+    with pytest.raises(ValueError, match="no row 'x'; rows are keep-alive, "):
+        peers.chosen(["x"])
+
+
+def test_the_report_says_medians_goals_and_circumstances(tmp_path: Path) -> None:
+    results = {"keep-alive": {"underpass": result(requests_per_s=200.0, process_us=1.0),
+                              "nginx": result(requests_per_s=100.0, process_us=6.0)}}
+    report = peers.report(results, rounds=2, seconds=1)
+    row = report["rows"][0]
+    peer = row["servers"]["nginx"]["figures"]
+    assert peer["process_us"] == pytest.approx({"median": 6.3, "min": 6, "max": 6.6})
+    assert [goal["met"] for goal in row["goals"]] == [True, True]
+    assert row["goals"][1]["ratio"] == pytest.approx(2)
+    assert {"kernel", "mitigations", "processor"} <= set(report["machine"])
+    text = StringIO()
+    present.show(report, Console(file=text, width=140))
+    assert "2.00 x [>= 1.25 x nginx: met]" in text.getvalue()
+    assert "210 (200..220)" in text.getvalue()
+
+
+def test_the_plot_is_a_picture(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    results = {"keep-alive": {"underpass": result(requests_per_s=2.0)}}
+    present.plot(peers.report(results, 2, 1), tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_engine_s_bench_answers_every_question() -> None:
+    engine = EngineBench(100)
+    figures = engine.run(0.05)
+    engine.close()
+    assert figures["transactions"] > 100
+    # A question and its answer are two segments, each handled at both ends; more only for acknowledgments.
+    assert figures["segments"] >= 4 * figures["transactions"]
+
+
+def test_the_engine_s_bench_refuses_nonsense() -> None:
+    with pytest.raises(ValueError, match="0 connections"):
+        EngineBench(0)
