@@ -29,13 +29,14 @@ def serve(
 ) -> dict[str, dict[str, int]]:
     """Serve `directory` over `interface` until SIGINT or SIGTERM; returns the server's counters.
 
-    `ready` is called once, with the interface and the server, when requests are served. `limits` are the
-    stack's, `attach` goes to `underpass.attach`. The first signal lets responses in work be finished, within
-    DRAIN_S; a second one does not. Raises OSError in one line for what cannot be had: directory, interface,
-    port, privileges, log file.
+    `access_log` names a file, or is "-" for stdout. `ready` is called once, with the interface and the server,
+    when requests are served. `limits` are the stack's, `attach` goes to `underpass.attach`. The first signal
+    lets responses in work be finished, within DRAIN_S; a second one does not. Raises OSError in one line for
+    what cannot be had: directory, interface, port, privileges, log file.
     """
     with ExitStack() as undo:
-        log = undo.enter_context(closing(AccessLog(access_log))) if access_log else None
+        file = "/dev/stdout" if access_log == "-" else access_log
+        log = undo.enter_context(closing(AccessLog(file))) if file else None
         nic = undo.enter_context(underpass.attach(interface, **attach))
         stack = nic.stack(**(limits or {}))
         server = HttpServer(stack, directory, access_log=log)
