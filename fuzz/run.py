@@ -1,4 +1,4 @@
-"""Fuzz every target, or those named, for some seconds each.
+"""Fuzz every target, or those named, for some seconds each, one on each core.
 
 Usage: run.py SECONDS [TARGET...]
 
@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import build
@@ -58,7 +59,9 @@ def main(seconds: int, *chosen: str) -> int:
     if unknown:
         sys.exit(f"fuzz: no target {', '.join(unknown)}; there are {', '.join(there)}")
     libraries = build.build()
-    return int(not all([fuzz(target, seconds, libraries) for target in chosen or there]))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        survived = list(pool.map(lambda target: fuzz(target, seconds, libraries), chosen or there))
+    return int(not all(survived))
 
 
 if __name__ == "__main__":
