@@ -7,7 +7,8 @@ from typing import Any, Self
 
 from underpass.apps.access_log import AccessLog
 from underpass.apps.serve import HttpServer
-from underpass.stack.stack import CLOSED, READABLE, Connection
+from underpass.stack.sockets import Connection
+from underpass.stack.stack import CLOSED, READABLE
 from underpass.testing.network import Network
 
 SECOND = 1_000_000_000

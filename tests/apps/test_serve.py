@@ -251,6 +251,12 @@ def test_a_connection_without_requests_times_out(www):
         assert web.http()["idle_timeouts"] == 1 and web.http()["open"] == 0
 
 
+def test_a_silent_connection_is_ended_though_nothing_else_happens(www):
+    with Web(www, header_timeout_s=10) as web:
+        silent = web.connect()
+        assert web.run(lambda: silent.ended, for_ns=12 * SECOND)
+
+
 def test_a_client_that_does_not_read_is_given_up(www):
     with Web(www, send_timeout_s=20) as web:
         browser = web.connect()

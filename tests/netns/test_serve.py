@@ -1,4 +1,4 @@
-"""`underpass serve` on a real veth pair: curl, wrk, ab, nginx as a proxy and plain sockets are its clients."""
+"""`underpass serve` on a real veth pair: curl, wrk, ab, nginx as a proxy and plain sockets as clients."""
 
 import hashlib
 import os

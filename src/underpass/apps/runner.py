@@ -29,10 +29,10 @@ def serve(
 ) -> dict[str, dict[str, int]]:
     """Serve `directory` over `interface` until SIGINT or SIGTERM; returns the server's counters.
 
-    `access_log` names a file, or is "-" for stdout. `ready` is called once, with the interface and the server,
-    when requests are served. `limits` are the stack's, `attach` goes to `underpass.attach`. The first signal
-    lets responses in work be finished, within DRAIN_S; a second one does not. Raises OSError in one line for
-    what cannot be had: directory, interface, port, privileges, log file.
+    `access_log` names a file, or is "-" for stdout. `ready` is called once, with the interface and the
+    server, when requests are served. `limits` are the stack's, `attach` goes to `underpass.attach`. The first
+    signal lets responses in work be finished, within DRAIN_S; a second one does not. Raises OSError in one
+    line for what cannot be had: directory, interface, port, privileges, log file.
     """
     with ExitStack() as undo:
         file = "/dev/stdout" if access_log == "-" else access_log
