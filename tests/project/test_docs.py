@@ -1,13 +1,24 @@
 """The documents say what is there: links lead somewhere, and commands and targets exist."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+from underpass.cli import COMMANDS, parser_for
+from underpass.stack.stack import DEFAULT_LIMITS
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "underpass"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+OPTIONS = (PACKAGE / "stack" / "options.pyx").read_text()
+
+
+def command_lines(page: Path) -> list[str]:
+    """The lines of a page's code blocks that run `underpass`."""
+    blocks = re.findall(r"```\n(.*?)```", page.read_text(), re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.startswith("underpass ")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -29,6 +40,28 @@ def test_make_targets_that_are_named_exist(page: Path) -> None:
     blocks = "\n".join(re.findall(r"```.*?```|`[^`]*`", page.read_text(), re.DOTALL))
     named = re.findall(r"(?:^|`)make (?:\w+=\S+ )*([a-z-]+)", blocks, re.MULTILINE)
     assert set(named) <= targets
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_is_on_its_page(command: str) -> None:
+    assert f"`underpass {command}" in (ROOT / "docs" / "cli.md").read_text()
+
+
+@pytest.mark.parametrize("line", [line for page in PAGES for line in command_lines(page)])
+def test_command_lines_that_are_shown_are_accepted(line: str) -> None:
+    """By the parser: what they do is tested elsewhere."""
+    words = shlex.split(line, comments=True)
+    parser_for(words[1:]).parse_args(words[1:])
+
+
+@pytest.mark.parametrize("limit", DEFAULT_LIMITS)
+def test_each_limit_is_on_its_page(limit: str) -> None:
+    assert f"`{limit}`" in (ROOT / "docs" / "limits.md").read_text()
+
+
+@pytest.mark.parametrize("option", re.findall(r"socket\.((?:SO|TCP)_\w+)", OPTIONS))
+def test_each_socket_option_is_on_its_page(option: str) -> None:
+    assert f"`{option}`" in (ROOT / "docs" / "python.md").read_text()
 
 
 TCP_PAGE = (ROOT / "docs" / "tcp.md").read_text()
