@@ -20,7 +20,7 @@ from underpass.link.memory import memory_pair
 cdef enum:
     MESSAGE = 64
     ACTIVE = 64
-    FRAMES = 16384
+    FRAMES = 131072                 # what 50,000 connections hold until delayed acknowledgments come, and more
     PORT = 7
     PORTS_A_SOURCE = 20000
     OPEN_TIMEOUT_NS = 30000000000

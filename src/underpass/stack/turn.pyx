@@ -4,8 +4,9 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from underpass.ip.validate cimport Chunk, ip_receive
 from underpass.link.frames cimport NO_FRAME, frame_chunk, frame_unref
 from underpass.link.link cimport DESC_CONTINUES, LINK_RX_PARTIAL, NEVER, Desc
-from underpass.tcp.arrive cimport arrive
+from underpass.tcp.arrive cimport arrive, arrive_hash
 from underpass.tcp.attend cimport attend_all, attend_starved
+from underpass.tcp.demux cimport demux_prefetch, demux_prefetch_connection
 from underpass.tcp.expire cimport expire
 from underpass.tcp.output cimport output_flush
 from underpass.tcp.receive cimport MAX_PARTS, Arrival
@@ -39,6 +40,8 @@ cdef enum:
     LOOK_ABROAD_NS = 1000000        # under load: how often descriptors besides the link's are looked at
     LOOK_AT_SIGNALS_NS = 50000000   # under load: how often Python may run its signal handlers
     TX_RETRY_NS = 50000             # the device's ring was full: look again soon
+    GROUP = 16                      # segments that are looked up together
+    AHEAD = 4                       # packets whose headers are fetched before they are parsed
 
 
 cdef uint64_t monotonic_ns() noexcept nogil:
@@ -72,8 +75,8 @@ cdef inline void lay_out_parts(const Desc *descs, uint32_t count, Arrival *arriv
     arrival.count = count
 
 
-cdef inline void packet_arrives(Tcp *tcp, const Desc *descs, uint32_t count) noexcept nogil:
-    cdef Arrival arrival
+cdef inline bint packet_parsed(Tcp *tcp, const Desc *descs, uint32_t count, Arrival *arrival) noexcept nogil:
+    """From descriptors to a valid segment and where its payload lies; what is refused is counted and freed."""
     cdef Chunk[16] rest
     cdef uint32_t i
     cdef Reason reason
@@ -86,33 +89,66 @@ cdef inline void packet_arrives(Tcp *tcp, const Desc *descs, uint32_t count) noe
     if reason != ACCEPTED:
         tcp.state.counters.refused[<uint32_t>reason] += 1
         free_frames(tcp, descs, count)
-        return
+        return False
     tcp.state.counters.partial_checksums += arrival.seg.checksum_partial
     arrival.seg.frame = descs[0].frame
     arrival.seg.offset = descs[0].offset
     arrival.seg.queue = <uint8_t>descs[0].queue
-    lay_out_parts(descs, count, &arrival)
-    arrive(tcp, &arrival)
-    for i in range(count):
+    lay_out_parts(descs, count, arrival)
+    return True
+
+
+cdef inline uint32_t parts_of_next(const Desc *descs, uint32_t count) noexcept nogil:
+    cdef uint32_t parts = 1
+    while descs[parts - 1].flags & DESC_CONTINUES and parts < count:
+        parts += 1
+    return parts
+
+
+cdef inline uint32_t parse_group(Tcp *tcp, const Desc *descs, uint32_t count, Arrival *arrivals, uint32_t *hashes,
+                                 uint32_t *used) noexcept nogil:
+    """Parse up to GROUP packets; returns how many were valid, and how many descriptors they took."""
+    cdef uint32_t i = 0
+    cdef uint32_t valid = 0
+    cdef uint32_t parts
+    while i < count and valid < GROUP:
+        if i + AHEAD < count:
+            prefetch(frame_chunk(tcp.pool, descs[i + AHEAD].frame) + descs[i + AHEAD].offset)
+        parts = parts_of_next(descs + i, count - i)
+        if parts > MAX_PARTS:
+            tcp.state.counters.refused[<uint32_t>IPV4_TOTAL_LENGTH] += 1
+            free_frames(tcp, descs + i, parts)
+        elif packet_parsed(tcp, descs + i, parts, &arrivals[valid]):
+            hashes[valid] = arrive_hash(tcp, &arrivals[valid].seg)
+            demux_prefetch(tcp, hashes[valid])
+            valid += 1
+        i += parts
+    used[0] = i
+    return valid
+
+
+cdef inline void segment_arrives(Tcp *tcp, Arrival *arrival, uint32_t hash) noexcept nogil:
+    cdef uint32_t i
+    arrive(tcp, arrival, hash)
+    for i in range(arrival.count):
         if arrival.parts[i].frame != NO_FRAME:
             frame_unref(tcp.pool, arrival.parts[i].frame)
 
 
-cdef inline void batch_arrives(Tcp *tcp, const Desc *descs, uint32_t count) noexcept nogil:
-    cdef uint32_t i = 0
-    cdef uint32_t parts
-    while i < count:
-        if i + 4 < count:
-            prefetch(frame_chunk(tcp.pool, descs[i + 4].frame) + descs[i + 4].offset)
-        parts = 1
-        while descs[i + parts - 1].flags & DESC_CONTINUES and i + parts < count:
-            parts += 1
-        if parts > MAX_PARTS:
-            tcp.state.counters.refused[<uint32_t>IPV4_TOTAL_LENGTH] += 1
-            free_frames(tcp, descs + i, parts)
-        else:
-            packet_arrives(tcp, descs + i, parts)
-        i += parts
+cdef void batch_arrives(Tcp *tcp, const Desc *descs, uint32_t count) noexcept nogil:
+    """A group at a time: while one segment's connection comes from memory, the next ones are looked up."""
+    cdef Arrival[GROUP] arrivals
+    cdef uint32_t[GROUP] hashes
+    cdef uint32_t done = 0
+    cdef uint32_t used = 0
+    cdef uint32_t valid, i
+    while done < count:
+        valid = parse_group(tcp, descs + done, count - done, arrivals, hashes, &used)
+        done += used
+        for i in range(valid):
+            demux_prefetch_connection(tcp, hashes[i])
+        for i in range(valid):
+            segment_arrives(tcp, &arrivals[i], hashes[i])
 
 
 # ------------------------------------------------------------------------------------------ one turn

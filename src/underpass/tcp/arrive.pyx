@@ -243,9 +243,12 @@ cdef void arrive_synchronized(Tcp *tcp, uint32_t conn, Arrival *arrival) noexcep
         arrive_text(tcp, conn, arrival)
 
 
-cdef void arrive(Tcp *tcp, Arrival *arrival) noexcept nogil:
+cdef uint32_t arrive_hash(const Tcp *tcp, const Segment *seg) noexcept nogil:
+    return demux_hash(tcp, &seg.dst, seg.dst_port, &seg.src, seg.src_port)
+
+
+cdef void arrive(Tcp *tcp, Arrival *arrival, uint32_t hash) noexcept nogil:
     cdef const Segment *seg = &arrival.seg
-    cdef uint32_t hash = demux_hash(tcp, &seg.dst, seg.dst_port, &seg.src, seg.src_port)
     cdef uint32_t found = demux_find(tcp, hash, &seg.dst, seg.dst_port, &seg.src, seg.src_port)
     tcp.state.counters.segments_in += 1
     if found == DEMUX_NONE:

@@ -6,7 +6,7 @@ can choose addresses that collide.
 """
 from libc.stdint cimport uint16_t, uint32_t
 
-from underpass.tcp.tcb cimport Tcp
+from underpass.tcp.tcb cimport DemuxSlot, Tcp
 from underpass.wire.address cimport Address
 
 cdef extern from * nogil:
@@ -32,3 +32,21 @@ cdef void demux_replace(Tcp *tcp, uint32_t hash, uint32_t value, uint32_t other)
 cdef inline void demux_prefetch(const Tcp *tcp, uint32_t hash) noexcept nogil:
     """Have the first slot come to the cache while other segments of the batch are looked at."""
     __builtin_prefetch(&tcp.demux[hash & tcp.state.demux_mask])
+
+
+cdef inline void demux_prefetch_connection(const Tcp *tcp, uint32_t hash) noexcept nogil:
+    """Have the connection that the first slot most likely names come to the cache: what every segment touches of it."""
+    cdef const DemuxSlot *slot = &tcp.demux[hash & tcp.state.demux_mask]
+    cdef uint32_t conn = slot.value - 1
+    cdef const char *hot = <const char *>&tcp.tcbs[conn]
+    cdef const char *cold = <const char *>&tcp.colds[conn]
+    if slot.hash != hash or slot.value == DEMUX_NONE or slot.value & TIME_WAIT_TAG:
+        return
+    __builtin_prefetch(hot)
+    __builtin_prefetch(hot + 64)
+    __builtin_prefetch(hot + 128)
+    __builtin_prefetch(hot + 192)
+    __builtin_prefetch(cold)
+    __builtin_prefetch(cold + 64)
+    __builtin_prefetch(cold + 128)
+    __builtin_prefetch(&tcp.timers[conn])

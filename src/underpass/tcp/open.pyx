@@ -141,6 +141,8 @@ cdef void open_established(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept
 cdef void open_send_syn(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef TcbCold *cold = &tcp.colds[conn]
+    if cold.opened_ns == 0:
+        cold.opened_ns = tcp.now_ns         # opened before the first turn, when there was no time yet
     if output_syn(tcp, conn) == SENT_NO_NEIGHBOUR and cold.backoff == 0 and \
             tcp.now_ns - cold.opened_ns < <uint64_t>RTO_INITIAL_US * 1000:
         tcb.retransmit_at = tcp.now_ns + RESOLVE_RETRY_NS

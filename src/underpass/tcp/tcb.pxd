@@ -131,12 +131,8 @@ cdef struct Tcb:                    # in the arena; the part that a segment in f
     uint64_t ack_at                 # delayed acknowledgment
     uint64_t linger_at              # handshake, keepalive or FIN_WAIT_2, by state
 
-cdef struct TcbCold:                # in the arena; what the common segment does not touch
+cdef struct TcbCold:                # in the arena; the first three cache lines serve every segment, the rest few
     HeaderTemplate template
-    seq_t iss
-    seq_t irs
-    seq_t recover                   # RFC 6582
-    seq_t fin_seq                   # sequence number of the peer's FIN, once seen
     uint32_t ts_offset              # added to our clock in TSval
     uint32_t ts_recent_ms           # when ts_recent was set
     uint32_t snd_wnd_max            # Max(SND.WND) (RFC 9293 3.8.6.2.1)
@@ -148,31 +144,35 @@ cdef struct TcbCold:                # in the arena; what the common segment does
     uint8_t dupacks                 # RFC 5681 2
     uint8_t probes                  # keepalive or window probes not answered
     uint8_t syn_options             # options that the peer's SYN carried (OptionSet)
-    int32_t error                   # errno for the application
-    uint32_t listener
     uint16_t peer_mss
-    uint16_t vlan
-    uint32_t user_timeout_ms        # RFC 9293 3.9.1.1, RFC 5482
-    uint32_t keep_idle_ms
-    uint32_t keep_interval_ms
-    uint32_t keep_count
-    uint32_t peer                   # spliced with
-    uint8_t[6] reply_mac            # where the handshake came from, until the neighbour is known
-    uint16_t sack_count             # blocks in ooo order, newest first (RFC 2018 4)
-    seq_t[8] sack_recent            # start, end of each
-    uint64_t since_ns               # when the first unacknowledged segment of a run of timeouts was sent
-    uint64_t opened_ns
+    uint16_t sack_count             # blocks in sack_recent
+    int32_t error                   # errno for the application
     uint64_t heard_ns               # last segment that was accepted
-    uint32_t[12] congestion_state
+    uint64_t since_ns               # when the first unacknowledged segment of a run of timeouts was sent
     uint64_t bytes_sent
     uint64_t bytes_acked
     uint64_t bytes_received
     uint64_t segments_sent
     uint64_t segments_received
+    uint32_t sack_hint              # frame before which nothing is left to be sent again
+    uint8_t[6] reply_mac            # where the handshake came from, until the neighbour is known
+    uint16_t vlan
+    # loss, opening, closing
+    seq_t iss
+    seq_t irs
+    seq_t recover                   # RFC 6582
+    seq_t fin_seq                   # sequence number of the peer's FIN, once seen
+    uint32_t listener
     uint32_t retransmits
     uint32_t timeouts
-    uint32_t sack_hint
-    uint32_t spare
+    uint32_t peer                   # spliced with
+    seq_t[8] sack_recent            # start and end of each block, the one that changed last first (RFC 2018 4)
+    uint32_t user_timeout_ms        # RFC 9293 3.9.1.1, RFC 5482
+    uint32_t keep_idle_ms
+    uint32_t keep_interval_ms
+    uint32_t keep_count
+    uint64_t opened_ns
+    uint32_t[12] congestion_state
 
 cdef struct TimerNode:              # in the arena, one for each connection block
     uint64_t at_ns
