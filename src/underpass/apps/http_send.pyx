@@ -8,13 +8,13 @@ from underpass.apps.file_cache cimport NO_ENTRY, Entry, cache_pin, cache_read, c
 from underpass.apps.http_blocks cimport NO_BLOCK, Block, block_release, block_take, blocks_oldest
 from underpass.apps.http_log cimport log_finish
 from underpass.apps.http_state cimport (
-    HTTP_CLOSES, HTTP_GONE, HTTP_HEAD, HTTP_IDLE, HTTP_LINGER, HTTP_LINGERS, HTTP_SENDING, Http, HttpConn,
-    HttpCounters,
-    Output,
+    HTTP_CLOSES, HTTP_GONE, HTTP_HEAD, HTTP_IDLE, HTTP_LINGER, HTTP_LINGERS, HTTP_SENDING, STAGE, Http, HttpConn,
+    HttpCounters, Output,
 )
 from underpass.link.link cimport NEVER
 from underpass.tcp.api cimport (
-    tcp_abort, tcp_at_end, tcp_close, tcp_commit, tcp_consume, tcp_readable, tcp_reserve, tcp_shutdown,
+    tcp_abort, tcp_at_end, tcp_close, tcp_commit, tcp_consume, tcp_readable, tcp_reserve, tcp_room,
+    tcp_shutdown,
 )
 from underpass.tcp.tcb cimport Tcp
 
@@ -82,18 +82,20 @@ cdef int push(Tcp *tcp, uint32_t conn, Http *http, HttpConn *it, Output *out) no
     """Fill the send queue with the head's rest and the file's, segment by segment."""
     cdef uint8_t *at = NULL
     cdef uint32_t room, filled
+    out.staged_count = 0
     while out.count or it.offset < it.end:
         room = tcp_reserve(tcp, conn, &at)
         if room == 0:
             return PUSHED_SOME
-        filled = fill(http, it, out, at, room)
+        filled = fill(tcp, conn, http, it, out, at, room)
         tcp_commit(tcp, conn, filled)
         if filled == 0:
             return PUSH_FAILED
     return PUSHED_ALL
 
 
-cdef inline uint32_t fill(Http *http, HttpConn *it, Output *out, uint8_t *at, uint32_t room) noexcept nogil:
+cdef inline uint32_t fill(Tcp *tcp, uint32_t conn, Http *http, HttpConn *it, Output *out, uint8_t *at,
+                          uint32_t room) noexcept nogil:
     """Octets written at `at`; 0: the file gave fewer than it should."""
     cdef uint32_t filled = min(out.count, room)
     cdef uint32_t body
@@ -103,18 +105,36 @@ cdef inline uint32_t fill(Http *http, HttpConn *it, Output *out, uint8_t *at, ui
     body = <uint32_t>min(<uint64_t>(room - filled), it.end - it.offset)
     if body == 0:
         return filled
-    if not fill_body(&http.cache.entries[it.entry], it.offset, at + filled, body):
+    body = fill_body(tcp, conn, http, it, out, at + filled, body)
+    if body == 0:
         http.counters.truncated += 1
         return 0
     it.offset += body
     return filled + body
 
 
-cdef bint fill_body(const Entry *entry, uint64_t offset, uint8_t *at, uint32_t count) noexcept nogil:
+cdef uint32_t fill_body(Tcp *tcp, uint32_t conn, Http *http, HttpConn *it, Output *out, uint8_t *at,
+                        uint32_t count) noexcept nogil:
+    """Up to `count` octets of the file; 0: it has become shorter."""
+    cdef const Entry *entry = &http.cache.entries[it.entry]
     if entry.body != NULL:
-        memcpy(at, entry.body + offset, count)
-        return True
-    return cache_read(entry, offset, at, count) == count
+        memcpy(at, entry.body + it.offset, count)
+        return count
+    if out.staged_count == 0 and not stage(tcp, conn, http, it, out):
+        return 0
+    count = min(count, out.staged_count)
+    memcpy(at, out.staged, count)
+    out.staged += count
+    out.staged_count -= count
+    return count
+
+
+cdef bint stage(Tcp *tcp, uint32_t conn, Http *http, HttpConn *it, Output *out) noexcept nogil:
+    """One read for all the segments that the send queue takes now: a read costs more than copying a segment."""
+    cdef uint64_t wanted = min(min(<uint64_t>tcp_room(tcp, conn), <uint64_t>STAGE), it.end - it.offset)
+    out.staged = http.stage
+    out.staged_count = <uint32_t>wanted
+    return cache_read(&http.cache.entries[it.entry], it.offset, http.stage, out.staged_count) == wanted
 
 
 cdef void finish(Tcp *tcp, uint32_t conn, Http *http, HttpConn *it, int pushed) noexcept nogil:

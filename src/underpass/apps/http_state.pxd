@@ -15,6 +15,9 @@ from underpass.apps.http_date cimport DATE_OCTETS, LOG_DATE_OCTETS
 from underpass.apps.http_path cimport PATH_OCTETS
 from underpass.apps.http_response cimport RESPONSE_ROOM
 
+cdef enum:
+    STAGE = 131072              # small enough to stay in the second-level cache until it is copied
+
 cdef enum HttpState:
     HTTP_GONE = 0
     HTTP_IDLE = 1
@@ -88,7 +91,10 @@ cdef struct Http:
     uint8_t[RESPONSE_ROOM] head # of the response in work, where it is not the file's own
     uint8_t[LOG_ROOM] line      # of the log, for the request in work
     uint32_t line_count
+    uint8_t *stage              # STAGE octets: what one read of a file brings for many segments
 
 cdef struct Output:             # octets of a response still to be copied; the file's are in HttpConn
     const uint8_t *head
     uint32_t count
+    const uint8_t *staged       # of the file, read and not yet copied; good within one call only
+    uint32_t staged_count

@@ -12,7 +12,7 @@ from underpass.apps.http_blocks cimport blocks_free, blocks_init
 from underpass.apps.http_server cimport (
     http_accepted, http_closed, http_drain, http_readable, http_tick, http_writable,
 )
-from underpass.apps.http_state cimport Http, HttpConn
+from underpass.apps.http_state cimport STAGE, Http, HttpConn
 from underpass.link.link cimport NEVER
 from underpass.stack.stack cimport Stack
 from underpass.tcp.api cimport tcp_listen, tcp_unlisten
@@ -63,9 +63,10 @@ cdef class HttpServer:
         self.http.sweep_ns = NEVER
         self.http.capacity = self.stack.tcp.state.limits.connections
         self.http.conns = <HttpConn *>calloc(self.http.capacity, sizeof(HttpConn))
+        self.http.stage = <uint8_t *>calloc(1, STAGE)
         if blocks < 1:
             raise ValueError("an HTTP server needs at least 1 block")
-        if not blocks_init(&self.http.blocks, blocks) or self.http.conns == NULL:
+        if not blocks_init(&self.http.blocks, blocks) or self.http.conns == NULL or self.http.stage == NULL:
             raise MemoryError(f"state of {self.http.capacity} HTTP connections")
         return 0
 
@@ -83,6 +84,7 @@ cdef class HttpServer:
 
     def __dealloc__(self):
         free(self.http.conns)
+        free(self.http.stage)
         blocks_free(&self.http.blocks)
 
     def listen(self, str address="", uint16_t port=80, uint32_t backlog=1024):

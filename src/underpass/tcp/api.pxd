@@ -19,6 +19,8 @@ cdef bint tcp_at_end(const Tcp *tcp, uint32_t conn) noexcept nogil
 # called for this connection between reserve and commit. commit(0) gives the room back.
 cdef uint32_t tcp_reserve(Tcp *tcp, uint32_t conn, uint8_t **at) noexcept nogil
 cdef void tcp_commit(Tcp *tcp, uint32_t conn, uint32_t octets) noexcept nogil
+# Octets that the send queue takes now, or a few more: a hint for how much to have ready. Changes nothing.
+cdef uint32_t tcp_room(const Tcp *tcp, uint32_t conn) noexcept nogil
 # Copy octets into the send queue; returns how many were taken. Fewer than asked: `writable` will be called.
 cdef uint32_t tcp_write(Tcp *tcp, uint32_t conn, const uint8_t *octets, uint32_t count) noexcept nogil
 # No more will be sent: FIN follows what is queued (half-close).

@@ -44,6 +44,16 @@ cdef void tcp_commit(Tcp *tcp, uint32_t conn, uint32_t octets) noexcept nogil:
     send_commit(tcp, conn, octets)
 
 
+cdef uint32_t tcp_room(const Tcp *tcp, uint32_t conn) noexcept nogil:
+    cdef const Tcb *tcb = &tcp.tcbs[conn]
+    cdef uint32_t limit = tcp.colds[conn].snd_limit
+    cdef uint32_t frames = limit - tcb.snd_frames if limit > tcb.snd_frames else 0
+    cdef uint32_t spare = tcp.pool.state.free - tcp.pool.state.reserve
+    if tcp.pool.state.free <= tcp.pool.state.reserve:
+        spare = 0
+    return (min(frames, spare) + 1) * tcb.mss
+
+
 cdef uint32_t tcp_write(Tcp *tcp, uint32_t conn, const uint8_t *octets, uint32_t count) noexcept nogil:
     cdef uint32_t done = 0
     cdef uint32_t room
