@@ -350,6 +350,7 @@ cdef class Stack:
             self.arena.header.now_ns = self.tcp.now_ns
             self.arena.header.turns = self.loop.turns
             self.arena.header.sleeps = self.loop.sleeps
+        self.stopping = False
         return end
 
     def poll(self, timeout=None):

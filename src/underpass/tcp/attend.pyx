@@ -32,27 +32,31 @@ cdef inline void tell(Tcp *tcp, uint32_t conn, uint8_t events) noexcept nogil:
 
 
 cdef void bury(Tcp *tcp, uint32_t conn) noexcept nogil:
-    """The connection is gone: the last word to the application, then the block is free, unless the application holds it."""
+    """The connection is gone: the last word to the application, then the block is free, unless the application
+    holds it.
+    """
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef App *app = &tcp.apps[tcb.app]
     if tcb.flags & (CONN_ANNOUNCED | CONN_ACTIVE) and not tcb.flags & CONN_ORPHAN:
+        tcb.flags |= CONN_TOUCHED
         app.closed(tcp, conn, tcp.colds[conn].error, app.self)
+        tcb.flags &= ~<uint32_t>CONN_TOUCHED
         if tcb.flags & CONN_HELD and not tcb.flags & CONN_ORPHAN:
             return
-    tcb.flags |= CONN_ORPHAN
-    if tcb.flags & CONN_TOUCHED:
-        tcb.events |= EVENT_CLOSED          # it stands in the list again: free it when it comes up
-        return
     block_drop_queue(tcp, &tcb.rcv_head)
     block_free(tcp, conn)
 
 
 cdef void attend(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """One connection, which is off the list but still marked: what its own callbacks do is seen here, not in
+    another turn of the list.
+    """
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef uint8_t events = tcb.events
     tcb.events = 0
     if events and not tcb.flags & CONN_ORPHAN:
         tell(tcp, conn, events)
+    tcb.flags &= ~<uint32_t>CONN_TOUCHED
     if tcb.state == CLOSED or tcb.state == TIME_WAIT:
         if (events | tcb.events) & EVENT_CLOSED:
             tcb.events = 0
@@ -60,6 +64,8 @@ cdef void attend(Tcp *tcp, uint32_t conn) noexcept nogil:
         return
     send_output(tcp, conn)
     timers_arm(tcp, conn)
+    if tcb.events:
+        block_touch(tcp, conn)              # raised by its own callbacks
 
 
 cdef void attend_all(Tcp *tcp) noexcept nogil:

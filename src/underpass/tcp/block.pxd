@@ -26,9 +26,8 @@ cdef inline void block_touch(Tcp *tcp, uint32_t conn) noexcept nogil:
 
 
 cdef inline uint32_t block_next_touched(Tcp *tcp) noexcept nogil:
-    """Take the first connection off the list; NO_CONN: nothing is left to do."""
+    """Take the first connection off the list; NO_CONN: nothing is left to do. Its mark stays: see attend."""
     cdef uint32_t conn = tcp.touched
     if conn != NO_CONN:
         tcp.touched = tcp.tcbs[conn].touched_next
-        tcp.tcbs[conn].flags &= ~<uint32_t>CONN_TOUCHED
     return conn
