@@ -120,6 +120,8 @@ def test_jumbo_frames_are_exchanged_in_several_buffers() -> None:
     with Pair(mtu=9000) as pair:
         served = Served(pair, "")
         assert served.path["multi_buffer"] and served.path["mtu"] == 9000
+        with served.connection(pair.server.address, 0, 0) as client:
+            assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) == 9000 - 20 - 20 - 12
         served.exchanges(pair.server.address, TEN_MB, TEN_MB)
 
 
