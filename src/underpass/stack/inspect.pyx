@@ -4,8 +4,8 @@ from libc.stdint cimport uint8_t, uint32_t
 from underpass.tcp.congestion.control cimport congestion_control
 from underpass.tcp.scoreboard cimport scoreboard_pipe
 from underpass.tcp.tcb cimport (
-    CLOSED, CONN_ORPHAN, CONN_SACK, CONN_TIMESTAMPS, CONN_WINDOW_SCALE, MAX_LISTENERS, Listener, Tcb, TcbCold, Tcp,
-    TimeWait,
+    CLOSED, CONN_ORPHAN, CONN_SACK, CONN_TIMESTAMPS, CONN_WINDOW_SCALE, MAX_LISTENERS, TIME_WAIT, Listener, Tcb, TcbCold,
+    Tcp, TimeWait,
 )
 from underpass.wire.address cimport address_to_text
 
@@ -71,7 +71,7 @@ cdef list connection_rows(const Tcp *tcp):
                          "half_open": listener.half_open, "backlog": listener.backlog})
     for i in range(tcp.state.tcb_fresh):
         tcb = &tcp.tcbs[i]
-        if tcb.state != CLOSED:
+        if tcb.state != CLOSED and tcb.state != TIME_WAIT:     # its entry follows below
             rows.append({"local": address_to_text(&tcb.local), "local_port": tcb.local_port,
                          "remote": address_to_text(&tcb.remote), "remote_port": tcb.remote_port,
                          "orphan": int((tcb.flags & CONN_ORPHAN) != 0)} | connection_info(tcp, i))

@@ -46,7 +46,8 @@ struct steer_config {
 	X(CLAIMED, "redirected_claimed")        /* to a socket: its port is claimed */ \
 	X(FLOW, "redirected_flow")              /* to a socket: an own outgoing flow */ \
 	X(NO_SOCKET, "dropped_no_socket")       /* ours, but its queue has no socket; the kernel would reset it */ \
-	X(FRAGMENT, "passed_fragment")          /* a fragment of TCP to an address of ours: the kernel's */ \
+	X(FIRST_FRAGMENT, "dropped_first_fragment") /* ours; put together, the kernel would reset the connection */ \
+	X(FRAGMENT, "passed_fragment")          /* another fragment of TCP to an address of ours: the kernel's */ \
 	X(UNCLAIMED, "passed_unclaimed")        /* TCP to a port that is not claimed */ \
 	X(NOT_TCP, "passed_not_tcp") \
 	X(NOT_IP, "passed_not_ip") \

@@ -24,16 +24,30 @@
 #define VLAN_TAGS_MAX 2
 #define EXTENSIONS_MAX 6
 #define IPV4_FRAGMENT 0x3fff            /* RFC 791 3.1: more fragments, and the offset */
+#define IPV4_OFFSET 0x1fff
 #define IPV6_FRAGMENT 0xfff9            /* RFC 8200 4.5: the offset, and more fragments */
+#define IPV6_OFFSET 0xfff8
 
 struct cursor {
 	void *at;
 	void *end;
 };
 
+enum fragment {
+	FRAGMENT_NONE = 0,
+	FRAGMENT_FIRST = 1,             /* has the ports */
+	FRAGMENT_LATER = 2,
+};
+
 struct target {
 	struct claim_key to;
 	int fragment;
+};
+
+struct tcp_start {                      /* what the shortest first fragment has of a segment (RFC 791 3.1: 8 octets) */
+	__be16 source;
+	__be16 dest;
+	__be32 seq;
 };
 
 struct vlan_tag {
@@ -101,6 +115,13 @@ static __always_inline int parse_vlans(struct cursor *cursor, int type)
 	return type;
 }
 
+static __always_inline int fragment_of(__u16 field, __u16 any, __u16 offset)
+{
+	if (!(field & any))
+		return FRAGMENT_NONE;
+	return field & offset ? FRAGMENT_LATER : FRAGMENT_FIRST;
+}
+
 static __always_inline int parse_ipv4(struct cursor *cursor, struct target *target)
 {
 	struct iphdr *ip = TAKE(cursor, struct iphdr);
@@ -115,7 +136,7 @@ static __always_inline int parse_ipv4(struct cursor *cursor, struct target *targ
 	target->to.address[10] = 0xff;
 	target->to.address[11] = 0xff;
 	__builtin_memcpy(target->to.address + 12, &ip->daddr, 4);
-	target->fragment = !!(ip->frag_off & bpf_htons(IPV4_FRAGMENT));
+	target->fragment = fragment_of(bpf_ntohs(ip->frag_off), IPV4_FRAGMENT, IPV4_OFFSET);
 	return ip->protocol;
 }
 
@@ -126,7 +147,7 @@ static __always_inline int parse_ipv6_fragment(struct cursor *cursor, struct tar
 
 	if (!header)
 		return REFUSED(COUNT_MALFORMED);
-	target->fragment = !!(header->offset & bpf_htons(IPV6_FRAGMENT));
+	target->fragment = fragment_of(bpf_ntohs(header->offset), IPV6_FRAGMENT, IPV6_OFFSET);
 	return header->next;
 }
 
@@ -161,8 +182,8 @@ static __always_inline int parse_ipv6(struct cursor *cursor, struct target *targ
 	next = ip->nexthdr;
 #pragma unroll
 	for (int i = 0; i < EXTENSIONS_MAX; i++) {
-		/* After a fragment header that says so, what follows may be the middle of a segment. */
-		if (target->fragment)
+		/* After a fragment header that says so, what follows is the middle of a segment. */
+		if (target->fragment == FRAGMENT_LATER)
 			return next;
 		if (next == IPPROTO_FRAGMENT)
 			next = parse_ipv6_fragment(cursor, target);
@@ -178,16 +199,18 @@ static __always_inline int parse_ipv6(struct cursor *cursor, struct target *targ
 
 static __always_inline int parse_tcp(struct cursor *cursor, struct target *target)
 {
-	struct tcphdr *tcp = TAKE(cursor, struct tcphdr);
+	struct tcp_start *start = cursor->at;
 
-	if (!tcp)
+	if (!target->fragment && !TAKE(cursor, struct tcphdr))
 		return REFUSED(COUNT_MALFORMED);
-	target->to.port = tcp->dest;
+	if ((void *)(start + 1) > cursor->end)
+		return REFUSED(COUNT_MALFORMED);
+	target->to.port = start->dest;
 	target->to.protocol = IPPROTO_TCP;
 	return 0;
 }
 
-/* 0 with the target filled in (its port only where it is no fragment), or REFUSED. `target` comes zeroed. */
+/* 0 with the target filled in (its port only where it is no later fragment), or REFUSED. `target` comes zeroed. */
 static __always_inline int parse(struct cursor *cursor, const __u8 *mac, struct target *target)
 {
 	int type = parse_vlans(cursor, parse_ethernet(cursor, mac));
@@ -204,5 +227,5 @@ static __always_inline int parse(struct cursor *cursor, const __u8 *mac, struct 
 		return type;
 	if (type != IPPROTO_TCP)
 		return REFUSED(COUNT_NOT_TCP);
-	return target->fragment ? 0 : parse_tcp(cursor, target);
+	return target->fragment == FRAGMENT_LATER ? 0 : parse_tcp(cursor, target);
 }

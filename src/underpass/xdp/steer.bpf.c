@@ -25,6 +25,16 @@ static __always_inline int redirect(struct xdp_md *ctx, __u32 reason)
 	return verdict;
 }
 
+/* Without its first fragment a packet of ours is never put together by the kernel, which would reset its connection. */
+static __always_inline int steer_fragment(const struct target *target, const struct steer_config *is)
+{
+	if (target->fragment == FRAGMENT_FIRST && (is_claimed(&target->to) || is_own_flow(&target->to, is))) {
+		count(COUNT_FIRST_FRAGMENT);
+		return XDP_DROP;
+	}
+	return pass(flags_of_address(&target->to) ? COUNT_FRAGMENT : COUNT_UNCLAIMED);
+}
+
 static __always_inline int steer_packet(struct xdp_md *ctx)
 {
 	struct cursor cursor = { (void *)(long)ctx->data, (void *)(long)ctx->data_end };
@@ -38,7 +48,7 @@ static __always_inline int steer_packet(struct xdp_md *ctx)
 	if (refused)
 		return pass(REASON(refused));
 	if (target.fragment)
-		return pass(flags_of_address(&target.to) ? COUNT_FRAGMENT : COUNT_UNCLAIMED);
+		return steer_fragment(&target, is);
 	if (is_claimed(&target.to))
 		return redirect(ctx, COUNT_CLAIMED);
 	if (is_own_flow(&target.to, is))
