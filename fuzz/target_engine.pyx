@@ -8,7 +8,8 @@ The input is a program of steps, each one octet of operation and its operands:
     3  application      what 1: on the connection accepted last
 
 Sequence and acknowledgment numbers are signed offsets from what would be right, so that short programs reach
-deep into the states. At the end all connections are aborted and ten minutes pass: everything must have been given back.
+deep into the states. At the end all connections are aborted and two hours pass, longer than any connection retries:
+everything must have been given back.
 """
 from libc.stdint cimport int8_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport abort
@@ -225,7 +226,7 @@ cdef void give_everything_back() noexcept nogil:
         if conn != NO_CONN:
             tcp_abort(world.tcp, conn)
     for i in range(60):
-        world.now_ns += <uint64_t>SECOND * (1 if i < 4 else 12)
+        world.now_ns += <uint64_t>SECOND * (1 if i < 4 else 130)
         turn()
     if world.tcp.state.tcb_used or world.tcp.state.time_wait_used or world.tcp.state.demux_used:
         abort()
