@@ -2,6 +2,8 @@
 
 Usage: run.py SECONDS [TARGET...]
 
+FUZZ_SEED in the environment makes a run repeatable.
+
 What libFuzzer finds interesting stays in build/fuzz/corpus. An input that crashed a target once belongs in
 fuzz/corpus/TARGET, where every run tries it first. Exit status 1: something was found; how to repeat it is
 printed.
@@ -40,6 +42,8 @@ def fuzz(target: str, seconds: int, libraries: list[Path]) -> bool:
     kept = [str(KEPT / target)] if (KEPT / target).is_dir() else []
     command = [sys.executable, "-S", str(build.HERE / "process.py"), target, str(corpus)]
     command += [f"-max_total_time={seconds}", f"-artifact_prefix={found}/{target}-", *OPTIONS, *kept]
+    if seed := os.environ.get("FUZZ_SEED"):
+        command.append(f"-seed={seed}")
     done = subprocess.run(
         command, env=environment(libraries), text=True, errors="replace", stderr=subprocess.PIPE, check=False
     )
