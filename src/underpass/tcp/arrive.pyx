@@ -15,7 +15,7 @@ from underpass.tcp.open cimport open_established, open_send_syn
 from underpass.tcp.output cimport output_answer, output_reset_for
 from underpass.tcp.receive cimport Arrival, receive_fin, receive_text
 from underpass.tcp.tcb cimport (
-    CLOSE_WAIT, CLOSING, CONN_ACK_NOW, CONN_ACTIVE, CONN_ORPHAN, CONN_TIMESTAMPS,
+    CLOSE_WAIT, CLOSING, CONN_ACK_NOW, CONN_ACTIVE, CONN_FIN_QUEUED, CONN_ORPHAN, CONN_TIMESTAMPS,
     ESTABLISHED, EVENT_CONNECTED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, NO_CONN, NO_LISTENER, SYN_RECEIVED, SYN_SENT,
     Tcb, TcbCold, Tcp, TimeWait,
 )
@@ -180,6 +180,8 @@ cdef void complete_handshake(Tcp *tcp, uint32_t conn, const Segment *seg) noexce
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef bint active = (tcb.flags & CONN_ACTIVE) != 0
     open_established(tcp, conn, seg)
+    if tcb.flags & CONN_FIN_QUEUED:
+        tcb.state = FIN_WAIT_1
     if active:
         tcb.events |= EVENT_CONNECTED
     else:
