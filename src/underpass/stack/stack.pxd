@@ -31,4 +31,5 @@ cdef class Stack:
     cdef int set_limits(self, dict limits) except -1
     cdef int lay_out(self, bytes seed) except -1
     cdef LoopEnd run_loop(self, object timeout, bint for_python) except? LOOP_TIMEOUT
+    cdef list run_until(self, object timeout, object wake_fds, bint for_python)
     cdef list take_events(self)

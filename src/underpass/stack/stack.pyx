@@ -353,6 +353,18 @@ cdef class Stack:
         self.stopping = False
         return end
 
+    cdef list run_until(self, object timeout, object wake_fds, bint for_python):
+        """Run the loop with these descriptors to wait on; returns those that are readable."""
+        cdef uint32_t i
+        if len(wake_fds) > MAX_WAKE_FDS:
+            raise ValueError(f"at most {MAX_WAKE_FDS} descriptors can be waited on")
+        self.loop.fd_count = len(wake_fds)
+        for i in range(self.loop.fd_count):
+            self.loop.fds[i] = wake_fds[i]
+        if self.run_loop(timeout, for_python) != LOOP_WAKE:
+            return []
+        return [fd for i, fd in enumerate(wake_fds) if self.loop.ready >> i & 1]
+
     def poll(self, timeout=None):
         """Run until something happened for Python, or `timeout` seconds passed: a list of (Connection, event bits).
 
@@ -366,25 +378,11 @@ cdef class Stack:
         """Run native applications without the GIL until one of `wake_fds` is readable (those are returned), `wanted`
         has entries, stop() was called, Python should look at signals, or `timeout` seconds passed.
         """
-        cdef uint32_t i
-        if len(wake_fds) > MAX_WAKE_FDS:
-            raise ValueError(f"at most {MAX_WAKE_FDS} descriptors can be waited on")
-        self.loop.fd_count = len(wake_fds)
-        for i in range(self.loop.fd_count):
-            self.loop.fds[i] = wake_fds[i]
-        if self.run_loop(timeout, False) != LOOP_WAKE:
-            return []
-        return [fd for i, fd in enumerate(wake_fds) if self.loop.ready >> i & 1]
+        return self.run_until(timeout, wake_fds, False)
 
     def run_for_events(self, timeout=None, wake_fds=()):
         """As run(), but returns also when something happened for Python: see events()."""
-        cdef uint32_t i
-        self.loop.fd_count = len(wake_fds)
-        for i in range(self.loop.fd_count):
-            self.loop.fds[i] = wake_fds[i]
-        if self.run_loop(timeout, True) != LOOP_WAKE:
-            return []
-        return [fd for i, fd in enumerate(wake_fds) if self.loop.ready >> i & 1]
+        return self.run_until(timeout, wake_fds, True)
 
     def stop(self):
         """Have run() return. To be called from a signal handler or an application."""

@@ -4,15 +4,12 @@ from libc.stdint cimport uint32_t
 from underpass.link.frames cimport NO_FRAME
 from underpass.tcp.congestion.control cimport congestion_control
 from underpass.tcp.scoreboard cimport (
-    scoreboard_mark_all_lost, scoreboard_mark_head_lost, scoreboard_mark_lost,
+    DUP_THRESH, scoreboard_mark_all_lost, scoreboard_mark_head_lost, scoreboard_mark_lost,
 )
 from underpass.tcp.tcb cimport (
     CONN_CWND_LIMITED, CONN_FAST_RECOVERY, CONN_FIN_LOST, CONN_FIN_SENT, CONN_RTO_RECOVERY, CONN_SACK, Tcb, TcbCold, Tcp,
 )
 from underpass.wire.seq cimport seq_after
-
-cdef enum:
-    DUP_THRESH = 3                  # RFC 6675 2
 
 
 cdef inline bint recover_allows(const Tcb *tcb, const TcbCold *cold) noexcept nogil:
