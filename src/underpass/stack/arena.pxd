@@ -3,7 +3,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 cdef enum:
     ARENA_MAGIC = 0x73507255        # "UrPs"
-    ARENA_VERSION = 1
+    ARENA_VERSION = 2
 
 cdef struct ArenaHeader:            # the first page; offsets are octets from the arena's start
     uint32_t magic
@@ -18,6 +18,7 @@ cdef struct ArenaHeader:            # the first page; offsets are octets from th
     uint64_t wheel
     uint64_t tcbs
     uint64_t colds
+    uint64_t rares
     uint64_t timers
     uint64_t demux
     uint64_t time_wait_pool

@@ -6,6 +6,7 @@ from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, mun
 from posix.unistd cimport close, ftruncate, getpid
 
 from underpass.ip.network cimport Network
+from underpass.tcp.rare cimport TcbRare
 from underpass.tcp.tcb cimport DemuxSlot, Tcb, TcbCold, TcpState, TimerNode, TimeWait
 from underpass.tcp.wheel cimport Wheel
 
@@ -41,6 +42,7 @@ cdef class Arena:
         plan.wheel = place(&end, sizeof(Wheel))
         plan.tcbs = place(&end, <uint64_t>connections * sizeof(Tcb))
         plan.colds = place(&end, <uint64_t>connections * sizeof(TcbCold))
+        plan.rares = place(&end, <uint64_t>connections * sizeof(TcbRare))
         plan.timers = place(&end, <uint64_t>connections * sizeof(TimerNode))
         plan.demux = place(&end, <uint64_t>slots * sizeof(DemuxSlot))
         plan.time_wait_pool = place(&end, <uint64_t>time_waits * sizeof(TimeWait))

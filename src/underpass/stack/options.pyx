@@ -6,7 +6,7 @@ import os
 import socket
 
 from underpass.tcp.block cimport block_touch
-from underpass.tcp.congestion.control cimport CONGESTION_CONTROLS, congestion_control
+from underpass.tcp.congestion.control cimport CONGESTION_CONTROLS, congestion_begin, congestion_control
 from underpass.tcp.tcb cimport CONN_KEEPALIVE, CONN_NODELAY, ESTABLISHED, Tcb, TcbCold, Tcp
 
 cdef enum:
@@ -69,8 +69,7 @@ cdef int choose_congestion(Tcp *tcp, uint32_t conn, object name) except -1:
         name = name.encode()
     for which in range(CONGESTION_CONTROLS):
         if congestion_control(which).name == name:
-            tcp.tcbs[conn].congestion = <unsigned char>which
-            congestion_control(which).start(&tcp.tcbs[conn], &tcp.colds[conn], tcp.now_ns)
+            congestion_begin(tcp, conn, which)
             return 0
     refuse(ENOENT)
 

@@ -138,6 +138,7 @@ cdef class Stack:
         tcp.wheel = base + self.arena.header.wheel
         tcp.tcbs = <Tcb *>(base + self.arena.header.tcbs)
         tcp.colds = <TcbCold *>(base + self.arena.header.colds)
+        tcp.rares = base + self.arena.header.rares
         tcp.timers = <TimerNode *>(base + self.arena.header.timers)
         tcp.demux = <DemuxSlot *>(base + self.arena.header.demux)
         tcp.time_waits = <TimeWait *>(base + self.arena.header.time_wait_pool)

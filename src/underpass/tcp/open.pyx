@@ -4,7 +4,7 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from underpass.ip.network cimport NO_NEIGHBOUR, Route, network_next_hop, network_route
 from underpass.ip.template cimport template_make
 from underpass.tcp.block cimport block_take, block_touch
-from underpass.tcp.congestion.control cimport CONGESTION_CUBIC, congestion_control, congestion_initial_window
+from underpass.tcp.congestion.control cimport CONGESTION_CUBIC, congestion_begin, congestion_initial_window
 from underpass.tcp.demux cimport demux_insert
 from underpass.tcp.isn cimport isn_choose, isn_timestamp_offset
 from underpass.tcp.output cimport SENT_NO_NEIGHBOUR, output_syn
@@ -132,7 +132,7 @@ cdef void open_established(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept
         rtt_syn_lost(tcb, cold)
     cold.backoff = 0
     cold.since_ns = 0
-    congestion_control(tcb.congestion).start(tcb, cold, tcp.now_ns)
+    congestion_begin(tcp, conn, tcb.congestion)
     if tcb.flags & CONN_KEEPALIVE:
         tcb.linger_at = tcp.now_ns + <uint64_t>cold.keep_idle_ms * 1000000
     block_touch(tcp, conn)

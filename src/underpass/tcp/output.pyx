@@ -10,6 +10,7 @@ from underpass.link.frames cimport (
 )
 from underpass.link.link cimport DESC_CHECKSUM, LINK_TX_CHECKSUM, Desc
 from underpass.tcp.isn cimport timestamp_clock
+from underpass.tcp.rare cimport rare_of
 from underpass.tcp.tcb cimport (
     CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_SACK, CONN_TIMESTAMPS, SYN_RECEIVED, Tcb, TcbCold, Tcp,
 )
@@ -120,7 +121,7 @@ cdef Sent emit(Tcp *tcp, uint32_t conn, uint32_t frame, uint8_t *payload, uint32
     if stamps:
         options += tcp_write_timestamps(options, timestamp_clock(tcp) + cold.ts_offset, tcb.ts_recent)
     if sacks:
-        tcp_write_sack(options, <const SackBlock *>cold.sack_recent, (sacks - SACK_BYTES) >> 3)
+        tcp_write_sack(options, <const SackBlock *>rare_of(tcp, conn).sack_recent, (sacks - SACK_BYTES) >> 3)
     cdef bint offload = finish_checksum(tcp, header, tcp_bytes, cold.template.pseudo)
     cdef uint8_t *packet = template_write(&cold.template, mac, header, tcp_bytes)
     queue_packet(tcp, frame, packet, <uint32_t>(header - packet) + tcp_bytes, header, offload)

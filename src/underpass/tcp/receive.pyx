@@ -150,7 +150,7 @@ cdef void insert_out_of_order(Tcp *tcp, uint32_t conn, Part *part, seq_t seq) no
     else:
         tcp.state.counters.ooo_limit += 1
         return
-    sacks_note(&tcp.colds[conn], seq, seq + part.length)
+    sacks_note(tcp, conn, seq, seq + part.length)
 
 
 cdef inline uint32_t ooo_frames_held(const Tcp *tcp, const Tcb *tcb) noexcept nogil:
@@ -209,7 +209,7 @@ cdef void receive_text(Tcp *tcp, uint32_t conn, Arrival *arrival) noexcept nogil
         tcb.events |= EVENT_READABLE
         tcp.colds[conn].bytes_received += tcb.rcv_nxt - before
         if gap:
-            sacks_trim(&tcp.colds[conn], tcb.rcv_nxt)
+            sacks_trim(tcp, conn, tcb.rcv_nxt)
     elif not gap and tcb.ooo_head == NO_FRAME and seq_upto(seq, before):
         tcp.state.counters.duplicates_in += 1
     owe_acknowledgment(tcp, conn, before, gap)

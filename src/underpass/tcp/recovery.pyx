@@ -25,7 +25,7 @@ cdef void enter_fast_recovery(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef TcbCold *cold = &tcp.colds[conn]
     cold.recover = tcb.snd_nxt
-    congestion_control(tcb.congestion).lost(tcb, cold, flight(tcb), tcp.now_ns)
+    congestion_control(tcb.congestion).lost(tcp, conn, flight(tcb))
     scoreboard_mark_head_lost(tcp, tcb)
     tcb.flags |= CONN_FAST_RECOVERY
     tcp.state.counters.fast_retransmits += 1
@@ -66,7 +66,7 @@ cdef void recovery_advance(Tcp *tcp, uint32_t conn, uint32_t acked) noexcept nog
         cold.dupacks = 0
     # RFC 5681 3.1, RFC 7661: a window that is not used up says nothing about the network.
     if tcb.flags & CONN_CWND_LIMITED or tcb.flags & CONN_RTO_RECOVERY:
-        congestion_control(tcb.congestion).acked(tcb, cold, acked, tcp.now_ns)
+        congestion_control(tcb.congestion).acked(tcp, conn, acked)
         if tcb.snd_unsent == NO_FRAME:
             tcb.flags &= ~<uint32_t>CONN_CWND_LIMITED
 
@@ -94,7 +94,7 @@ cdef void recovery_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
     # RFC 2018 8: SACK information may have been taken back when the first timer fires for what was sacked.
     scoreboard_mark_all_lost(tcp, tcb, True)
     if first:
-        congestion_control(tcb.congestion).timed_out(tcb, cold, flight(tcb), tcp.now_ns)
+        congestion_control(tcb.congestion).timed_out(tcp, conn, flight(tcb))
     else:
         tcb.cwnd = tcb.mss
     cold.recover = tcb.snd_nxt

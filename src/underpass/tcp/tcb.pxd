@@ -45,6 +45,7 @@ cdef enum TcbFlags:
     CONN_TIMESTAMPS = 0x1           # RFC 7323 3
     CONN_SACK = 0x2                 # RFC 2018 2
     CONN_WINDOW_SCALE = 0x4         # RFC 7323 2
+    CONN_RARE = 0x8                 # its TcbRare is in use: see tcp/rare.pxd
     # what the application set
     CONN_NODELAY = 0x10             # Nagle off (RFC 9293 3.7.4)
     CONN_KEEPALIVE = 0x20
@@ -130,8 +131,15 @@ cdef struct Tcb:                    # in the arena; the part that a segment in f
     uint64_t retransmit_at
     uint64_t ack_at                 # delayed acknowledgment
     uint64_t linger_at              # handshake, keepalive or FIN_WAIT_2, by state
+    uint64_t pace_at                # when the next segment may leave (pacing)
+    # RFC 8985 6.1: the segment sent last of all that were delivered
+    uint64_t rack_ns                # when it was sent
+    seq_t rack_end                  # behind its last octet
+    uint32_t rack_rtt_us
+    uint32_t traits                 # ConnTraits: see tcp/traits.pxd
+    uint32_t[3] spare               # four cache lines in all
 
-cdef struct TcbCold:                # in the arena; the first three cache lines serve every segment, the rest few
+cdef struct TcbCold:                # in the arena; the first three cache lines serve every segment, the last few
     HeaderTemplate template
     uint32_t ts_offset              # added to our clock in TSval
     uint32_t ts_recent_ms           # when ts_recent was set
@@ -145,7 +153,7 @@ cdef struct TcbCold:                # in the arena; the first three cache lines 
     uint8_t probes                  # keepalive or window probes not answered
     uint8_t syn_options             # options that the peer's SYN carried (OptionSet)
     uint16_t peer_mss
-    uint16_t sack_count             # blocks in sack_recent
+    uint16_t sack_count             # blocks in TcbRare.sack_recent
     int32_t error                   # errno for the application
     uint64_t heard_ns               # last segment that was accepted
     uint64_t since_ns               # when the first unacknowledged segment of a run of timeouts was sent
@@ -166,13 +174,12 @@ cdef struct TcbCold:                # in the arena; the first three cache lines 
     uint32_t retransmits
     uint32_t timeouts
     uint32_t peer                   # spliced with
-    seq_t[8] sack_recent            # start and end of each block, the one that changed last first (RFC 2018 4)
     uint32_t user_timeout_ms        # RFC 9293 3.9.1.1, RFC 5482
     uint32_t keep_idle_ms
     uint32_t keep_interval_ms
     uint32_t keep_count
     uint64_t opened_ns
-    uint32_t[12] congestion_state
+    uint64_t[2] spare2              # four cache lines in all
 
 cdef struct TimerNode:              # in the arena, one for each connection block
     uint64_t at_ns
@@ -329,6 +336,7 @@ cdef struct Tcp:                    # this process's view
     Link *link
     Tcb *tcbs
     TcbCold *colds
+    void *rares                     # TcbRare: see tcp/rare.pxd
     TimerNode *timers
     void *wheel
     DemuxSlot *demux

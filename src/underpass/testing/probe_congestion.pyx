@@ -1,19 +1,23 @@
 """A congestion control by number, in Python objects: windows are octets."""
 from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memset
 
 from underpass.tcp.congestion.control cimport (
-    CONGESTION_CUBIC, CONGESTION_NEWRENO, CWND_MAX, SSTHRESH_UNLIMITED, Congestion, congestion_control,
-    congestion_initial_window)
+    CONGESTION_CUBIC, CONGESTION_NEWRENO, CWND_MAX, SSTHRESH_UNLIMITED, Congestion, congestion_begin,
+    congestion_control, congestion_initial_window)
 from underpass.tcp.congestion.cubic cimport Cubic
-from underpass.tcp.tcb cimport CONN_RTO_RECOVERY, Tcb, TcbCold
+from underpass.tcp.rare cimport TcbRare
+from underpass.tcp.tcb cimport CONN_RTO_RECOVERY, Tcb
+from underpass.testing.probe_context cimport TcpContext
+
+cdef enum:
+    CONN = 3
 
 NEWRENO = CONGESTION_NEWRENO
 CUBIC = CONGESTION_CUBIC
 LARGEST_WINDOW = CWND_MAX
 
-if sizeof(Cubic) > sizeof(uint32_t) * 12:
-    raise ImportError("Cubic does not fit into TcbCold.congestion_state")
+if sizeof(Cubic) > sizeof((<TcbRare *>NULL).congestion_state):
+    raise ImportError("Cubic does not fit into TcbRare.congestion_state")
 
 
 def initial_window(uint32_t mss):
@@ -21,37 +25,41 @@ def initial_window(uint32_t mss):
     return congestion_initial_window(mss)
 
 
-cdef class CongestionProbe:
+cdef class CongestionProbe(TcpContext):
     """One connection under a control, with the initial window and no threshold."""
-    cdef Tcb tcb
-    cdef TcbCold cold
+    cdef Tcb *tcb
     cdef const Congestion *control
 
     def __init__(self, uint32_t which, uint32_t mss=1000, uint32_t rtt_us=100000, uint64_t now_ns=0):
-        memset(&self.tcb, 0, sizeof(Tcb))
-        memset(&self.cold, 0xFF, sizeof(TcbCold))
+        self.tcb = &self.tcp.tcbs[CONN]
         self.control = congestion_control(which)
+        self.tcp.now_ns = now_ns
         self.tcb.mss = mss
         self.tcb.srtt_us = rtt_us * 8
         self.tcb.cwnd = congestion_initial_window(mss)
         self.tcb.ssthresh = SSTHRESH_UNLIMITED
-        self.control.start(&self.tcb, &self.cold, now_ns)
+        congestion_begin(&self.tcp, CONN, which)
 
     def acked(self, uint32_t octets, uint64_t now_ns=0):
         """Octets were newly acknowledged, and the window had been used up."""
-        self.control.acked(&self.tcb, &self.cold, octets, now_ns)
+        self.tcp.now_ns = now_ns
+        self.control.acked(&self.tcp, CONN, octets)
 
     def lost(self, uint32_t flight, uint64_t now_ns=0):
         """A loss was detected with so many octets outstanding."""
-        self.control.lost(&self.tcb, &self.cold, flight, now_ns)
+        self.tcp.now_ns = now_ns
+        self.control.lost(&self.tcp, CONN, flight)
 
     def timed_out(self, uint32_t flight, uint64_t now_ns=0):
         """The retransmission timer fired."""
-        self.control.timed_out(&self.tcb, &self.cold, flight, now_ns)
+        self.tcp.now_ns = now_ns
+        self.control.timed_out(&self.tcp, CONN, flight)
 
     def recover_from_timeout(self, bint recovering):
         """Whether the slow start is the one after a timeout."""
-        self.tcb.flags = CONN_RTO_RECOVERY if recovering else 0
+        self.tcb.flags &= ~<uint32_t>CONN_RTO_RECOVERY
+        if recovering:
+            self.tcb.flags |= CONN_RTO_RECOVERY
 
     @property
     def name(self):

@@ -5,6 +5,7 @@ from libc.string cimport memset
 
 from underpass.link.frames cimport Frames
 from underpass.tcp.demux cimport demux_hash
+from underpass.tcp.rare cimport TcbRare
 from underpass.tcp.tcb cimport DemuxSlot, Tcb, TcbCold, TcpState, TimerNode, TimeWait
 from underpass.tcp.time_wait cimport time_wait_init
 from underpass.wire.address cimport Address, address_v4, address_v6
@@ -49,8 +50,8 @@ cdef int segment_from(dict fields, Segment *seg) except -1:
 cdef class TcpContext:
     """Pools for `connections` connections and as many TIME_WAIT entries, and `frames` packet frames."""
 
-    def __cinit__(self, uint32_t connections=8, uint32_t frames=64, uint32_t time_waits=8, uint64_t seed=1,
-                  **of_subclass):
+    def __cinit__(self, *of_subclass, uint32_t connections=8, uint32_t frames=64, uint32_t time_waits=8,
+                  uint64_t seed=1, **named_of_subclass):
         cdef uint32_t slots = 2
         while slots < 2 * (connections + time_waits):
             slots *= 2
@@ -61,10 +62,11 @@ cdef class TcpContext:
         self.tcp.state = <TcpState *>calloc(1, sizeof(TcpState))
         self.tcp.tcbs = <Tcb *>calloc(connections, sizeof(Tcb))
         self.tcp.colds = <TcbCold *>calloc(connections, sizeof(TcbCold))
+        self.tcp.rares = calloc(connections, sizeof(TcbRare))
         self.tcp.timers = <TimerNode *>calloc(connections, sizeof(TimerNode))
         self.tcp.demux = <DemuxSlot *>calloc(slots, sizeof(DemuxSlot))
         self.tcp.time_waits = <TimeWait *>calloc(time_waits or 1, sizeof(TimeWait))
-        if NULL in (self.tcp.state, self.tcp.tcbs, self.tcp.colds, self.tcp.demux, self.tcp.time_waits):
+        if NULL in (self.tcp.state, self.tcp.tcbs, self.tcp.colds, self.tcp.rares, self.tcp.demux, self.tcp.time_waits):
             raise MemoryError(f"{connections} connections")
         self.tcp.state.demux_mask = slots - 1
         self.tcp.state.limits.time_waits = time_waits
@@ -78,6 +80,7 @@ cdef class TcpContext:
         free(self.tcp.state)
         free(self.tcp.tcbs)
         free(self.tcp.colds)
+        free(self.tcp.rares)
         free(self.tcp.timers)
         free(self.tcp.demux)
         free(self.tcp.time_waits)

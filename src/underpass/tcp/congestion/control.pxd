@@ -1,4 +1,4 @@
-"""What a congestion control is to the rest of TCP. Windows are octets; each has 12 words in TcbCold.
+"""What a congestion control is to the rest of TCP. Windows are octets; each has TcbRare.congestion_state for its own.
 
 The loss recovery calls it at four moments and does the rest itself: what may be in flight is `cwnd` less
 scoreboard_pipe, so no control inflates its window by duplicate ACKs. `cwnd` never falls under one MSS and
@@ -6,7 +6,8 @@ never rises over CWND_MAX.
 """
 from libc.stdint cimport uint32_t, uint64_t
 
-from underpass.tcp.tcb cimport CONN_RTO_RECOVERY, Tcb, TcbCold
+from underpass.tcp.rare cimport rare_of
+from underpass.tcp.tcb cimport CONN_RTO_RECOVERY, Tcb, Tcp
 
 cdef enum:
     CONGESTION_NEWRENO = 0
@@ -18,20 +19,27 @@ cdef enum:
 
 cdef struct Congestion:
     const char *name
-    # A connection begins: cwnd is already the initial window (RFC 6928), ssthresh is unlimited.
-    void (*start)(Tcb *tcb, TcbCold *cold, uint64_t now_ns) noexcept nogil
+    # A connection begins, or changes to this control, whose state is zero: NULL where that is enough. cwnd is
+    # already the initial window (RFC 6928), ssthresh is unlimited.
+    void (*start)(Tcp *tcp, uint32_t conn) noexcept nogil
     # `acked` octets were newly acknowledged outside fast recovery, and the window had been used up. Called in
     # the recovery from a timeout too, which is a slow start.
-    void (*acked)(Tcb *tcb, TcbCold *cold, uint32_t acked, uint64_t now_ns) noexcept nogil
+    void (*acked)(Tcp *tcp, uint32_t conn, uint32_t acked) noexcept nogil
     # Loss detected by duplicate ACKs or SACK: set ssthresh and cwnd. `flight`: octets outstanding.
-    void (*lost)(Tcb *tcb, TcbCold *cold, uint32_t flight, uint64_t now_ns) noexcept nogil
+    void (*lost)(Tcp *tcp, uint32_t conn, uint32_t flight) noexcept nogil
     # The retransmission timer fired for the first time: set ssthresh, and cwnd to one segment (RFC 5681 3.1).
-    void (*timed_out)(Tcb *tcb, TcbCold *cold, uint32_t flight, uint64_t now_ns) noexcept nogil
+    void (*timed_out)(Tcp *tcp, uint32_t conn, uint32_t flight) noexcept nogil
 
 # Out of range gives NewReno.
 cdef const Congestion *congestion_control(uint32_t which) noexcept nogil
+# The connection's control begins: TcbRare.congestion_state is zero, and stays untouched where the control leaves it so.
+cdef void congestion_begin(Tcp *tcp, uint32_t conn, uint32_t which) noexcept nogil
 # RFC 6928: min(10 * MSS, max(2 * MSS, 14600)).
 cdef uint32_t congestion_initial_window(uint32_t mss) noexcept nogil
+
+
+cdef inline void *congestion_state(Tcp *tcp, uint32_t conn) noexcept nogil:
+    return rare_of(tcp, conn).congestion_state
 
 
 cdef inline void congestion_widen(Tcb *tcb, uint32_t octets) noexcept nogil:

@@ -1,19 +1,33 @@
 """The table of congestion controls."""
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memset
 
-from underpass.tcp.congestion.cubic cimport cubic_acked, cubic_lost, cubic_start, cubic_timed_out
-from underpass.tcp.congestion.newreno cimport newreno_acked, newreno_lost, newreno_start, newreno_timed_out
+from underpass.tcp.congestion.cubic cimport cubic_acked, cubic_lost, cubic_timed_out
+from underpass.tcp.congestion.newreno cimport newreno_acked, newreno_lost, newreno_timed_out
+from underpass.tcp.rare cimport TcbRare, rare_of
+from underpass.tcp.tcb cimport CONN_RARE, Tcp
 
 cdef Congestion[2] controls         # CONGESTION_CONTROLS
 
 controls[CONGESTION_NEWRENO] = Congestion(
-    name=b"newreno", start=newreno_start, acked=newreno_acked, lost=newreno_lost, timed_out=newreno_timed_out)
+    name=b"newreno", start=NULL, acked=newreno_acked, lost=newreno_lost, timed_out=newreno_timed_out)
 controls[CONGESTION_CUBIC] = Congestion(
-    name=b"cubic", start=cubic_start, acked=cubic_acked, lost=cubic_lost, timed_out=cubic_timed_out)
+    name=b"cubic", start=NULL, acked=cubic_acked, lost=cubic_lost, timed_out=cubic_timed_out)
 
 
 cdef const Congestion *congestion_control(uint32_t which) noexcept nogil:
     return &controls[which if which < CONGESTION_CONTROLS else CONGESTION_NEWRENO]
+
+
+cdef void congestion_begin(Tcp *tcp, uint32_t conn, uint32_t which) noexcept nogil:
+    cdef const Congestion *control = congestion_control(which)
+    cdef TcbRare *rare
+    tcp.tcbs[conn].congestion = <uint8_t>which
+    if tcp.tcbs[conn].flags & CONN_RARE:
+        rare = rare_of(tcp, conn)
+        memset(rare.congestion_state, 0, sizeof(rare.congestion_state))
+    if control.start != NULL:
+        control.start(tcp, conn)
 
 
 cdef uint32_t congestion_initial_window(uint32_t mss) noexcept nogil:

@@ -10,9 +10,9 @@
 """
 from libc.stdint cimport uint32_t, uint64_t
 
-from underpass.tcp.tcb cimport Tcb, TcbCold
+from underpass.tcp.tcb cimport Tcp
 
-cdef struct Cubic:                  # the 48 octets of TcbCold.congestion_state; windows in octets
+cdef struct Cubic:                  # in TcbRare.congestion_state; windows in octets
     uint64_t epoch_ns               # when this stage of congestion avoidance began; 0: not yet
     uint64_t last_ns                # when the window was last used up
     double w_max                    # window before the last reduction
@@ -21,7 +21,6 @@ cdef struct Cubic:                  # the 48 octets of TcbCold.congestion_state;
     float fraction                  # part of an octet by which the window has yet to grow
     uint32_t cwnd_prior             # window at the last reduction
 
-cdef void cubic_start(Tcb *tcb, TcbCold *cold, uint64_t now_ns) noexcept nogil
-cdef void cubic_acked(Tcb *tcb, TcbCold *cold, uint32_t acked, uint64_t now_ns) noexcept nogil
-cdef void cubic_lost(Tcb *tcb, TcbCold *cold, uint32_t flight, uint64_t now_ns) noexcept nogil
-cdef void cubic_timed_out(Tcb *tcb, TcbCold *cold, uint32_t flight, uint64_t now_ns) noexcept nogil
+cdef void cubic_acked(Tcp *tcp, uint32_t conn, uint32_t acked) noexcept nogil
+cdef void cubic_lost(Tcp *tcp, uint32_t conn, uint32_t flight) noexcept nogil
+cdef void cubic_timed_out(Tcp *tcp, uint32_t conn, uint32_t flight) noexcept nogil

@@ -1,10 +1,9 @@
 """CUBIC (RFC 9438) in octets and double precision: C is 0.4 segments a cubic second, beta 0.7."""
 from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memset
 
 from underpass.tcp.congestion.control cimport (
-    CWND_MAX, congestion_floor, congestion_slow_start, congestion_widen)
-from underpass.tcp.tcb cimport Tcb, TcbCold
+    CWND_MAX, congestion_floor, congestion_slow_start, congestion_state, congestion_widen)
+from underpass.tcp.tcb cimport Tcb, Tcp
 
 cdef extern from "<math.h>" nogil:
     double cbrt(double)
@@ -18,33 +17,28 @@ cdef enum:
     NS_PER_S = 1000000000
 
 
-cdef inline Cubic *_state(TcbCold *cold) noexcept nogil:
-    return <Cubic *>cold.congestion_state
-
-
 cdef inline double _round_trip_s(const Tcb *tcb) noexcept nogil:
     return (tcb.srtt_us >> 3) * 1e-6
 
 
-cdef void cubic_start(Tcb *tcb, TcbCold *cold, uint64_t now_ns) noexcept nogil:
-    memset(_state(cold), 0, sizeof(Cubic))
-
-
-cdef void cubic_acked(Tcb *tcb, TcbCold *cold, uint32_t acked, uint64_t now_ns) noexcept nogil:
-    cdef Cubic *cubic = _state(cold)
+cdef void cubic_acked(Tcp *tcp, uint32_t conn, uint32_t acked) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef Cubic *cubic
     if tcb.cwnd < tcb.ssthresh:
         congestion_slow_start(tcb, acked)
         return
+    cubic = <Cubic *>congestion_state(tcp, conn)
     if cubic.epoch_ns == 0:
-        _begin_epoch(tcb, cubic, now_ns)
+        _begin_epoch(tcb, cubic, tcp.now_ns)
     else:
-        _leave_out_idleness(tcb, cubic, now_ns)
-    cubic.last_ns = now_ns
-    _grow(tcb, cubic, min(acked, tcb.cwnd), (now_ns - cubic.epoch_ns) / <double>NS_PER_S)
+        _leave_out_idleness(tcb, cubic, tcp.now_ns)
+    cubic.last_ns = tcp.now_ns
+    _grow(tcb, cubic, min(acked, tcb.cwnd), (tcp.now_ns - cubic.epoch_ns) / <double>NS_PER_S)
 
 
-cdef void cubic_lost(Tcb *tcb, TcbCold *cold, uint32_t flight, uint64_t now_ns) noexcept nogil:
-    cdef Cubic *cubic = _state(cold)
+cdef void cubic_lost(Tcp *tcp, uint32_t conn, uint32_t flight) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef Cubic *cubic = <Cubic *>congestion_state(tcp, conn)
     cdef double cwnd = tcb.cwnd
     # Fast convergence (RFC 9438 4.7): a window that no longer comes up to its old peak makes room for others.
     cubic.w_max = cwnd * (1 + BETA) / 2 if cwnd < cubic.w_max else cwnd
@@ -54,11 +48,11 @@ cdef void cubic_lost(Tcb *tcb, TcbCold *cold, uint32_t flight, uint64_t now_ns) 
     tcb.cwnd = tcb.ssthresh
 
 
-cdef void cubic_timed_out(Tcb *tcb, TcbCold *cold, uint32_t flight, uint64_t now_ns) noexcept nogil:
-    cubic_lost(tcb, cold, flight, now_ns)
+cdef void cubic_timed_out(Tcp *tcp, uint32_t conn, uint32_t flight) noexcept nogil:
+    cubic_lost(tcp, conn, flight)
     # RFC 9438 4.8: the next stage of congestion avoidance has its W_max where it begins, and K = 0.
-    _state(cold).w_max = 0
-    tcb.cwnd = tcb.mss
+    (<Cubic *>congestion_state(tcp, conn)).w_max = 0
+    tcp.tcbs[conn].cwnd = tcp.tcbs[conn].mss
 
 
 cdef void _begin_epoch(const Tcb *tcb, Cubic *cubic, uint64_t now_ns) noexcept nogil:
