@@ -183,3 +183,21 @@ def test_no_sequence_of_events_takes_the_window_out_of_bounds(
             assert control.cwnd >= min(window, LARGEST_WINDOW)
         else:
             assert control.ssthresh >= 2 * mss
+
+
+@pytest.mark.parametrize("by", ["lost", "timed_out"])
+def test_cubic_goes_on_where_a_spurious_loss_broke_it_off(by: str) -> None:
+    """RFC 9438 4.9."""
+    disturbed, other = CongestionProbe(CUBIC), CongestionProbe(CUBIC)
+    now = 0
+    for control in (disturbed, other):
+        control.cwnd = 100 * MSS
+        control.lost(100 * MSS)
+        now = one_round_trip(control, SECOND, SECOND)
+    cwnd, ssthresh = disturbed.cwnd, disturbed.ssthresh
+    getattr(disturbed, by)(cwnd, now)
+    disturbed.cwnd, disturbed.ssthresh = cwnd, ssthresh
+    disturbed.undo()
+    for control in (disturbed, other):
+        one_round_trip(control, now, SECOND)
+    assert disturbed.cwnd == other.cwnd

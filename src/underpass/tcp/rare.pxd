@@ -3,15 +3,45 @@
 A third block of each connection in the arena, all zero when its use begins. Its memory is touched first by
 `rare_of`, so that a connection which never needs it pays nothing for it.
 """
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from underpass.tcp.tcb cimport CONN_RARE, Tcb, Tcp
 from underpass.wire.seq cimport seq_t
 
+cdef struct Undo:                   # how to take back a reduction of the window
+    uint32_t cwnd                   # before it
+    uint32_t ssthresh
+    uint32_t octets                 # sent again since, and not reported as duplicates
+    uint32_t stamp                  # TSval of the first segment sent again; with `stamped`
+    seq_t una                       # SND.UNA at that time
+    seq_t reported                  # start of the duplicate that was counted last
+    uint8_t stamped
+    uint8_t timeout                 # the reduction was a timeout's
+    uint8_t hold                    # F-RTO has new segments sent, not lost ones (RFC 5682 3.1 step 2 b)
+    uint8_t spare
+
 cdef struct TcbRare:
     # receiving
     seq_t[8] sack_recent            # start and end of each block, the one that changed last first (RFC 2018 4)
+    seq_t[2] duplicate              # octets that came twice, not yet reported (RFC 2883 4)
+    # reordering (RFC 8985 6.2)
+    seq_t fack                      # behind the highest octet delivered; with TRAIT_SACKED
+    seq_t dsack_round               # SND.NXT when a duplicate was last reported; with in_dsack_round
+    uint8_t reo_steps               # by how much RACK.reo_wnd_mult exceeds 1
+    uint8_t reo_persist             # recoveries until the reordering window shrinks again
+    uint8_t in_dsack_round
+    uint8_t probe_again             # the loss probe was a segment sent before
+    seq_t late_seq                  # a segment sent again, by whose duplicate its lateness is measured
+    uint64_t late_sent_ns           # when it was first sent; 0: none
+    uint32_t late_us                # by how much the latest segment came later than those sent after it
+    # loss probe (RFC 8985 7.3)
+    seq_t tlp_end
+    # proportional rate reduction (RFC 6937bis)
+    uint32_t prr_delivered
+    uint32_t prr_out
+    uint32_t recover_flight         # RecoverFS
+    Undo undo
     # the congestion control's own, zero when it begins
     uint64_t[16] congestion_state
 

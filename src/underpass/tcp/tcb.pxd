@@ -271,6 +271,16 @@ cdef struct TcpCounters:            # in the arena; names as in wire/reason.pyx 
     uint64_t retransmits
     uint64_t fast_retransmits
     uint64_t timeouts
+    uint64_t reordering_timeouts    # RFC 8985 6.2 step 5
+    uint64_t loss_probes            # RFC 8985 7
+    uint64_t loss_probe_repairs     # the probe was the segment that was missing
+    uint64_t reordered              # segments delivered after others that were sent later
+    uint64_t spurious_retransmits   # sent again for nothing, as the peer reports (RFC 2883)
+    uint64_t spurious_recoveries    # taken back
+    uint64_t spurious_timeouts      # taken back (RFC 5682, RFC 3522)
+    uint64_t duplicates_reported    # to the peer (RFC 2883)
+    uint64_t sack_refused           # blocks that lie outside what was sent
+    uint64_t sack_reneged           # receivers that dropped what they had reported (RFC 2018 8)
     uint64_t window_probes
     uint64_t keepalives
     uint64_t keepalive_drops

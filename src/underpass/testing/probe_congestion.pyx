@@ -55,6 +55,11 @@ cdef class CongestionProbe(TcpContext):
         self.tcp.now_ns = now_ns
         self.control.timed_out(&self.tcp, CONN, flight)
 
+    def undo(self):
+        """The last reduction was a mistake."""
+        if self.control.undo != NULL:
+            self.control.undo(&self.tcp, CONN)
+
     def recover_from_timeout(self, bint recovering):
         """Whether the slow start is the one after a timeout."""
         self.tcb.flags &= ~<uint32_t>CONN_RTO_RECOVERY

@@ -1,6 +1,6 @@
 """What a congestion control is to the rest of TCP. Windows are octets; each has TcbRare.congestion_state for its own.
 
-The loss recovery calls it at four moments and does the rest itself: what may be in flight is `cwnd` less
+The loss recovery calls it at five moments and does the rest itself: what may be in flight is `cwnd` less
 scoreboard_pipe, so no control inflates its window by duplicate ACKs. `cwnd` never falls under one MSS and
 never rises over CWND_MAX.
 """
@@ -29,6 +29,9 @@ cdef struct Congestion:
     void (*lost)(Tcp *tcp, uint32_t conn, uint32_t flight) noexcept nogil
     # The retransmission timer fired for the first time: set ssthresh, and cwnd to one segment (RFC 5681 3.1).
     void (*timed_out)(Tcp *tcp, uint32_t conn, uint32_t flight) noexcept nogil
+    # The last `lost` or `timed_out` was a mistake, and cwnd and ssthresh are set back: forget it in the state
+    # too. NULL where there is nothing to forget.
+    void (*undo)(Tcp *tcp, uint32_t conn) noexcept nogil
 
 # Out of range gives NewReno.
 cdef const Congestion *congestion_control(uint32_t which) noexcept nogil

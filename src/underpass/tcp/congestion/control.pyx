@@ -2,7 +2,7 @@
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memset
 
-from underpass.tcp.congestion.cubic cimport cubic_acked, cubic_lost, cubic_timed_out
+from underpass.tcp.congestion.cubic cimport cubic_acked, cubic_lost, cubic_timed_out, cubic_undo
 from underpass.tcp.congestion.newreno cimport newreno_acked, newreno_lost, newreno_timed_out
 from underpass.tcp.rare cimport TcbRare, rare_of
 from underpass.tcp.tcb cimport CONN_RARE, Tcp
@@ -10,9 +10,11 @@ from underpass.tcp.tcb cimport CONN_RARE, Tcp
 cdef Congestion[2] controls         # CONGESTION_CONTROLS
 
 controls[CONGESTION_NEWRENO] = Congestion(
-    name=b"newreno", start=NULL, acked=newreno_acked, lost=newreno_lost, timed_out=newreno_timed_out)
+    name=b"newreno", start=NULL, acked=newreno_acked, lost=newreno_lost, timed_out=newreno_timed_out,
+    undo=NULL)
 controls[CONGESTION_CUBIC] = Congestion(
-    name=b"cubic", start=NULL, acked=cubic_acked, lost=cubic_lost, timed_out=cubic_timed_out)
+    name=b"cubic", start=NULL, acked=cubic_acked, lost=cubic_lost, timed_out=cubic_timed_out,
+    undo=cubic_undo)
 
 
 cdef const Congestion *congestion_control(uint32_t which) noexcept nogil:

@@ -20,7 +20,14 @@ cdef struct Cubic:                  # in TcbRare.congestion_state; windows in oc
     double w_est                    # what Reno would have by now
     float fraction                  # part of an octet by which the window has yet to grow
     uint32_t cwnd_prior             # window at the last reduction
+    # as they were before the last reduction (RFC 9438 4.9)
+    uint64_t epoch_ns_before
+    double w_max_before
+    double k_before
+    double w_est_before
+    uint32_t cwnd_prior_before
 
 cdef void cubic_acked(Tcp *tcp, uint32_t conn, uint32_t acked) noexcept nogil
 cdef void cubic_lost(Tcp *tcp, uint32_t conn, uint32_t flight) noexcept nogil
 cdef void cubic_timed_out(Tcp *tcp, uint32_t conn, uint32_t flight) noexcept nogil
+cdef void cubic_undo(Tcp *tcp, uint32_t conn) noexcept nogil

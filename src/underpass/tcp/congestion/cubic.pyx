@@ -40,12 +40,31 @@ cdef void cubic_lost(Tcp *tcp, uint32_t conn, uint32_t flight) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef Cubic *cubic = <Cubic *>congestion_state(tcp, conn)
     cdef double cwnd = tcb.cwnd
+    _keep(cubic)
     # Fast convergence (RFC 9438 4.7): a window that no longer comes up to its old peak makes room for others.
     cubic.w_max = cwnd * (1 + BETA) / 2 if cwnd < cubic.w_max else cwnd
     cubic.cwnd_prior = tcb.cwnd
     cubic.epoch_ns = 0
     tcb.ssthresh = congestion_floor(tcb, <uint32_t>(flight * BETA))
     tcb.cwnd = tcb.ssthresh
+
+
+cdef void cubic_undo(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """RFC 9438 4.9: go on with the stage of congestion avoidance that a spurious loss broke off."""
+    cdef Cubic *cubic = <Cubic *>congestion_state(tcp, conn)
+    cubic.epoch_ns = cubic.epoch_ns_before
+    cubic.w_max = cubic.w_max_before
+    cubic.k = cubic.k_before
+    cubic.w_est = cubic.w_est_before
+    cubic.cwnd_prior = cubic.cwnd_prior_before
+
+
+cdef inline void _keep(Cubic *cubic) noexcept nogil:
+    cubic.epoch_ns_before = cubic.epoch_ns
+    cubic.w_max_before = cubic.w_max
+    cubic.k_before = cubic.k
+    cubic.w_est_before = cubic.w_est
+    cubic.cwnd_prior_before = cubic.cwnd_prior
 
 
 cdef void cubic_timed_out(Tcp *tcp, uint32_t conn, uint32_t flight) noexcept nogil:

@@ -1,0 +1,12 @@
+"""The second flag word of a connection, Tcb.traits: what a mechanism has to remember between segments."""
+
+cdef enum ConnTraits:
+    # loss recovery
+    TRAIT_REORDERING_TIMER = 0x1    # retransmit_at is the RACK reordering timer (RFC 8985 6.2 step 5)
+    TRAIT_PROBE_TIMER = 0x2         # retransmit_at is the PTO (RFC 8985 7.2)
+    TRAIT_PROBE_SENT = 0x4          # a loss probe up to TcbRare.tlp_end is outstanding (RFC 8985 7.3)
+    TRAIT_REORDERING_SEEN = 0x8     # the path has delivered segments out of order (RFC 8985 6.2 step 3)
+    TRAIT_DUPLICATE_DUE = 0x10      # TcbRare.duplicate is to be reported with the next ACK (RFC 2883 4)
+    TRAIT_UNDO = 0x20               # TcbRare.undo holds what there was before the last reduction of the window
+    TRAIT_FRTO = 0x40               # after a timeout: the next ACKs tell whether it was spurious (RFC 5682)
+    TRAIT_SACKED = 0x80             # TcbRare.fack lies beyond SND.UNA: something was reported by SACK
