@@ -21,6 +21,8 @@ cdef void packet_release(FramePool *pool, const Desc *at, uint32_t parts) noexce
 # MAX_PARTS. A checksum still to be filled in is filled in.
 cdef uint32_t packet_copy(FramePool *source, const Desc *at, uint32_t parts, FramePool *target,
                           Desc *into) noexcept nogil
+# Lay octets into frames of `target`, as packet_copy does.
+cdef uint32_t packet_from_octets(FramePool *target, const uint8_t *octets, uint32_t count, Desc *into) noexcept nogil
 # The octet at `position` of the packet.
 cdef uint8_t *packet_octet(FramePool *pool, const Desc *at, uint32_t position) noexcept nogil
 # What DESC_CHECKSUM asks for: the Internet checksum from csum_start on, ready to be stored.

@@ -59,6 +59,15 @@ cdef uint32_t packet_copy(FramePool *source, const Desc *at, uint32_t parts, Fra
     return made
 
 
+cdef uint32_t packet_from_octets(FramePool *target, const uint8_t *octets, uint32_t count, Desc *into) noexcept nogil:
+    cdef uint32_t made = take_parts(target, count, into)
+    cdef uint32_t i
+    for i in range(made):
+        memcpy(part_octets(target, &into[i]), octets, into[i].length)
+        octets += into[i].length
+    return made
+
+
 cdef uint32_t take_parts(FramePool *pool, uint32_t total, Desc *into) noexcept nogil:
     """Descriptors with fresh frames for `total` octets; 0 and nothing taken where that cannot be."""
     cdef uint32_t room = pool.state.chunk_bytes - RX_HEADROOM

@@ -53,22 +53,30 @@ class Host:
         stack = Stack(link, station.mac, seed=seed, **limits)
         stack.set_addresses([(station.v4, 24), (station.v6, 64)])
         stack.set_routes([("10.0.0.0", 24, None, None, 0, 0), ("fd00::", 64, None, None, 0, 0)])
-        for other in neighbours:
-            stack.set_neighbour(other.v4, other.mac)
-            stack.set_neighbour(other.v6, other.mac)
         stack.step(now_ns)
-        return cls(station.v4, station, stack, link)
+        host = cls(station.v4, station, stack, link)
+        for other in neighbours:
+            host.know(other)
+        return host
+
+    def know(self, other: Station) -> None:
+        """Tell the stack another host's MAC."""
+        self.stack.set_neighbour(other.v4, other.mac)
+        self.stack.set_neighbour(other.v6, other.mac)
 
     def step(self, now_ns: int) -> int:
         """One turn of the stack, then the application; returns packets and events that there were."""
-        received = self.stack.step(now_ns)
+        return self.stack.step(now_ns) + self.serve()
+
+    def serve(self) -> int:
+        """Tell the application what happened; returns how many events there were."""
         events = self.stack.events()
         for conn, ready in events:
             if self.application is None:
                 self.seen.append((conn, ready))
             else:
                 self.application(conn, ready)
-        return received + len(events)
+        return len(events)
 
     def deadline(self) -> int | None:
         """When this host next has something to do."""

@@ -1,13 +1,15 @@
-"""Stacks on cables that lose, double, reorder, delay and damage packets by seed, all on one virtual clock.
+"""The virtual network: stacks on links with rate, delay and queue, that lose, double, reorder and damage
+packets by seed, all on one virtual clock.
 
 with Network(seed=7) as network:
-    client, server = network.pair(drop=0.01, reorder=0.01, latency_ns=5 * MS)
+    client, server = network.host(), network.host()
+    network.link(client, server, rate_bps=10 * MBIT, delay_ns=20 * MS, queue_packets=50, loss=0.01)
     server.stack.listen(("0.0.0.0", 80))
     conn = client.stack.connect((server.station.v4, 80))
     assert network.run(until=lambda: conn.state == "ESTABLISHED", for_ns=SECOND)
 
 Nothing waits: where nobody has anything to do, the clock jumps to the earliest deadline. A failure inside the
-`with` block names the seed and the capture of what passed.
+`with` block names the seed and the captures of what passed.
 """
 
 from __future__ import annotations
@@ -26,8 +28,12 @@ from underpass.link.link import LinkBase
 from underpass.link.memory import memory_pair
 from underpass.link.pcap import PcapLink
 from underpass.testing.clock import Clock
+from underpass.testing.conditions import Conditions
 from underpass.testing.host import Host, Station
+from underpass.testing.topology import Link, Router, Topology
 
+# As good as for ever, and far from where nanoseconds overflow.
+FAR_NS = 1 << 62
 # Turns at one instant after which the network is taken to go round in circles.
 TURNS_AT_ONCE = 100_000
 
@@ -49,17 +55,20 @@ class Network:
     """Nodes and the clock that they share.
 
     `seed` decides about every fault and every secret of the stacks, so that a run can be repeated. With
-    `capture` what passes is written to a pcapng file in that directory; by default to a temporary one, kept
-    only where the block fails.
+    `capture` what passes is written to pcapng files in that directory, one for each host; by default to
+    temporary ones, kept only where the block fails; with False not at all.
     """
 
-    def __init__(self, seed: int = 0, capture: str | os.PathLike[str] | None = None) -> None:
+    def __init__(self, seed: int = 0, capture: str | os.PathLike[str] | bool = True) -> None:
         self.seed = seed
         self.clock = Clock()
         self.nodes: list[Node] = []
-        self._keep_capture = capture is not None
+        self.links: list[Link] = []
+        self._topology: Topology | None = None
+        self._keep_capture = not isinstance(capture, bool)
         self._captures: list[Path] = []
-        self._directory = capture
+        self._directory = None if isinstance(capture, bool) else capture
+        self._capture = capture is not False
 
     def secret(self, purpose: str) -> bytes:
         """16 octets that depend on the seed and the purpose alone."""
@@ -72,14 +81,61 @@ class Network:
         one, other = memory_pair(Frames(frames), Frames(frames), mtu=mtu, depth=depth, latency_ns=latency_ns)
         if faults:
             one = FaultLink(one, self.seed, **faults)
-        one = PcapLink(one, self._capture_path())
-        return one, other
+        return self._captured(one, "cable"), other
 
-    def _capture_path(self) -> Path:
-        descriptor, path = tempfile.mkstemp(f"-seed-{self.seed}.pcapng", "underpass-", self._directory)
+    def _captured(self, link: LinkBase, name: str) -> LinkBase:
+        if not self._capture:
+            return link
+        suffix = f"-{name}-seed-{self.seed}.pcapng"
+        descriptor, path = tempfile.mkstemp(suffix, "underpass-", self._directory)
         os.close(descriptor)
         self._captures.append(Path(path))
-        return self._captures[-1]
+        return PcapLink(link, path)
+
+    @property
+    def topology(self) -> Topology:
+        """The hosts, routers and links that were made one by one."""
+        if self._topology is None:
+            self._topology = Topology(self.clock.now_ns)
+            self.nodes.append(self._topology)
+        return self._topology
+
+    def host(self, name: str | None = None, *, mtu: int = 1500, frames: int = 4096, **limits: int) -> Host:
+        """A stack of its own with addresses 10.0.0.n and fd00::n, and a pool of `frames`; `limits` are the
+        stack's.
+        """
+        topology = self.topology
+        station = Station(topology.number())
+
+        def make(station: Station) -> Host:
+            port = topology.fabric.port(station.number, Frames(frames), mtu)
+            link = self._captured(port, name or station.v4)
+            others = [other.station for other in topology.hosts]
+            secret = self.secret(station.v4)
+            host = Host.on(link, station, *others, seed=secret, now_ns=self.clock.now_ns, **limits)
+            host.name = name or station.v4
+            return host
+
+        return topology.add_host(make, station)
+
+    def router(self, name: str | None = None) -> Router:
+        """A node that joins several links. Packets take the way with the fewest links."""
+        station = Station(self.topology.number())
+        return Router(name or station.v4, station)
+
+    def link(self, one: Host | Router, other: Host | Router, *, back: Conditions | None = None,
+             **conditions: Any) -> Link:  # fmt: skip
+        """Join two nodes by a link under `conditions` (see Conditions), both ways unless `back` says
+        otherwise.
+        """
+        there = Conditions(**conditions)
+        number = len(self.links)
+        first, second = (self._number(f"link {number} {way}") for way in ("there", "back"))
+        self.links.append(self.topology.join(one, other, there, back or there, (first, second)))
+        return self.links[-1]
+
+    def _number(self, purpose: str) -> int:
+        return int.from_bytes(self.secret(purpose)[:8])
 
     def pair(self, frames: int = 4096, mtu: int = 1500, latency_ns: int = 0,
              limits: dict[str, int] | None = None, **faults: Any) -> tuple[Host, Host]:  # fmt: skip
@@ -104,7 +160,17 @@ class Network:
                 if end_ns is not None:
                     self.clock.advance_to(end_ns)
                 return until is not None and until()
-            self.clock.advance_to(when_ns)
+            self._pass_time(when_ns, end_ns or FAR_NS, until is None)
+
+    def _pass_time(self, when_ns: int, end_ns: int, alone: bool) -> None:
+        """On to what happens next; over all that happens within the topology, where nobody looks at it
+        meanwhile.
+        """
+        if alone and self._topology is not None:
+            others = (node.deadline() for node in self.nodes if node is not self._topology)
+            end_ns = min([end_ns, *(when for when in others if when is not None)])
+            when_ns = self._topology.fabric.run(end_ns)
+        self.clock.advance_to(when_ns)
 
     def _settle(self, until: Callable[[], bool] | None) -> bool:
         """Turns at the present instant until nothing moves; whether `until` came to hold."""
