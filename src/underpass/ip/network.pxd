@@ -8,7 +8,8 @@ and is the next to go when room is needed. So the table is bounded whatever addr
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from underpass.wire.address cimport Address
+from underpass.ip.paths cimport PathTable
+from underpass.wire.address cimport Address, address_is_v4
 from underpass.wire.siphash cimport SipKey
 
 cdef enum:
@@ -45,7 +46,7 @@ cdef struct Route:              # kept in order, longest prefix first, then lowe
     uint32_t prefix             # 0..128, IPv4 counted as 96 + n
     uint32_t metric
     uint32_t mtu                # 0: the interface's
-    uint32_t spare
+    uint32_t advmss             # the MSS to announce; 0: by the interface's MTU
 
 cdef struct Neighbour:          # 64 bytes
     Address address
@@ -74,6 +75,7 @@ cdef struct Network:
     uint32_t idle_oldest        # ends of the list of neighbours without users
     uint32_t idle_newest
     uint32_t wanted_count
+    uint32_t advmss_routes      # routes that say which MSS to announce
     uint32_t strict_checksum    # 1: a partial checksum is damage even on veth
     uint64_t own_filter         # bit n: some own address, or its broadcast, ends in an octet n mod 64
     SipKey key
@@ -82,6 +84,7 @@ cdef struct Network:
     uint32_t[4096] buckets
     Neighbour[4096] neighbours
     Wanted[256] wanted
+    PathTable paths
 
 cdef void network_init(Network *net, const SipKey *key) noexcept nogil
 
@@ -94,6 +97,13 @@ cdef const Route *network_route(const Network *net, const Address *dst) noexcept
 # Index of the next hop on the way to dst, created INCOMPLETE and asked for where it was not known; counts one
 # user. NO_NEIGHBOUR: no route, or the table is full of neighbours in use.
 cdef uint32_t network_next_hop(Network *net, const Address *dst, uint64_t now_ns) noexcept nogil
+# The largest IP packet on the way to a destination: what ICMP told of the path, the route's MTU, the interface's.
+cdef uint32_t network_path_mtu(const Network *net, const Address *dst, uint64_t now_ns) noexcept nogil
+# ICMP told it: believed until `expires_ns`.
+cdef void network_learn_mtu(Network *net, const Address *dst, uint32_t mtu, uint64_t now_ns,
+                            uint64_t expires_ns) noexcept nogil
+# The largest segment to announce to a destination, fixed headers off (RFC 9293 3.7.1, RFC 6691).
+cdef uint32_t network_announced_mss(const Network *net, const Address *dst) noexcept nogil
 cdef void network_release(Network *net, uint32_t neighbour) noexcept nogil
 # Source address for a destination (RFC 6724, as far as one interface needs it); false: none of that family.
 cdef bint network_source(const Network *net, const Address *dst, Address *source) noexcept nogil
@@ -115,6 +125,11 @@ cdef uint32_t network_set_neighbour(Network *net, const Address *address, const 
 cdef uint32_t network_find_neighbour(const Network *net, const Address *address) noexcept nogil
 # Take one request out of `wanted`; false: there is none.
 cdef bint network_take_wanted(Network *net, Address *address, uint32_t *kind) noexcept nogil
+
+
+cdef inline uint32_t network_fixed_headers(const Address *dst) noexcept nogil:
+    """Octets of an IP packet to that destination before its payload: IP and TCP without options (RFC 6691)."""
+    return 40 if address_is_v4(dst) else 60
 
 
 cdef inline bint network_may_be_own(const Network *net, const Address *address) noexcept nogil:

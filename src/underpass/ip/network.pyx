@@ -3,6 +3,7 @@ from libc.string cimport memcpy, memmove, memset
 
 from underpass.ip.neighbours cimport (neighbour_create, neighbour_drop, neighbour_find, neighbour_free,
                                       neighbour_hold, neighbours_init)
+from underpass.ip.paths cimport paths_find, paths_learn
 from underpass.ip.prefix cimport prefix_common, prefix_covers, prefix_last
 from underpass.wire.address cimport address_equal, address_is_any, address_is_link_local, address_is_v4
 
@@ -64,7 +65,7 @@ cdef bint network_is_broadcast(const Network *net, const Address *address) noexc
 # -- routes
 
 cdef void network_clear_routes(Network *net) noexcept nogil:
-    net.route_count = 0
+    net.route_count = net.advmss_routes = 0
 
 
 cdef inline bint goes_before(const Route *one, const Route *other) noexcept nogil:
@@ -82,6 +83,7 @@ cdef bint network_add_route(Network *net, const Route *route) noexcept nogil:
     memmove(&net.routes[at + 1], &net.routes[at], (net.route_count - at) * sizeof(Route))
     net.routes[at] = route[0]
     net.route_count += 1
+    net.advmss_routes += route.advmss != 0
     return True
 
 
@@ -94,6 +96,29 @@ cdef const Route *network_route(const Network *net, const Address *dst) noexcept
 
 
 # -- the way to a destination
+
+cdef uint32_t network_path_mtu(const Network *net, const Address *dst, uint64_t now_ns) noexcept nogil:
+    cdef const Route *route = network_route(net, dst)
+    cdef uint32_t mtu = net.mtu
+    cdef uint32_t learned = paths_find(&net.paths, &net.key, dst, now_ns)
+    if route != NULL and route.mtu != 0 and route.mtu < mtu:
+        mtu = route.mtu
+    return learned if learned != 0 and learned < mtu else mtu
+
+
+cdef void network_learn_mtu(Network *net, const Address *dst, uint32_t mtu, uint64_t now_ns,
+                            uint64_t expires_ns) noexcept nogil:
+    paths_learn(&net.paths, &net.key, dst, mtu, now_ns, expires_ns)
+
+
+cdef uint32_t network_announced_mss(const Network *net, const Address *dst) noexcept nogil:
+    cdef uint32_t most = net.mtu - network_fixed_headers(dst)
+    cdef const Route *route
+    if net.advmss_routes == 0:
+        return most
+    route = network_route(net, dst)
+    return route.advmss if route != NULL and 0 < route.advmss < most else most
+
 
 cdef bint find_hop(const Network *net, const Address *dst, Address *hop) noexcept nogil:
     """The address to resolve: that of the gateway, or of the destination where it is on-link."""

@@ -50,6 +50,9 @@ DEFAULT_LIMITS = {
     "retries": 15,
     "rto_min_us": 200000,
     "delayed_ack_us": 40000,
+    "mss": 65535,
+    "path_mtu_ms": 600000,
+    "mtu_probing": 1,
     "challenge_acks_ps": 1000,
     "ephemeral_first": 32768,
     "ephemeral_last": 60999,
@@ -69,6 +72,9 @@ LIMIT_RANGES = {
     "retries": (1, 32),
     "rto_min_us": (1000, 60000000),
     "delayed_ack_us": (0, 500000),
+    "mss": (64, 65535),
+    "path_mtu_ms": (1000, 86400000),
+    "mtu_probing": (0, 2),
     "challenge_acks_ps": (1, 1000000),
     "ephemeral_first": (1, 65535),
     "ephemeral_last": (1, 65535),
@@ -154,6 +160,7 @@ cdef class Stack:
         state.hash_key = derive_key(seed, b"demultiplexing")
         state.secret = derive_key(seed, b"sequence numbers")
         state.cookie_key = derive_key(seed, b"cookies")
+        state.fast_open_key = derive_key(seed, b"fast open")
         key = derive_key(seed, b"neighbours")
         network_init(tcp.network, &key)
         wheel_init(<Wheel *>tcp.wheel, 0)
@@ -201,15 +208,16 @@ cdef class Stack:
         network_set_addresses(self.tcp.network, table, count)
 
     def set_routes(self, routes):
-        """All routes: (destination, prefix length, via or None, source or None, metric, mtu or 0)."""
+        """All routes: (destination, prefix length, via or None, source or None, metric, mtu or 0[, advmss or 0])."""
         cdef Route route
         network_clear_routes(self.tcp.network)
-        for destination, prefix, via, source, metric, mtu in routes:
+        for destination, prefix, via, source, metric, mtu, *advmss in routes:
             memset(&route, 0, sizeof(route))
             address_from_text(destination, &route.destination)
             route.prefix = prefix + (96 if address_is_v4(&route.destination) else 0)
             route.metric = metric
             route.mtu = mtu
+            route.advmss = advmss[0] if advmss else 0
             if via is not None:
                 address_from_text(via, &route.via)
             if source is not None:

@@ -8,7 +8,7 @@ from underpass.tcp.cookies cimport cookie_check, cookie_make
 from underpass.tcp.ending cimport ending_handshake_over
 from underpass.tcp.isn cimport isn_above
 from underpass.tcp.open cimport open_block, open_established, open_send_syn, open_take_syn
-from underpass.tcp.output cimport output_answer, output_reset_for
+from underpass.tcp.output cimport output_answer, output_mss, output_reset_for
 from underpass.tcp.tcb cimport (
     CONN_COUNTED_HALF_OPEN, EVENT_ACCEPTED, LISTENER_BUCKETS, MAX_LISTENERS, NO_CONN, NO_LISTENER, SYN_RECEIVED,
     Listener, Tcb, TcbCold, Tcp, TcpState,
@@ -97,13 +97,12 @@ cdef void accept_unlisten(Tcp *tcp, uint32_t listener) noexcept nogil:
 
 cdef void send_cookie(Tcp *tcp, const Segment *syn) noexcept nogil:
     """RFC 4987 3.6: answer without keeping anything. No options but the MSS: there is nowhere to remember them."""
-    cdef uint16_t mss = tcp.network.mtu - (40 if address_is_v4(&syn.dst) else 60)
     cdef uint32_t window = tcp.state.limits.rcv_bytes
     tcp.state.counters.half_open_limit += 1
     tcp.state.counters.cookies_sent += 1
     tcp.state.cookie_pressure_ns = tcp.now_ns
     output_answer(tcp, syn, cookie_make(tcp, syn), syn.seq + 1, SYN | ACK, <uint16_t>(window if window < 65535 else 65535),
-                  mss, False, 0, 0)
+                  output_mss(tcp, &syn.src), False, 0, 0)
 
 
 cdef void half_open(Tcp *tcp, uint32_t index, const Segment *syn, uint32_t hash, seq_t floor) noexcept nogil:

@@ -1,8 +1,9 @@
 """Opening connections."""
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
-from underpass.ip.network cimport NO_NEIGHBOUR, Route, network_next_hop, network_route
+from underpass.ip.network cimport NO_NEIGHBOUR, network_fixed_headers, network_next_hop, network_path_mtu
 from underpass.ip.template cimport template_make
+from underpass.link.frames cimport TX_HEADROOM
 from underpass.tcp.block cimport block_take, block_touch
 from underpass.tcp.congestion.control cimport CONGESTION_CUBIC, congestion_begin, congestion_initial_window
 from underpass.tcp.demux cimport demux_insert
@@ -32,14 +33,10 @@ cdef enum:
 
 
 cdef inline uint32_t path_mss(const Tcp *tcp, const Address *remote) noexcept nogil:
-    """Payload of a segment that fills an IP packet on the route, or a frame where that is smaller."""
-    cdef const Route *route = network_route(tcp.network, remote)
-    cdef uint32_t mtu = tcp.network.mtu
-    if route != NULL and route.mtu != 0 and route.mtu < mtu:
-        mtu = route.mtu
-    cdef uint32_t mss = mtu - (40 if address_is_v4(remote) else 60)
-    cdef uint32_t chunk = tcp.pool.state.chunk_bytes - 192
-    return mss if mss < chunk else chunk
+    """Payload of a segment that fills an IP packet on the path, or a frame, or the limit where that is smaller."""
+    cdef uint32_t mss = network_path_mtu(tcp.network, remote, tcp.now_ns) - network_fixed_headers(remote)
+    cdef uint32_t chunk = tcp.pool.state.chunk_bytes - TX_HEADROOM
+    return min(mss, chunk, tcp.state.limits.mss)
 
 
 cdef uint32_t open_block(Tcp *tcp, const Address *local, uint16_t local_port, const Address *remote,

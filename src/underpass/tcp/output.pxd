@@ -2,6 +2,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from underpass.tcp.tcb cimport Tcp
+from underpass.wire.address cimport Address
 from underpass.wire.segment cimport Segment
 from underpass.wire.seq cimport seq_t
 
@@ -14,6 +15,8 @@ cdef enum Sent:
 cdef Sent output_data(Tcp *tcp, uint32_t conn, uint32_t frame, uint8_t flags) noexcept nogil
 # A segment without payload at sequence number `seq`: ACK, FIN, RST.
 cdef Sent output_control(Tcp *tcp, uint32_t conn, seq_t seq, uint8_t flags) noexcept nogil
+# The MSS that we announce to a peer.
+cdef uint16_t output_mss(const Tcp *tcp, const Address *remote) noexcept nogil
 # SYN or SYN-ACK with the options that both sides may use.
 cdef Sent output_syn(Tcp *tcp, uint32_t conn) noexcept nogil
 # An answer to a segment that belongs to no connection block; `window` unscaled, `mss` 0 for none, timestamps when

@@ -2,7 +2,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from underpass.ip.network cimport (
-    NEIGHBOUR_VALID, NO_NEIGHBOUR, WANT_RESOLVE, Neighbour, Network, network_want,
+    NEIGHBOUR_VALID, NO_NEIGHBOUR, WANT_RESOLVE, Neighbour, Network, network_announced_mss, network_want,
 )
 from underpass.ip.template cimport template_answer, template_write
 from underpass.link.frames cimport (
@@ -15,6 +15,7 @@ from underpass.tcp.tcb cimport (
     CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_SACK, CONN_TIMESTAMPS, SYN_RECEIVED, Tcb, TcbCold, Tcp,
 )
 from underpass.tcp.window cimport window_offer
+from underpass.wire.address cimport Address
 from underpass.wire.checksum cimport checksum_pseudo
 from underpass.wire.segment cimport (
     ACK, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTION_WINDOW_SCALE, RST, SYN, SackBlock, Segment,
@@ -172,9 +173,8 @@ cdef inline uint8_t *write_syn_options(Tcp *tcp, const Tcb *tcb, const TcbCold *
     return at
 
 
-cdef inline uint16_t local_mss(const Tcp *tcp, bint v4) noexcept nogil:
-    """The MSS that we announce: what the interface takes, less fixed headers (RFC 6691)."""
-    return <uint16_t>(tcp.network.mtu - (40 if v4 else 60))
+cdef uint16_t output_mss(const Tcp *tcp, const Address *remote) noexcept nogil:
+    return <uint16_t>min(network_announced_mss(tcp.network, remote), tcp.state.limits.mss)
 
 
 cdef Sent output_syn(Tcp *tcp, uint32_t conn) noexcept nogil:
@@ -188,8 +188,7 @@ cdef Sent output_syn(Tcp *tcp, uint32_t conn) noexcept nogil:
     if frame == NO_FRAME:
         return SENT_NO_FRAME
     cdef uint8_t *header = frame_chunk(tcp.pool, frame) + TX_HEADROOM
-    cdef bint v4 = cold.template.length - cold.template.ip_offset == 20
-    cdef uint8_t *end = write_syn_options(tcp, tcb, cold, local_mss(tcp, v4), header + TCP_BYTES)
+    cdef uint8_t *end = write_syn_options(tcp, tcb, cold, output_mss(tcp, &tcb.remote), header + TCP_BYTES)
     cdef uint32_t tcp_bytes = <uint32_t>(end - header)
     cdef bint answering = tcb.state == SYN_RECEIVED
     # RFC 7323 2.2: the window of a SYN is never scaled.

@@ -3,7 +3,7 @@
 A third block of each connection in the arena, all zero when its use begins. Its memory is touched first by
 `rare_of`, so that a connection which never needs it pays nothing for it.
 """
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from underpass.tcp.tcb cimport CONN_RARE, Tcb, Tcp
@@ -42,6 +42,17 @@ cdef struct TcbRare:
     uint32_t prr_out
     uint32_t recover_flight         # RecoverFS
     Undo undo
+    # the path: see tcp/path.pxd
+    uint64_t path_search_at         # when a larger segment is tried next
+    uint16_t path_high              # largest IP packet that may still get through
+    uint16_t path_spare
+    seq_t probe_start
+    seq_t probe_end
+    int32_t soft_error              # errno of the latest
+    uint64_t soft_error_ns
+    # Fast Open
+    uint32_t fast_open_bytes        # payload that left with our SYN
+    uint32_t fast_open_spare
     # the congestion control's own, zero when it begins
     uint64_t[16] congestion_state
 

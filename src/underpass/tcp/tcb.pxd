@@ -13,6 +13,7 @@ from underpass.ip.network cimport Network
 from underpass.ip.template cimport HeaderTemplate
 from underpass.link.frames cimport FramePool
 from underpass.link.link cimport Desc, Link
+from underpass.tcp.fast_open_cache cimport FastOpenCache
 from underpass.wire.address cimport Address
 from underpass.wire.reason cimport REASONS
 from underpass.wire.seq cimport seq_t
@@ -193,12 +194,15 @@ cdef struct Listener:               # in the arena
     uint8_t used
     uint8_t family                  # 4, 6, or 0 for both
     uint8_t congestion
-    uint16_t spare
+    uint16_t fast_open              # connections that may be open by Fast Open alone (RFC 7413 5.1); 0: none
     uint32_t flags                  # CONN_NODELAY, CONN_KEEPALIVE for what it accepts
     uint32_t backlog                # half-open connections; beyond it SYN cookies
     uint32_t half_open
     uint32_t next                   # in its bucket
     uint64_t user
+    uint32_t fast_open_pending      # connections open by Fast Open whose handshake is not complete
+    uint32_t fast_open_resets       # of them, those that were reset since fast_open_reset_ns: they count on
+    uint64_t fast_open_reset_ns
 
 cdef struct TimeWait:               # in the arena: what RFC 9293 3.10.7.4 and RFC 6191 need, no more
     Address local
@@ -233,6 +237,9 @@ cdef struct Limits:
     uint32_t retries
     uint32_t rto_min_us
     uint32_t delayed_ack_us
+    uint32_t mss                    # no larger segment is announced or sent
+    uint32_t path_mtu_ms            # how long a path's MTU that ICMP told is believed (RFC 8201 4)
+    uint32_t mtu_probing            # PathProbing: see tcp/path.pxd
     uint32_t challenge_acks_ps      # RFC 5961 7, in all
     uint32_t ephemeral_first        # source ports of outgoing connections
     uint32_t ephemeral_last
@@ -253,6 +260,7 @@ cdef struct TcpCounters:            # in the arena; names as in wire/reason.pyx 
     uint64_t cookies_sent
     uint64_t cookies_accepted
     uint64_t cookies_refused
+    uint64_t cookies_stamped        # cookies sent whose options the timestamp carries
     uint64_t connection_limit       # SYNs dropped: no connection block
     uint64_t frame_limit            # payload dropped: the connection's or the pool's frames are used up
     uint64_t frame_starved          # sends put off for want of a frame
@@ -290,6 +298,26 @@ cdef struct TcpCounters:            # in the arena; names as in wire/reason.pyx 
     uint64_t time_wait_reused
     uint64_t time_wait_limit
     uint64_t partial_checksums      # accepted as CHECKSUM_PARTIAL
+    uint64_t icmp_in                # errors that quote a segment to a peer
+    uint64_t icmp_no_connection     # of them, those that quote no connection that there is
+    uint64_t icmp_out_of_window     # those whose quoted segment is not in flight (RFC 5927 4.1)
+    uint64_t icmp_too_big_refused   # an MTU that is no smaller, or smaller than any path's
+    uint64_t icmp_soft              # noted, for the time when the connection gives up
+    uint64_t icmp_hard              # ended a handshake
+    uint64_t path_mtu_lowered       # by ICMP
+    uint64_t path_black_holes       # segments made smaller because large ones vanish (RFC 4821 7.7)
+    uint64_t path_probes            # RFC 4821 7.5
+    uint64_t path_probes_lost
+    uint64_t path_mtu_raised        # by a probe that arrived
+    uint64_t fast_open_sent         # SYNs that left with data (RFC 7413 4.2.1)
+    uint64_t fast_open_taken        # of them, those whose data the SYN-ACK acknowledged
+    uint64_t fast_open_refused      # those whose data it did not
+    uint64_t fast_open_lost         # those that were never answered
+    uint64_t fast_open_off          # connections that would have used it where it had failed before
+    uint64_t fast_open_asked        # SYNs that asked for a cookie, and got one (RFC 7413 4.1.1)
+    uint64_t fast_open_accepted     # connections accepted with the data of their SYN
+    uint64_t fast_open_bad_cookie
+    uint64_t fast_open_limit        # data refused: too many such connections are pending (RFC 7413 5.1)
     uint64_t unroutable
     uint64_t no_neighbour           # segments not sent: the MAC is not known
 
@@ -299,6 +327,7 @@ cdef struct TcpState:               # in the arena
     SipKey hash_key                 # demultiplexing
     SipKey secret                   # RFC 6528, timestamps' offsets
     SipKey cookie_key
+    SipKey fast_open_key            # RFC 7413 4.1.2
     uint32_t tcb_free               # head of the free list (through Tcb.touched_next)
     uint32_t tcb_fresh
     uint32_t tcb_used
@@ -317,6 +346,7 @@ cdef struct TcpState:               # in the arena
     uint32_t spare
     uint32_t[256] listener_buckets
     Listener[256] listeners
+    FastOpenCache fast_open
 
 cdef struct Tcp
 

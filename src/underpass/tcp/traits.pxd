@@ -10,3 +10,10 @@ cdef enum ConnTraits:
     TRAIT_UNDO = 0x20               # TcbRare.undo holds what there was before the last reduction of the window
     TRAIT_FRTO = 0x40               # after a timeout: the next ACKs tell whether it was spurious (RFC 5682)
     TRAIT_SACKED = 0x80             # TcbRare.fack lies beyond SND.UNA: something was reported by SACK
+    # the path, and Fast Open
+    TRAIT_PATH = 0x1000000          # its segments are smaller than the route and the peer allow: see tcp/path.pxd
+    TRAIT_PATH_PROBE = 0x2000000    # a probe is in flight, TcbRare.probe_start to probe_end
+    TRAIT_SOFT_ERROR = 0x4000000    # ICMP told of trouble: TcbRare.soft_error (RFC 9293 3.9.2.2)
+    TRAIT_FAST_OPEN = 0x8000000     # our SYN carries data or asks for a cookie; or the data of a SYN were accepted
+    TRAIT_FAST_OPEN_PENDING = 0x10000000  # counted as such by its listener (RFC 7413 5.1)
+    TRAIT_FAST_OPEN_GRANT = 0x20000000  # the SYN-ACK gives the peer a cookie

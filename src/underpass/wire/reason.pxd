@@ -25,7 +25,7 @@ cdef enum Reason:
     IPV6_EXTENSION              # a chain that is too long, malformed, or not to be processed
     IPV6_FRAGMENT
     # either
-    IP_PROTOCOL                 # not TCP
+    IP_PROTOCOL                 # neither TCP nor ICMP
     IP_SOURCE                   # any, loopback, group, broadcast, or our own
     IP_DESTINATION              # any, loopback or a group: no station's address
     # TCP (RFC 9293 3.1)
@@ -35,4 +35,9 @@ cdef enum Reason:
     TCP_OPTION_LENGTH           # 0, 1, past the header, or wrong for its kind
     TCP_PORT_ZERO
     TCP_FLAGS                   # SYN with FIN or RST, or no flag that belongs to any state
+    # ICMP (RFC 792, RFC 4443)
+    ICMP_SHORT                  # under eight octets, or it ends before the quoted sequence number
+    ICMP_CHECKSUM
+    ICMP_TYPE                   # no error that ends or changes a connection
+    ICMP_QUOTE                  # the packet quoted is no segment that this host sent
     REASONS                     # how many there are

@@ -28,6 +28,10 @@ cdef tuple NAMES = (
     "tcp_option_length",
     "tcp_port_zero",
     "tcp_flags",
+    "icmp_short",
+    "icmp_checksum",
+    "icmp_type",
+    "icmp_quote",
 )
 
 if len(NAMES) != REASONS:
