@@ -174,6 +174,7 @@ cdef inline uint8_t *write_syn_options(Tcp *tcp, const Tcb *tcb, const TcbCold *
 
 
 cdef uint16_t output_mss(const Tcp *tcp, const Address *remote) noexcept nogil:
+    """RFC 6691: what arrives may fill a packet; whoever sends takes the options off."""
     return <uint16_t>min(network_announced_mss(tcp.network, remote), tcp.state.limits.mss)
 
 
