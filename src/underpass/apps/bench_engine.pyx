@@ -10,7 +10,7 @@ from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from underpass.stack.stack cimport Stack
-from underpass.tcp.api cimport tcp_connect, tcp_consume, tcp_listen, tcp_peek, tcp_write
+from underpass.tcp.api cimport tcp_connect, tcp_consume, tcp_listen, tcp_peek, tcp_prefetch, tcp_write
 from underpass.tcp.tcb cimport NO_CONN, App, Tcp, TcpCounters
 from underpass.wire.address cimport Address, address_v4
 
@@ -20,6 +20,7 @@ from underpass.link.memory import memory_pair
 cdef enum:
     MESSAGE = 64
     ACTIVE = 64
+    SOON = 4                        # questions
     FRAMES = 131072                 # what 50,000 connections hold until delayed acknowledgments come, and more
     PORT = 7
     PORTS_A_SOURCE = 20000
@@ -76,6 +77,8 @@ cdef void on_answered(Tcp *tcp, uint32_t conn, void *self) noexcept nogil:
 cdef void ask(Tcp *tcp, Bench *bench) noexcept nogil:
     cdef uint32_t conn = bench.opened[bench.cursor]
     bench.cursor = bench.cursor + 1 if bench.cursor + 1 < bench.established else 0
+    if bench.cursor + SOON < bench.established:
+        tcp_prefetch(tcp, bench.opened[bench.cursor + SOON])
     tcp_write(tcp, conn, bench.message, MESSAGE)
 
 

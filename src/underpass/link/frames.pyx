@@ -1,6 +1,6 @@
-"""The frame pool's memory: one memfd, mapped shared, with state, frame descriptors and UMEM in that order."""
+"""The frame pool's memory: one memfd, mapped shared, with state, descriptors, slabs and UMEM in that order."""
 from libc.errno cimport errno
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport strerror
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.unistd cimport close, ftruncate
@@ -11,6 +11,39 @@ cdef extern from "<sys/mman.h>" nogil:
 
 cdef enum:
     PAGE = 4096
+    WORTH_A_CHANGE = 4              # a slab is, of which this part is free
+
+
+cdef size_t whole_pages(size_t octets) noexcept:
+    return (octets + PAGE - 1) // PAGE * PAGE
+
+
+cdef uint32_t use_fresh_slab(FramePool *pool) noexcept nogil:
+    """Stack the frames of the next slab that was never used, the lowest on top."""
+    cdef PoolState *state = pool.state
+    cdef uint32_t slab = state.slabs_used
+    cdef uint32_t first = slab << SLAB_SHIFT
+    cdef uint32_t size = min(<uint32_t>SLAB_FRAMES, state.count - first)
+    cdef uint32_t i
+    for i in range(size):
+        pool.stacks[first + i] = first + size - 1 - i
+    pool.stacked[slab] = <uint16_t>size
+    state.slabs_used += 1
+    return slab
+
+
+cdef bint frame_next_slab(FramePool *pool) noexcept nogil:
+    """The fullest of those in use, where it is worth the change; a fresh one before a slab that will soon be empty again."""
+    cdef PoolState *state = pool.state
+    cdef uint32_t fullest = 0
+    cdef uint32_t slab
+    for slab in range(state.slabs_used):
+        if pool.stacked[slab] > pool.stacked[fullest]:
+            fullest = slab
+    if state.slabs_used < state.slabs and pool.stacked[fullest] < SLAB_FRAMES // WORTH_A_CHANGE:
+        fullest = use_fresh_slab(pool)
+    state.slab = fullest
+    return pool.stacked[fullest] != 0
 
 
 cdef class Frames:
@@ -27,8 +60,11 @@ cdef class Frames:
             raise ValueError(f"a frame is 2048 or 4096 bytes, not {chunk_bytes}")
         if count < 64:
             raise ValueError(f"a pool needs at least 64 frames, not {count}")
-        cdef size_t table = (count * sizeof(Frame) + PAGE - 1) // PAGE * PAGE
-        self.bytes = PAGE + table + <size_t>count * chunk_bytes
+        cdef size_t table = whole_pages(count * sizeof(Frame))
+        cdef uint32_t slabs = (count + SLAB_FRAMES - 1) // SLAB_FRAMES
+        cdef size_t stacks = whole_pages(slabs * SLAB_FRAMES * sizeof(uint32_t))
+        cdef size_t stacked = whole_pages(slabs * sizeof(uint16_t))
+        self.bytes = PAGE + table + stacks + stacked + <size_t>count * chunk_bytes
         self.memfd = memfd_create(b"underpass-frames", MFD_CLOEXEC)
         if self.memfd < 0 or ftruncate(self.memfd, self.bytes) < 0:
             raise OSError(errno, f"frame pool of {self.bytes} bytes: {strerror(errno).decode()}")
@@ -39,11 +75,12 @@ cdef class Frames:
         cdef FramePool *pool = &self.pool
         pool.state = <PoolState *>self.base
         pool.frames = <Frame *>(<uint8_t *>self.base + PAGE)
-        pool.umem = <uint8_t *>self.base + PAGE + table
+        pool.stacks = <uint32_t *>(<uint8_t *>self.base + PAGE + table)
+        pool.stacked = <uint16_t *>(<uint8_t *>self.base + PAGE + table + stacks)
+        pool.umem = <uint8_t *>self.base + PAGE + table + stacks + stacked
         pool.chunk_shift = 11 if chunk_bytes == 2048 else 12
-        pool.state.head = NO_FRAME
         pool.state.count = pool.state.free = count
-        pool.state.fresh = 0
+        pool.state.slabs = slabs
         pool.state.chunk_bytes = chunk_bytes
         pool.state.reserve = count // 8 if reserve is None else reserve
 

@@ -7,18 +7,19 @@ belong to one thread.
     transmit -> packet_copy -> other.ring [head .. tail) -> receive, once visible_ns has come
 """
 cimport cython
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from underpass.link.frames cimport (
-    NO_FRAME, FramePool, Frames, frame_chunk, frame_take, frame_unref,
+    NO_FRAME, FramePool, Frames, frame_chunk, frame_prefetch_next, frame_take, frame_unref,
 )
 from underpass.link.link cimport (
-    DESC_CHECKSUM, DESC_CONTINUES, LINK_TX_CHECKSUM, NEVER, Desc, Link, LinkBase, LinkCounters,
+    DESC_CONTINUES, LINK_TX_CHECKSUM, NEVER, Desc, Link, LinkBase, LinkCounters,
 )
 from underpass.link.packet cimport (
-    LINK_HEADER, MAX_PARTS, RX_HEADROOM, packet_bytes, packet_copy, packet_parts, packet_release,
+    LINK_HEADER, MAX_PARTS, RX_HEADROOM, packet_bytes, packet_copy, packet_fill_checksum, packet_parts,
+    packet_release,
 )
 
 
@@ -128,7 +129,7 @@ cdef inline bint cable_carry(FramePool *pool, const Desc *packet, uint32_t parts
         return True
     if other.mask + 1 - (other.tail - other.head) < need:
         return False
-    if need == 1 and parts == 1 and not packet.flags & DESC_CHECKSUM:
+    if need == 1 and parts == 1:
         carry_plain(pool, packet, other, visible_ns)
     else:
         carry_parts(pool, packet, parts, other, visible_ns)
@@ -137,7 +138,7 @@ cdef inline bint cable_carry(FramePool *pool, const Desc *packet, uint32_t parts
 
 cdef void carry_parts(FramePool *pool, const Desc *packet, uint32_t parts, CableEnd *other,
                       uint64_t visible_ns) noexcept nogil:
-    """Any packet: several chunks at either end, a checksum to be filled in."""
+    """Any packet: several chunks at either end."""
     cdef Desc[MAX_PARTS] made
     cdef uint32_t i
     cdef uint32_t count = packet_copy(pool, packet, parts, other.pool, made)
@@ -154,16 +155,19 @@ cdef void carry_parts(FramePool *pool, const Desc *packet, uint32_t parts, Cable
 
 cdef inline void carry_plain(FramePool *pool, const Desc *packet, CableEnd *other,
                              uint64_t visible_ns) noexcept nogil:
-    """The common case: one chunk to one chunk, nothing to fill in."""
+    """The common case: one chunk to one chunk."""
     cdef uint32_t frame = frame_take(other.pool)
     cdef Arrival *slot = &other.ring[other.tail & other.mask]
     if frame == NO_FRAME:
         other.counters.rx_no_frame += 1
         return
-    memcpy(frame_chunk(other.pool, frame) + RX_HEADROOM, frame_chunk(pool, packet.frame) + packet.offset,
-           packet.length)
+    cdef uint8_t *copy = frame_chunk(other.pool, frame) + RX_HEADROOM
+    frame_prefetch_next(other.pool, RX_HEADROOM + 64)
+    memcpy(copy, frame_chunk(pool, packet.frame) + packet.offset, packet.length)
+    packet_fill_checksum(packet, copy)
     slot.desc = packet[0]
     slot.desc.frame = frame
+    slot.desc.flags = 0
     slot.desc.offset = RX_HEADROOM
     slot.desc.queue = 0
     slot.visible_ns = visible_ns

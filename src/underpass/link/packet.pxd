@@ -27,5 +27,7 @@ cdef uint32_t packet_from_octets(FramePool *target, const uint8_t *octets, uint3
 cdef uint8_t *packet_octet(FramePool *pool, const Desc *at, uint32_t position) noexcept nogil
 # What DESC_CHECKSUM asks for: the Internet checksum from csum_start on, ready to be stored.
 cdef uint16_t packet_checksum(FramePool *pool, const Desc *at, uint32_t parts) noexcept nogil
+# The same for a packet of one part that lies at `packet`: fill it in, where it is asked for.
+cdef void packet_fill_checksum(const Desc *at, uint8_t *packet) noexcept nogil
 # Whether the packet asks for a checksum, and the place for it lies within the packet.
 cdef bint packet_wants_checksum(const Desc *at, uint32_t bytes) noexcept nogil

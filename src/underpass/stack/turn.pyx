@@ -6,7 +6,7 @@ from underpass.link.frames cimport NO_FRAME, frame_chunk, frame_unref
 from underpass.link.link cimport DESC_CONTINUES, LINK_RX_PARTIAL, NEVER, Desc
 from underpass.tcp.arrive cimport arrive, arrive_hash
 from underpass.tcp.attend cimport attend_all, attend_starved
-from underpass.tcp.demux cimport demux_prefetch, demux_prefetch_connection
+from underpass.tcp.demux cimport demux_prefetch, demux_prefetch_connection, demux_prefetch_queue
 from underpass.tcp.expire cimport expire
 from underpass.tcp.output cimport output_flush
 from underpass.tcp.receive cimport MAX_PARTS, Arrival
@@ -136,7 +136,7 @@ cdef inline void segment_arrives(Tcp *tcp, Arrival *arrival, uint32_t hash) noex
 
 
 cdef void batch_arrives(Tcp *tcp, const Desc *descs, uint32_t count) noexcept nogil:
-    """A group at a time: while one segment's connection comes from memory, the next ones are looked up."""
+    """A group at a time: what one segment needs comes from memory while the next ones are looked up."""
     cdef Arrival[GROUP] arrivals
     cdef uint32_t[GROUP] hashes
     cdef uint32_t done = 0
@@ -147,6 +147,8 @@ cdef void batch_arrives(Tcp *tcp, const Desc *descs, uint32_t count) noexcept no
         done += used
         for i in range(valid):
             demux_prefetch_connection(tcp, hashes[i])
+        for i in range(valid):
+            demux_prefetch_queue(tcp, hashes[i])
         for i in range(valid):
             segment_arrives(tcp, &arrivals[i], hashes[i])
 

@@ -45,5 +45,7 @@ cdef void tcp_set_user(Tcp *tcp, uint32_t conn, uint64_t user) noexcept nogil
 # A handle that outlives the connection: generation and index. tcp_resolve gives the index, or NO_CONN when it is gone.
 cdef uint64_t tcp_handle(const Tcp *tcp, uint32_t conn) noexcept nogil
 cdef uint32_t tcp_resolve(const Tcp *tcp, uint64_t handle) noexcept nogil
+# The application will soon use this connection, which it has not touched for long: have it come to the cache.
+cdef void tcp_prefetch(const Tcp *tcp, uint32_t conn) noexcept nogil
 # Ask for `writable` when there is room, without having been refused.
 cdef void tcp_want_writable(Tcp *tcp, uint32_t conn) noexcept nogil

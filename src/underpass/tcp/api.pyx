@@ -4,7 +4,7 @@ from libc.string cimport memcpy
 
 from underpass.link.frames cimport NO_FRAME, frame_payload
 from underpass.tcp.accept cimport accept_listen, accept_unlisten
-from underpass.tcp.block cimport block_touch
+from underpass.tcp.block cimport block_prefetch, block_touch
 from underpass.tcp.connect cimport connect_open
 from underpass.tcp.ending cimport ending_abort, ending_close, ending_shutdown
 from underpass.tcp.receive cimport receive_consumed
@@ -128,3 +128,7 @@ cdef void tcp_want_writable(Tcp *tcp, uint32_t conn) noexcept nogil:
             (tcb.state == ESTABLISHED or tcb.state == CLOSE_WAIT):
         tcb.events |= EVENT_WRITABLE
         block_touch(tcp, conn)
+
+
+cdef void tcp_prefetch(const Tcp *tcp, uint32_t conn) noexcept nogil:
+    block_prefetch(tcp, conn)

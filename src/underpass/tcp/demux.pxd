@@ -6,7 +6,9 @@ can choose addresses that collide.
 """
 from libc.stdint cimport uint16_t, uint32_t
 
-from underpass.tcp.tcb cimport DemuxSlot, Tcp
+from underpass.link.frames cimport NO_FRAME
+from underpass.tcp.block cimport block_prefetch
+from underpass.tcp.tcb cimport NO_CONN, DemuxSlot, Tcp
 from underpass.wire.address cimport Address
 
 cdef extern from * nogil:
@@ -34,19 +36,23 @@ cdef inline void demux_prefetch(const Tcp *tcp, uint32_t hash) noexcept nogil:
     __builtin_prefetch(&tcp.demux[hash & tcp.state.demux_mask])
 
 
+cdef inline uint32_t _likely_connection(const Tcp *tcp, uint32_t hash) noexcept nogil:
+    """What the first slot names, without a look at the connection itself; NO_CONN: not a connection with this hash."""
+    cdef const DemuxSlot *slot = &tcp.demux[hash & tcp.state.demux_mask]
+    if slot.hash != hash or slot.value == DEMUX_NONE or slot.value & TIME_WAIT_TAG:
+        return NO_CONN
+    return slot.value - 1
+
+
 cdef inline void demux_prefetch_connection(const Tcp *tcp, uint32_t hash) noexcept nogil:
     """Have the connection that the first slot most likely names come to the cache: what every segment touches of it."""
-    cdef const DemuxSlot *slot = &tcp.demux[hash & tcp.state.demux_mask]
-    cdef uint32_t conn = slot.value - 1
-    cdef const char *hot = <const char *>&tcp.tcbs[conn]
-    cdef const char *cold = <const char *>&tcp.colds[conn]
-    if slot.hash != hash or slot.value == DEMUX_NONE or slot.value & TIME_WAIT_TAG:
-        return
-    __builtin_prefetch(hot)
-    __builtin_prefetch(hot + 64)
-    __builtin_prefetch(hot + 128)
-    __builtin_prefetch(hot + 192)
-    __builtin_prefetch(cold)
-    __builtin_prefetch(cold + 64)
-    __builtin_prefetch(cold + 128)
-    __builtin_prefetch(&tcp.timers[conn])
+    cdef uint32_t conn = _likely_connection(tcp, hash)
+    if conn != NO_CONN:
+        block_prefetch(tcp, conn)
+
+
+cdef inline void demux_prefetch_queue(const Tcp *tcp, uint32_t hash) noexcept nogil:
+    """Once the connection has come: the first frame of its send queue, which an acknowledgment frees."""
+    cdef uint32_t conn = _likely_connection(tcp, hash)
+    if conn != NO_CONN and tcp.tcbs[conn].snd_head != NO_FRAME:
+        __builtin_prefetch(&tcp.pool.frames[tcp.tcbs[conn].snd_head])
