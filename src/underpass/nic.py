@@ -65,14 +65,15 @@ class Nic:
             self.claims = undo.enter_context(closing(ClaimTable(ifname, self.program)))
             self._undo = undo.pop_all()
 
-    def stack(self, **limits: int) -> "NicStack":
+    def stack(self, **limits: int | str) -> "NicStack":
         """This process's worker, with every queue; there is one. `limits` as for `Stack`.
 
         Raises ValueError for unknown limits, and for limits given to a later call.
         """
         if self._stack is None:
             if self.ports:
-                limits = {"ephemeral_first": self.ports.first, "ephemeral_last": self.ports.last} | limits
+                limits.setdefault("ephemeral_first", self.ports.first)
+                limits.setdefault("ephemeral_last", self.ports.last)
             self._stack = NicStack(self, **limits)
         elif limits:
             raise ValueError("the stack was made already; limits are given to the first call of stack()")
@@ -145,10 +146,10 @@ class NicListener(Listener):
 class NicStack(Stack):
     """A worker on an attached interface: `Stack`, with the control work done between turns."""
 
-    def __new__(cls, nic: Nic, **limits: int) -> Self:
+    def __new__(cls, nic: Nic, **limits: int | str) -> Self:
         return super().__new__(cls, nic.link, nic.mirror.link.mac, **limits)    # type: ignore[call-arg]
 
-    def __init__(self, nic: Nic, **limits: int) -> None:
+    def __init__(self, nic: Nic, **limits: int | str) -> None:
         self._nic = nic
         self._events_fd = nic.mirror.fileno()
         self.set_interface(nic.name)
@@ -165,14 +166,16 @@ class NicStack(Stack):
         self._nic.claims.claim(*address)
         return lambda: self._control.release_later(address)
 
-    def listen(self, address: tuple[str, int], backlog: int = 1024) -> Listener:
+    def listen(
+        self, address: tuple[str, int], backlog: int = 1024, *, congestion: str | None = None
+    ) -> Listener:
         """Accept connections to (address, port); "" is every IPv4 address that we have, "::" every IPv6 one.
 
         Raises OSError: EADDRINUSE, where the kernel or another program has the port; EADDRNOTAVAIL.
         """
         release = self.claim(address)
         try:
-            return NicListener(super().listen(address, backlog), release)
+            return NicListener(super().listen(address, backlog, congestion=congestion), release)
         except BaseException:
             self._nic.claims.release(*address)
             raise

@@ -6,7 +6,9 @@ import os
 import socket
 
 from underpass.tcp.block cimport block_touch
-from underpass.tcp.congestion.control cimport CONGESTION_CONTROLS, congestion_begin, congestion_control
+from underpass.tcp.congestion.control cimport (
+    CONGESTION_CONTROLS, congestion_begin, congestion_control, congestion_named,
+)
 from underpass.tcp.tcb cimport CONN_KEEPALIVE, CONN_NODELAY, ESTABLISHED, Tcb, TcbCold, Tcp
 
 cdef enum:
@@ -64,14 +66,17 @@ cdef object option_get(Tcp *tcp, uint32_t conn, int level, int option):
 
 
 cdef int choose_congestion(Tcp *tcp, uint32_t conn, object name) except -1:
-    cdef uint32_t which
-    if isinstance(name, str):
-        name = name.encode()
-    for which in range(CONGESTION_CONTROLS):
-        if congestion_control(which).name == name:
-            congestion_begin(tcp, conn, which)
-            return 0
-    refuse(ENOENT)
+    cdef uint32_t which = congestion_index(name)
+    if which == CONGESTION_CONTROLS:
+        refuse(ENOENT)
+    congestion_begin(tcp, conn, which)
+    return 0
+
+
+cdef uint32_t congestion_index(object name) except? 0xFFFFFFFF:
+    """The number of a congestion control by its name (bytes or str); CONGESTION_CONTROLS: there is none."""
+    cdef bytes octets = name.encode() if isinstance(name, str) else bytes(name)
+    return congestion_named(octets)
 
 
 cdef int in_range(object value, int lowest, int highest) except? -1:

@@ -16,11 +16,13 @@ from underpass.link.frames cimport NO_FRAME
 from underpass.link.link cimport NEVER, Desc, LinkBase
 from underpass.stack.arena cimport Arena
 from underpass.stack.inspect cimport connection_rows
+from underpass.stack.options cimport congestion_index
 from underpass.stack.sockets cimport PythonApp, make_connection, make_listener
 from underpass.stack.turn cimport (
     LOOP_TIMEOUT, LOOP_WAKE, MAX_WAKE_FDS, LoopEnd, loop_run, monotonic_ns, turn as turn_once, turn_deadline,
 )
 from underpass.tcp.api cimport tcp_connect, tcp_hold, tcp_listen
+from underpass.tcp.congestion.control cimport CONGESTION_CONTROLS, CONGESTION_CUBIC, congestion_control
 from underpass.tcp.tcb cimport (
     EVENT_ACCEPTED, EVENT_CLOSED, EVENT_CONNECTED, EVENT_READABLE, EVENT_WRITABLE, LISTENER_BUCKETS, MAX_APPS, NO_CONN,
     NO_LISTENER, App, DemuxSlot, Limits, Tcb, TcbCold, Tcp, TcpState, TimerNode, TimeWait,
@@ -56,6 +58,9 @@ DEFAULT_LIMITS = {
     "challenge_acks_ps": 1000,
     "ephemeral_first": 32768,
     "ephemeral_last": 60999,
+    "congestion": CONGESTION_CUBIC,
+    "ecn": 2,
+    "idle_restart": 1,
 }
 
 # Lowest and highest value of each limit.
@@ -78,6 +83,9 @@ LIMIT_RANGES = {
     "challenge_acks_ps": (1, 1000000),
     "ephemeral_first": (1, 65535),
     "ephemeral_last": (1, 65535),
+    "congestion": (0, CONGESTION_CONTROLS - 1),
+    "ecn": (0, 2),
+    "idle_restart": (0, 1),
 }
 
 
@@ -272,8 +280,12 @@ cdef class Stack:
         self.app_count += 1
         return self.app_count - 1
 
-    def listen(self, tuple address, uint32_t backlog=1024):
-        """Accept connections to (address, port); "" and "::" stand for every address of ours of the family, "" for IPv4."""
+    def listen(self, tuple address, uint32_t backlog=1024, *, congestion=None):
+        """Accept connections to (address, port); "" and "::" stand for every address of ours of the family, "" for IPv4.
+
+        `congestion` names the congestion control of what is accepted, if it is not to be the stack's.
+        """
+        control = None if congestion is None else congestion_number(congestion)
         cdef Address local
         cdef int error = 0
         cdef uint32_t number
@@ -285,6 +297,8 @@ cdef class Stack:
                             backlog, 0, 0, &error)
         if number == NO_LISTENER:
             raise_errno(error, f"{text} port {port}")
+        if control is not None:
+            self.tcp.state.listeners[number].congestion = control
         return make_listener(self, &self.tcp, number, (text, port))
 
     def connect(self, tuple address, source=None):
@@ -439,9 +453,11 @@ cdef class Stack:
 
 def checked_limits(dict given):
     """The defaults with what was given, each in its range."""
-    for name, value in given.items():
+    for name, value in list(given.items()):
         if name not in LIMIT_RANGES:
             raise ValueError(f"{name} is no limit; limits are {', '.join(sorted(LIMIT_RANGES))}")
+        if name == "congestion":
+            given[name] = value = congestion_number(value)
         lowest, highest = LIMIT_RANGES[name]
         if not lowest <= value <= highest:
             raise ValueError(f"{name} lies between {lowest} and {highest}, not {value}")
@@ -449,3 +465,12 @@ def checked_limits(dict given):
     if merged["ephemeral_first"] > merged["ephemeral_last"]:
         raise ValueError("ephemeral_first lies behind ephemeral_last")
     return merged
+
+
+def congestion_number(object name):
+    """The index of a congestion control, which the interface knows by name."""
+    which = congestion_index(name) if isinstance(name, (str, bytes)) else CONGESTION_CONTROLS
+    if which == CONGESTION_CONTROLS:
+        names = [congestion_control(which).name.decode() for which in range(CONGESTION_CONTROLS)]
+        raise ValueError(f"{name!r} is no congestion control; there are {', '.join(names)}")
+    return which

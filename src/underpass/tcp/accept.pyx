@@ -3,7 +3,6 @@ from libc.errno cimport EADDRINUSE, EINVAL, ENOBUFS
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from underpass.tcp.congestion.control cimport CONGESTION_CUBIC
 from underpass.tcp.cookies cimport cookie_check, cookie_make
 from underpass.tcp.ending cimport ending_handshake_over
 from underpass.tcp.isn cimport isn_above
@@ -75,7 +74,7 @@ cdef uint32_t accept_listen(Tcp *tcp, const Address *address, uint8_t family, ui
             listener.family = family
             listener.backlog = backlog if backlog else 1
             listener.flags = flags
-            listener.congestion = CONGESTION_CUBIC
+            listener.congestion = <uint8_t>state.limits.congestion
             listener.user = user
             listener.used = 1
             listener.next = state.listener_buckets[bucket]

@@ -67,8 +67,10 @@ cdef void advance(Tcp *tcp, uint32_t conn, seq_t ack) noexcept nogil:
     cold.probes = 0
     cold.since_ns = 0
     cold.bytes_acked += acked
+    tcb.rtt_us = 0
     if sent_ns != 0:
-        rtt_sample(tcb, cold, <uint32_t>((tcp.now_ns - sent_ns) // 1000), tcp.state.limits.rto_min_us)
+        tcb.rtt_us = max(<uint32_t>((tcp.now_ns - sent_ns) // 1000), <uint32_t>1)
+        rtt_sample(tcb, cold, tcb.rtt_us, tcp.state.limits.rto_min_us)
     recovery_advance(tcp, conn, acked)
     timers_restart_retransmit(tcp, conn)
     if tcb.flags & CONN_WANTS_ROOM and tcb.snd_frames <= cold.snd_limit - (cold.snd_limit >> 2):

@@ -1,11 +1,11 @@
 """Opening connections."""
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from underpass.ip.network cimport NO_NEIGHBOUR, network_fixed_headers, network_next_hop, network_path_mtu
 from underpass.ip.template cimport template_make
 from underpass.link.frames cimport TX_HEADROOM
 from underpass.tcp.block cimport block_take, block_touch
-from underpass.tcp.congestion.control cimport CONGESTION_CUBIC, congestion_begin, congestion_initial_window
+from underpass.tcp.congestion.control cimport congestion_begin, congestion_initial_window
 from underpass.tcp.demux cimport demux_insert
 from underpass.tcp.isn cimport isn_choose, isn_timestamp_offset
 from underpass.tcp.output cimport SENT_NO_NEIGHBOUR, output_syn
@@ -72,7 +72,7 @@ cdef uint32_t open_block(Tcp *tcp, const Address *local, uint16_t local_port, co
     tcb.snd_una = cold.iss
     tcb.snd_nxt = tcb.snd_end = cold.iss + 1
     tcb.ssthresh = 0xFFFFFFFF
-    tcb.congestion = CONGESTION_CUBIC
+    tcb.congestion = <uint8_t>tcp.state.limits.congestion
     tcb.mss = <uint16_t>path_mss(tcp, remote)
     cold.peer_mss = tcb.mss
     rtt_init(tcb, cold)

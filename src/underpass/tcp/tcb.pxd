@@ -138,7 +138,9 @@ cdef struct Tcb:                    # in the arena; the part that a segment in f
     seq_t rack_end                  # behind its last octet
     uint32_t rack_rtt_us
     uint32_t traits                 # ConnTraits: see tcp/traits.pxd
-    uint32_t[3] spare               # four cache lines in all
+    uint32_t rtt_us                 # round trip that the latest ACK of new data measured; 0: it measured none
+    uint32_t sent_tick              # when payload last left, in units of 2^20 ns
+    uint32_t spare                  # four cache lines in all
 
 cdef struct TcbCold:                # in the arena; the first three cache lines serve every segment, the last few
     HeaderTemplate template
@@ -243,6 +245,9 @@ cdef struct Limits:
     uint32_t challenge_acks_ps      # RFC 5961 7, in all
     uint32_t ephemeral_first        # source ports of outgoing connections
     uint32_t ephemeral_last
+    uint32_t congestion             # index of the congestion control of new connections
+    uint32_t ecn                    # EcnPolicy: see tcp/ecn.pxd
+    uint32_t idle_restart           # 1: idleness closes the congestion window (RFC 5681 4.1)
 
 cdef struct TcpCounters:            # in the arena; names as in wire/reason.pyx and tcp/counters.pyx
     uint64_t[32] refused            # by Reason
@@ -318,6 +323,14 @@ cdef struct TcpCounters:            # in the arena; names as in wire/reason.pyx 
     uint64_t fast_open_accepted     # connections accepted with the data of their SYN
     uint64_t fast_open_bad_cookie
     uint64_t fast_open_limit        # data refused: too many such connections are pending (RFC 7413 5.1)
+    uint64_t hystart_exits          # slow starts that ended because round trips grew longer (RFC 9406)
+    uint64_t idle_restarts          # windows closed because nothing was sent for a while (RFC 5681 4.1)
+    uint64_t window_validations     # windows halved because less was used for minutes (RFC 7661 4.4.3)
+    uint64_t ecn_negotiated         # handshakes that agreed on ECN (RFC 3168 6.1.1)
+    uint64_t ecn_fallbacks          # SYNs sent again without ECN
+    uint64_t ce_marks_in            # segments that came with Congestion Experienced
+    uint64_t ecn_reductions         # windows reduced because the peer echoed such marks
+    uint64_t pace_waits             # times that sending waited for the pacing rate
     uint64_t unroutable
     uint64_t no_neighbour           # segments not sent: the MAC is not known
 
@@ -377,6 +390,7 @@ cdef struct Tcp:                    # this process's view
     Tcb *tcbs
     TcbCold *colds
     void *rares                     # TcbRare: see tcp/rare.pxd
+    void *stamps                    # RateStamp of each frame: see tcp/rate.pxd
     TimerNode *timers
     void *wheel
     DemuxSlot *demux

@@ -10,6 +10,15 @@ cdef enum ConnTraits:
     TRAIT_UNDO = 0x20               # TcbRare.undo holds what there was before the last reduction of the window
     TRAIT_FRTO = 0x40               # after a timeout: the next ACKs tell whether it was spurious (RFC 5682)
     TRAIT_SACKED = 0x80             # TcbRare.fack lies beyond SND.UNA: something was reported by SACK
+    # congestion control, ECN and pacing
+    TRAIT_ECN = 0x100               # both sides echo congestion marks (RFC 3168 6.1.1)
+    TRAIT_ECN_ASKED = 0x200         # our SYN offered it
+    TRAIT_ECE = 0x400               # acknowledgments carry ECE (RFC 3168 6.1.3, RFC 8257 3.2)
+    TRAIT_CWR_DUE = 0x800           # the next new segment says that the window was reduced (RFC 3168 6.1.2)
+    TRAIT_CWR = 0x1000              # until TcbRare.cwr_end is acknowledged, marks reduce the window no further
+    TRAIT_EXACT_ECN = 0x2000        # the control counts marks: ECE tells the mark of each segment (RFC 8257 3.2)
+    TRAIT_RATE = 0x4000             # delivery rates are sampled: see tcp/rate.pxd
+    TRAIT_PACED = 0x8000            # TcbRare.pacing_rate bounds what leaves: see tcp/pacing.pxd
     # the path, and Fast Open
     TRAIT_PATH = 0x1000000          # its segments are smaller than the route and the peer allow: see tcp/path.pxd
     TRAIT_PATH_PROBE = 0x2000000    # a probe is in flight, TcbRare.probe_start to probe_end

@@ -48,7 +48,7 @@ class Host:
 
     @classmethod
     def on(cls, link: LinkBase, station: Station, *neighbours: Station, seed: bytes, now_ns: int,
-           **limits: int) -> Host:  # fmt: skip
+           **limits: int | str) -> Host:  # fmt: skip
         """A host on `link` that knows the time, and its neighbours as the control plane would tell it."""
         stack = Stack(link, station.mac, seed=seed, **limits)
         stack.set_addresses([(station.v4, 24), (station.v6, 64)])

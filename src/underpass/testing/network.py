@@ -138,7 +138,7 @@ class Network:
         return int.from_bytes(self.secret(purpose)[:8])
 
     def pair(self, frames: int = 4096, mtu: int = 1500, latency_ns: int = 0,
-             limits: dict[str, int] | None = None, **faults: Any) -> tuple[Host, Host]:  # fmt: skip
+             limits: dict[str, int | str] | None = None, **faults: Any) -> tuple[Host, Host]:  # fmt: skip
         """Two hosts on one cable, .1 and .2, that know each other; `limits` go to both stacks."""
         stations = Station(1), Station(2)
         links = self.cable(frames, mtu, latency_ns, **faults)

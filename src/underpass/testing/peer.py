@@ -50,7 +50,7 @@ class Wire:
     `limits` are the stack's. The stack is host .1, the scripts are host .2, or whoever they claim to be.
     """
 
-    def __init__(self, *, seed: int = 0, mtu: int = 1500, frames: int = 4096, **limits: int) -> None:
+    def __init__(self, *, seed: int = 0, mtu: int = 1500, frames: int = 4096, **limits: int | str) -> None:
         self.network = Network(seed)
         link, end = self.network.cable(frames, mtu)
         self.remote = Station(2)

@@ -40,9 +40,10 @@ cdef class CongestionProbe(TcpContext):
         self.tcb.ssthresh = SSTHRESH_UNLIMITED
         congestion_begin(&self.tcp, CONN, which)
 
-    def acked(self, uint32_t octets, uint64_t now_ns=0):
-        """Octets were newly acknowledged, and the window had been used up."""
+    def acked(self, uint32_t octets, uint64_t now_ns=0, uint32_t rtt_us=0):
+        """Octets were newly acknowledged, and the window had been used up. `rtt_us`: 0 where there was no sample."""
         self.tcp.now_ns = now_ns
+        self.tcb.rtt_us = rtt_us
         self.control.acked(&self.tcp, CONN, octets)
 
     def lost(self, uint32_t flight, uint64_t now_ns=0):
@@ -65,6 +66,11 @@ cdef class CongestionProbe(TcpContext):
         self.tcb.flags &= ~<uint32_t>CONN_RTO_RECOVERY
         if recovering:
             self.tcb.flags |= CONN_RTO_RECOVERY
+
+    def sent(self, uint32_t snd_una, uint32_t snd_nxt):
+        """What is outstanding."""
+        self.tcb.snd_una = snd_una
+        self.tcb.snd_nxt = snd_nxt
 
     @property
     def name(self):

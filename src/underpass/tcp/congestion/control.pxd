@@ -8,6 +8,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from underpass.tcp.rare cimport rare_of
 from underpass.tcp.tcb cimport CONN_RTO_RECOVERY, Tcb, Tcp
+from underpass.tcp.traits cimport TRAIT_PACED
 
 cdef enum:
     CONGESTION_NEWRENO = 0
@@ -35,6 +36,8 @@ cdef struct Congestion:
 
 # Out of range gives NewReno.
 cdef const Congestion *congestion_control(uint32_t which) noexcept nogil
+# The control of that name ("reno" is called "newreno" as well), or CONGESTION_CONTROLS.
+cdef uint32_t congestion_named(const char *name) noexcept nogil
 # The connection's control begins: TcbRare.congestion_state is zero, and stays untouched where the control leaves it so.
 cdef void congestion_begin(Tcp *tcp, uint32_t conn, uint32_t which) noexcept nogil
 # RFC 6928: min(10 * MSS, max(2 * MSS, 14600)).
@@ -51,13 +54,18 @@ cdef inline void congestion_widen(Tcb *tcb, uint32_t octets) noexcept nogil:
     tcb.cwnd = <uint32_t>min(cwnd, <uint64_t>CWND_MAX)
 
 
-cdef inline void congestion_slow_start(Tcb *tcb, uint32_t acked) noexcept nogil:
-    """Grow by what was acknowledged, L segments an ACK at most (RFC 9406 4.2).
+cdef inline uint32_t congestion_slow_start_step(const Tcb *tcb, uint32_t acked) noexcept nogil:
+    """What was acknowledged, L segments an ACK at most; a sender that paces has no limit (RFC 9406 4.2).
 
     After a timeout one ACK may cover what had arrived long before, and L is 1 (RFC 3465 2.3).
     """
-    cdef uint32_t segments = 1 if tcb.flags & CONN_RTO_RECOVERY else SLOW_START_SEGMENTS
-    congestion_widen(tcb, min(acked, segments * tcb.mss))
+    if tcb.traits & TRAIT_PACED and not tcb.flags & CONN_RTO_RECOVERY:
+        return acked
+    return min(acked, (1 if tcb.flags & CONN_RTO_RECOVERY else SLOW_START_SEGMENTS) * <uint32_t>tcb.mss)
+
+
+cdef inline void congestion_slow_start(Tcb *tcb, uint32_t acked) noexcept nogil:
+    congestion_widen(tcb, congestion_slow_start_step(tcb, acked))
 
 
 cdef inline uint32_t congestion_floor(const Tcb *tcb, uint32_t window) noexcept nogil:

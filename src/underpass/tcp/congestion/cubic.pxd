@@ -10,9 +10,11 @@
 """
 from libc.stdint cimport uint32_t, uint64_t
 
+from underpass.tcp.congestion.hystart cimport HyStart
 from underpass.tcp.tcb cimport Tcp
 
 cdef struct Cubic:                  # in TcbRare.congestion_state; windows in octets
+    HyStart hystart
     uint64_t epoch_ns               # when this stage of congestion avoidance began; 0: not yet
     uint64_t last_ns                # when the window was last used up
     double w_max                    # window before the last reduction

@@ -1,8 +1,8 @@
 """CUBIC (RFC 9438) in octets and double precision: C is 0.4 segments a cubic second, beta 0.7."""
 from libc.stdint cimport uint32_t, uint64_t
 
-from underpass.tcp.congestion.control cimport (
-    CWND_MAX, congestion_floor, congestion_slow_start, congestion_state, congestion_widen)
+from underpass.tcp.congestion.control cimport CWND_MAX, congestion_floor, congestion_state, congestion_widen
+from underpass.tcp.congestion.hystart cimport hystart_acked
 from underpass.tcp.tcb cimport Tcb, Tcp
 
 cdef extern from "<math.h>" nogil:
@@ -25,7 +25,7 @@ cdef void cubic_acked(Tcp *tcp, uint32_t conn, uint32_t acked) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef Cubic *cubic
     if tcb.cwnd < tcb.ssthresh:
-        congestion_slow_start(tcb, acked)
+        hystart_acked(tcp, conn, acked)
         return
     cubic = <Cubic *>congestion_state(tcp, conn)
     if cubic.epoch_ns == 0:

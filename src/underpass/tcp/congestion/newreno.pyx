@@ -1,11 +1,12 @@
 """NewReno (RFC 5681, RFC 6582), counting octets in congestion avoidance (RFC 3465 2.1)."""
 from libc.stdint cimport uint32_t
 
-from underpass.tcp.congestion.control cimport (
-    congestion_floor, congestion_slow_start, congestion_state, congestion_widen)
+from underpass.tcp.congestion.control cimport congestion_floor, congestion_state, congestion_widen
+from underpass.tcp.congestion.hystart cimport HyStart, hystart_acked
 from underpass.tcp.tcb cimport Tcb, Tcp
 
 cdef struct NewReno:
+    HyStart hystart
     uint32_t bytes_acked            # octets acknowledged towards the next segment
 
 
@@ -13,7 +14,7 @@ cdef void newreno_acked(Tcp *tcp, uint32_t conn, uint32_t acked) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef NewReno *newreno
     if tcb.cwnd < tcb.ssthresh:
-        congestion_slow_start(tcb, acked)
+        hystart_acked(tcp, conn, acked)
         return
     # One segment for each window's worth of octets; no ACK counts for more than one window.
     newreno = <NewReno *>congestion_state(tcp, conn)
