@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-OURS = re.compile(r"^up-(\d+)-(client|server)$")
+OURS = re.compile(r"^up-(\d+)-(client|server|relay)$")
 GRACE_S = 3.0
 PR_SET_PDEATHSIG = 1
 PRCTL = ctypes.CDLL(None).prctl
@@ -171,6 +171,7 @@ class Pair:
         client, server = interfaces or (f"uc{os.getpid()}", f"us{os.getpid()}")
         self.client = Namespace("client", client, 1)
         self.server = Namespace("server", server, 2)
+        self.namespaces = [self.client, self.server]
         self.mtu = mtu
         self.queues = queues
 
@@ -190,26 +191,33 @@ class Pair:
         self.close()
 
     def _make(self) -> None:
-        client, server = self.client, self.server
-        queues = ["numrxqueues", str(self.queues), "numtxqueues", str(self.queues)]
-        for side in (client, server):
+        for side in self.namespaces:
             run("ip", "netns", "add", side.name)
-        run("ip", "-n", client.name, "link", "add", client.interface, *queues, "type", "veth",
-            "peer", "name", server.interface, *queues, "netns", server.name)
-        for side in (client, server):
+        self._join()
+        for side in (self.client, self.server):
             run("ip", "-n", side.name, "-batch", "-", text="\n".join((
                 f"link set {side.interface} address {side.mac} mtu {self.mtu}",
                 f"addr add {side.address}/15 dev {side.interface}",
                 f"addr add {side.address6}/64 dev {side.interface} nodad",
                 "link set lo up", f"link set {side.interface} up", "")))
 
+    def _join(self) -> None:
+        """Make the link between the two."""
+        self.veth(self.client, self.client.interface, self.server, self.server.interface)
+
+    def veth(self, here: Namespace, interface: str, there: Namespace, peer: str) -> None:
+        """Make a veth pair with an end in each of two namespaces."""
+        queues = ["numrxqueues", str(self.queues), "numtxqueues", str(self.queues)]
+        run("ip", "-n", here.name, "link", "add", interface, *queues, "type", "veth",
+            "peer", "name", peer, *queues, "netns", there.name)
+
     def close(self) -> None:
         """End the processes and delete the namespaces. May be called twice."""
         with signals_held():
-            for side in (self.client, self.server):
+            for side in self.namespaces:
                 for process in list(side.processes):
                     side.stop(process)
-            for side in (self.client, self.server):
+            for side in self.namespaces:
                 delete(side.name)
 
 
