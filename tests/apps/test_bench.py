@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from underpass.apps.bench import peers, present
+from underpass.apps.bench import paths, peers, present, recovery
 from underpass.apps.bench.clients import field
 from underpass.apps.bench.cost import Usage, core_ticks, run_ns
 from underpass.apps.bench.lab import PLACEMENTS
@@ -70,6 +70,28 @@ def test_the_report_says_medians_goals_and_circumstances(tmp_path: Path) -> None
     present.show(report, Console(file=text, width=140))
     assert "2.00 x [>= 1.25 x nginx: met]" in text.getvalue()
     assert "210 (200..220)" in text.getvalue()
+
+
+def test_paths_have_names_of_their_own() -> None:
+    assert len({row.name for row in paths.PATHS}) == len(paths.PATHS)
+    assert {figure for row in paths.PATHS for figure in row.figures} <= set(paths.UNITS)
+    assert all(goal.figure in row.figures for row in paths.PATHS for goal in row.goals)
+    with pytest.raises(ValueError, match="no row 'x'; rows are veth, "):
+        recovery.chosen(["x"])
+
+
+def test_the_report_of_recovery_compares_with_linux() -> None:
+    results = {"fairness": {"underpass": result(share=50.0), "linux": result(share=50.0)},
+               "loss-1": {"underpass": result(down_mbit=110.0, up_mbit=90.0),
+                          "linux": result(down_mbit=100.0, up_mbit=100.0)}}
+    report = recovery.report(results, rounds=2)
+    fairness, loss = report["rows"]
+    assert [goal["met"] for goal in fairness["goals"]] == [True, True]
+    assert [goal["met"] for goal in loss["goals"]] == [True, False]
+    text = StringIO()
+    present.show(report, Console(file=text, width=140))
+    assert "1.10 x [>= 1 x linux: met]" in text.getvalue()
+    assert "0.90 x [>= 1 x linux: not met]" in text.getvalue()
 
 
 def test_the_plot_is_a_picture(tmp_path: Path) -> None:

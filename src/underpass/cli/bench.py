@@ -1,9 +1,10 @@
-"""`underpass bench`: Underpass beside other servers."""
+"""`underpass bench`: Underpass beside other servers, and beside Linux's TCP."""
 
 import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from underpass.cli.common import check_root, count, positive, print_json
 
@@ -12,31 +13,70 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Subcommands, each with its options."""
     kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True)
     peers = kinds.add_parser("peers", help="Underpass and nginx in turns: speed, latency, CPU, memory")
-    peers.add_argument("--rounds", type=count, default=3, help="how often each row is measured (default: 3)")
     peers.add_argument("--seconds", type=positive, default=3, help="length of each measurement (default: 3)")
-    peers.add_argument("--only", action="append", default=[], metavar="ROW",
-                       help="only this row; may be repeated")
-    peers.add_argument("--rows", action="store_true", help="list the rows and exit")
-    peers.add_argument("--json", metavar="FILE", help="also write everything as JSON; - for stdout instead")
-    peers.add_argument("--plot", metavar="FILE.png", type=Path, help="also draw it; needs matplotlib")
+    recovery = kinds.add_parser(
+        "recovery", help="Underpass and Linux's TCP in turns, on paths that lose, delay, queue and reorder")
+    for kind in (peers, recovery):
+        kind.add_argument("--rounds", type=count, default=3,
+                          help="how often each row is measured (default: 3)")
+        kind.add_argument("--only", action="append", default=[], metavar="ROW",
+                          help="only this row; may be repeated")
+        kind.add_argument("--rows", action="store_true", help="list the rows and exit")
+        kind.add_argument("--json", metavar="FILE",
+                          help="also write everything as JSON; - for stdout instead")
+        kind.add_argument("--plot", metavar="FILE.png", type=Path, help="also draw it; needs matplotlib")
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure, show, write. 0 also where goals are missed; 1 where a measurement failed."""
-    from rich.console import Console
+    if options.rows:
+        return list_rows(options.kind)
+    report = run_recovery(options) if options.kind == "recovery" else run_peers(options)
+    return deliver(report, options)
 
-    from underpass.apps.bench import peers, present
+
+def list_rows(kind: str) -> int:
+    """The rows of one kind, one a line."""
+    from underpass.apps.bench.paths import PATHS
     from underpass.apps.bench.rows import ROWS
 
-    if options.rows:
-        for row in ROWS:
-            print(f"{row.name:24} {row.what} ({row.placement})")
-        return 0
+    rows = [(row.name, f"{row.what} ({row.path})") for row in PATHS] if kind == "recovery" else \
+        [(row.name, f"{row.what} ({row.placement})") for row in ROWS]
+    for name, what in rows:
+        print(f"{name:24} {what}")
+    return 0
+
+
+def run_peers(options: argparse.Namespace) -> dict[str, Any]:
+    """Beside nginx."""
+    from underpass.apps.bench import peers
+
     rows = peers.chosen(options.only)
     check_root("making the namespaces to measure in")
-    progress = Console(stderr=True, highlight=False, markup=False)
-    results = peers.measure(rows, options.rounds, options.seconds, progress.print)
-    report = peers.report(results, options.rounds, options.seconds)
+    results = peers.measure(rows, options.rounds, options.seconds, say)
+    return peers.report(results, options.rounds, options.seconds)
+
+
+def run_recovery(options: argparse.Namespace) -> dict[str, Any]:
+    """Beside Linux's TCP."""
+    from underpass.apps.bench import recovery
+
+    rows = recovery.chosen(options.only)
+    check_root("making the namespaces to measure in")
+    return recovery.report(recovery.measure(rows, options.rounds, say), options.rounds)
+
+
+def say(line: str) -> None:
+    """Progress, on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def deliver(report: dict[str, Any], options: argparse.Namespace) -> int:
+    """The report in every form that was asked for; the exit status."""
+    from rich.console import Console
+
+    from underpass.apps.bench import present
+
     if options.json == "-":
         print_json(report)
     else:
@@ -45,4 +85,4 @@ def run(options: argparse.Namespace) -> int:
         Path(options.json).write_text(json.dumps(report, indent=2) + "\n")
     if options.plot:
         present.plot(report, options.plot)
-    return int(any(series.failures for row in results.values() for series in row.values()))
+    return int(any(one["failures"] for row in report["rows"] for one in row["servers"].values()))

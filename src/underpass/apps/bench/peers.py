@@ -7,7 +7,7 @@ from typing import Any
 
 from underpass.apps.bench.cost import HOW
 from underpass.apps.bench.lab import PLACEMENTS, lab, machine
-from underpass.apps.bench.rows import ROWS, UNITS, EngineRow, Figures, Row
+from underpass.apps.bench.rows import PLOTTED, ROWS, UNITS, EngineRow, Figures, Goal, Row
 from underpass.apps.bench.servers import Nginx, Server, Underpass
 
 Say = Callable[[str], None]
@@ -73,7 +73,8 @@ def report(results: dict[str, dict[str, Series]], rounds: int, seconds: float) -
     """Everything as one JSON document."""
     by_name = {row.name: row for row in ROWS}
     return {
-        "machine": machine(), "how": HOW, "rounds": rounds, "seconds": seconds, "units": UNITS,
+        "machine": machine(), "how": f"processor time: {HOW}", "rounds": rounds, "seconds": seconds,
+        "length": f"{rounds} rounds of {seconds:g} s", "units": UNITS, "plotted": PLOTTED,
         "rows": [row_report(by_name[name], series) for name, series in results.items()],
     }
 
@@ -83,19 +84,19 @@ def row_report(row: AnyRow, series: dict[str, Series]) -> dict[str, Any]:
     servers = {name: {"path": one.path, "figures": one.figures(), "failures": one.failures}
                for name, one in series.items()}
     return {"name": row.name, "what": row.what, "placement": f"{row.placement}: {PLACEMENTS[row.placement]}",
-            "servers": servers, "goals": goals(row, series)}
+            "servers": servers, "goals": goals(row.goals, series, Nginx.name)}
 
 
-def goals(row: AnyRow, series: dict[str, Series]) -> list[dict[str, Any]]:
-    """Each goal with what was reached and whether that is enough."""
+def goals(wanted: Iterable[Goal], series: dict[str, Series], against: str) -> list[dict[str, Any]]:
+    """Each goal with what was reached and whether that is enough, beside the server named `against`."""
     ours = series[Underpass.name].figures() if Underpass.name in series else {}
-    peer = series[Nginx.name].figures() if Nginx.name in series else {}
+    peer = series[against].figures() if against in series else {}
     found = []
-    for goal in row.goals:
+    for goal in wanted:
         own = ours.get(goal.figure, {}).get("median")
         other = peer.get(goal.figure, {}).get("median")
         met = None if own is None else goal.met(own, other)
         ratio = own / other if own is not None and other else None
         found.append({"figure": goal.figure, "bound": goal.bound, "at_most": goal.most,
-                      "times_nginx": goal.relative, "ratio": ratio, "met": met})
+                      "times": against if goal.relative else None, "ratio": ratio, "met": met})
     return found

@@ -6,8 +6,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-PLOTTED = ("requests_per_s", "process_us", "core_us", "p99_us", "gbit_per_s")
-
 
 def quantity(value: float) -> str:
     """Three or four digits that matter."""
@@ -25,8 +23,8 @@ def with_spread(figure: dict[str, float]) -> str:
 def goal_text(goal: dict[str, Any]) -> str:
     """What was to be reached and whether it was."""
     sign = "<=" if goal["at_most"] else ">="
-    bound = f"{sign} {quantity(goal['bound'])}" + (" x nginx" if goal["times_nginx"] else "")
-    got = f"{goal['ratio']:.2f} x" if goal["ratio"] is not None and goal["times_nginx"] else ""
+    bound = f"{sign} {quantity(goal['bound'])}" + (f" x {goal['times']}" if goal["times"] else "")
+    got = f"{goal['ratio']:.2f} x" if goal["ratio"] is not None and goal["times"] else ""
     verdict = {True: "met", False: "not met", None: "not compared"}[goal["met"]]
     return " ".join(part for part in (got, f"[{bound}: {verdict}]") if part)
 
@@ -36,14 +34,15 @@ def table(report: dict[str, Any]) -> Table:
     servers = list(dict.fromkeys(name for row in report["rows"] for name in row["servers"]))
     out = Table("row", "figure", *servers, "goal", title="median (range of the rounds)", title_justify="left")
     for row in report["rows"]:
-        goals = {goal["figure"]: goal for goal in row["goals"]}
+        goals = {figure: "\n".join(goal_text(goal) for goal in row["goals"] if goal["figure"] == figure)
+                 for figure in dict.fromkeys(goal["figure"] for goal in row["goals"])}
         names = dict.fromkeys(name for one in row["servers"].values() for name in one["figures"])
         label = f"{row['what']}\n{row['placement'].split(':')[0]}"
         for name in names:
             cells = [row["servers"].get(server, {}).get("figures", {}).get(name) for server in servers]
             out.add_row(label, report["units"].get(name, name),
                         *(with_spread(cell) if cell else "-" for cell in cells),
-                        goal_text(goals[name]).replace("[", "\\[") if name in goals else "")
+                        goals.get(name, "").replace("[", "\\["))
             label = ""
         failed = {name: one["failures"] for name, one in row["servers"].items() if one["failures"]}
         if failed or not names:
@@ -58,7 +57,7 @@ def show(report: dict[str, Any], console: Console) -> None:
     console.print(table(report))
     facts = report["machine"]
     console.print(f"{facts['processor']}, {facts['cores']} cores, Linux {facts['kernel']}; "
-                  f"{report['rounds']} rounds of {report['seconds']:g} s", highlight=False)
+                  f"{report['length']}", highlight=False)
     console.print(f"mitigations: {facts['mitigations']}", highlight=False)
     for text in dict.fromkeys(row["placement"] for row in report["rows"]):
         console.print(f"placement {text}", highlight=False)
@@ -66,7 +65,7 @@ def show(report: dict[str, Any], console: Console) -> None:
              if one["path"]}
     for name, path in paths.items():
         console.print(f"path of {name}: {path}", highlight=False)
-    console.print(f"processor time: {report['how']}", highlight=False)
+    console.print(report["how"], highlight=False)
 
 
 def plot(report: dict[str, Any], file: Path) -> None:
@@ -78,10 +77,10 @@ def plot(report: dict[str, Any], file: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    panels = [name for name in PLOTTED if any(
+    panels = [name for name in report["plotted"] if any(
         name in one["figures"] for row in report["rows"] for one in row["servers"].values())]
     if not panels:
-        raise ValueError(f"nothing to plot: none of {', '.join(PLOTTED)} was measured")
+        raise ValueError(f"nothing to plot: none of {', '.join(report['plotted'])} was measured")
     figure, axes = pyplot.subplots(len(panels), 1, figsize=(9, 2.6 * len(panels)), squeeze=False)
     for axis, name in zip(axes[:, 0], panels, strict=True):
         panel(axis, report, name)

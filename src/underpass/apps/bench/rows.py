@@ -19,11 +19,12 @@ UNITS = {
     "connection_bytes": "B/idle connection", "segment_ns": "ns/segment in or out",
     "transaction_ns": "ns/question and answer", "connections": "connections",
 }
+PLOTTED = ("requests_per_s", "process_us", "core_us", "p99_us", "gbit_per_s")
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What a figure must reach: times nginx's figure, or by itself. `most`: it may not exceed that."""
+    """What a figure must reach: times the peer's figure, or by itself. `most`: it may not exceed that."""
 
     figure: str
     bound: float

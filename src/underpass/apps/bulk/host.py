@@ -26,7 +26,8 @@ class Options(TypedDict, total=False):
     limits: dict[str, int]      # ours: limits of the stack
 
 
-DEFAULTS = Options(congestion="cubic", buffer_bytes=4 << 20, verify=True, source_ports=0, limits={})
+DEFAULTS: Options = {"congestion": "cubic", "buffer_bytes": 4 << 20, "verify": True, "source_ports": 0,
+                     "limits": {}}
 
 
 class Host:
@@ -38,8 +39,8 @@ class Host:
         self.where = where
         self.kind = kind
         self.process = where.start(
-            sys.executable, "-m", f"underpass.apps.bulk.{kind}", where.interface, json.dumps(DEFAULTS | options),
-            core=core, output=subprocess.PIPE, stdin=subprocess.PIPE)
+            sys.executable, "-m", f"underpass.apps.bulk.{kind}", where.interface,
+            json.dumps(DEFAULTS | options), core=core, output=subprocess.PIPE, stdin=subprocess.PIPE)
         self._answer()
 
     def tell(self, command: str, **arguments: Any) -> None:

@@ -25,7 +25,8 @@ READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 class Flow:
     """One connection: what it has yet to give and to take."""
 
-    def __init__(self, sock: socket.socket, serves: bool, up: int = 0, down: int = 0, wait: bool = False) -> None:
+    def __init__(self, sock: socket.socket, serves: bool, up: int = 0, down: int = 0,
+                 wait: bool = False) -> None:
         self.sock = sock
         self.serves = serves
         self.give, self.take = up, down
@@ -38,7 +39,8 @@ class Flow:
     @property
     def interest(self) -> int:
         """What to wait for."""
-        may_give = not self.ended and (not self.serves or not self.head_left) and (not self.waits or self.at_end)
+        told = not self.serves or not self.head_left
+        may_give = told and not self.ended and (self.at_end or not self.waits)
         return (0 if self.at_end else READ) | (WRITE if may_give else 0)
 
     @property

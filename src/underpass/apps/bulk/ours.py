@@ -10,6 +10,7 @@ from typing import Any
 
 import underpass
 from underpass.apps.bulk.bulk import Bulk
+from underpass.nic import Nic
 
 FRAMES = 65536
 FRAME_OCTETS = 1024             # of payload, as a frame of the send queue is reckoned
@@ -18,7 +19,7 @@ FRAME_OCTETS = 1024             # of payload, as a frame of the send queue is re
 class Ours:
     """Commands by name; each takes keyword arguments and returns what JSON can say."""
 
-    def __init__(self, nic: "underpass.Nic", options: dict[str, Any]) -> None:
+    def __init__(self, nic: Nic, options: dict[str, Any]) -> None:
         buffer = int(options["buffer_bytes"])
         self.nic = nic
         self.stack = nic.stack(connections=16384, rcv_bytes=buffer, snd_frames=buffer // FRAME_OCTETS,

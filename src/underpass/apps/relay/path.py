@@ -1,4 +1,4 @@
-"""Client, relay and server, each in a namespace of its own: two hosts with a path between them that can be chosen.
+"""Client, relay and server, each in a namespace of its own: two hosts and a path between them of choice.
 
     client0 ---- left [relay process] right ---- server0
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from underpass.linux.namespaces import CommandError, Namespace, Pair, run
 
-BACKLOG = 4000          # packets that wait at a sender's interface, instead of being lost on veth's ring of 256
+BACKLOG = 4000          # packets that wait at a sender's interface, instead of being lost on veth's ring
 
 
 class RelayedPair(Pair):

@@ -1,7 +1,7 @@
 """The relay as a process of its own: `python -m underpass.apps.relay.process LEFT RIGHT`, two interfaces.
 
-It takes commands as JSON, one a line, and answers each with a line: {"start": {"rightward": RULES, "leftward":
-RULES, "seed": N}}, answered by {}, and {"stats": {}}, answered by the counters since the last start.
+It takes commands as JSON, one a line, and answers each with a line: {"start": {"rightward": RULES,
+"leftward": RULES, "seed": N}}, answered by {}, and {"stats": {}}, answered by the counters since then.
 """
 
 import json
@@ -40,13 +40,14 @@ def serve(left: str, right: str) -> None:
             links.append(undo.enter_context(closing(AfXdpLink(
                 frames, netdev, program=program, checksum=False, ring_size=RING))))
         relay = undo.enter_context(closing(Relay(*links)))
+        by_name = dict(zip((left, right), links, strict=True))
         print("{}", flush=True)
         while True:
             if relay.run(60, (0,)):
                 line = sys.stdin.readline()
                 if not line:
                     return
-                print(json.dumps(answer(relay, {left: links[0], right: links[1]}, json.loads(line))), flush=True)
+                print(json.dumps(answer(relay, by_name, json.loads(line))), flush=True)
 
 
 if __name__ == "__main__":

@@ -15,15 +15,16 @@ class Relay:
     """
 
     def __init__(self, left: LinkBase, right: LinkBase) -> None: ...
-    def start(self, rightward: Mapping[str, float] = ..., leftward: Mapping[str, float] = ..., seed: int = 1) -> None:
-        """Begin anew under these rules. Raises ValueError for a rule that does not exist or is out of range."""
+    def start(self, rightward: Mapping[str, float] = ..., leftward: Mapping[str, float] = ...,
+              seed: int = 1) -> None:
+        """Begin anew under these rules. Raises ValueError for one that does not exist or is out of range."""
     def step(self, now_ns: int) -> int:
         """One turn at the given time, for virtual clocks: packets that came in or left."""
     def deadline(self) -> int | None:
         """When the next packet is due, in nanoseconds of the caller's clock, or None."""
     def run(self, timeout: float, wake_fds: Sequence[int] = ()) -> list[int]:
-        """Relay until one of `wake_fds` (at most 4) is readable, which are returned, or the timeout or a signal came."""
+        """Relay until some of `wake_fds` (at most 4) are readable (returned), the timeout, or a signal."""
     def stats(self) -> dict[str, dict[str, float]]:
-        """Counters of both directions, "rightward" and "leftward", with quantiles of the time in the queue."""
+        """Counters of both directions, "rightward" and "leftward", with the time that packets queued."""
     def close(self) -> None:
         """Release what is held. The links stay open."""
