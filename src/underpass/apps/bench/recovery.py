@@ -117,7 +117,7 @@ def transfer(row: PathRow, pair: Pair, ends: tuple[Host, Host], way: str, seed: 
 
 
 def sent_again(server: Host) -> dict[str, float]:
-    """Segments that the server sent, those that it sent again, and its timeouts (which Linux does not tell)."""
+    """Segments that the server sent, those sent again, and its timeouts (Linux does not tell them)."""
     results = server.ask("results")
     if server.kind == "kernel":
         info = results["info"]
