@@ -27,6 +27,8 @@ from underpass.stack.sockets import Connection, Listener
 from underpass.stack.stack import Stack
 from underpass.xdp.loader import XdpProgram
 
+SPIN_S = 0.05           # with busy polling: how long to look for packets before the process sleeps after all
+
 
 def attach(ifname: str, mode: str = "auto", *, queues: Sequence[int] | None = None, frames: int = 16384,
            busy_poll: bool = False, zero_copy: bool | None = None, checksum: bool = True,
@@ -75,6 +77,8 @@ class Nic:
                 limits.setdefault("ephemeral_first", self.ports.first)
                 limits.setdefault("ephemeral_last", self.ports.last)
             self._stack = NicStack(self, **limits)
+            if self.link.busy_poll:
+                self._stack.set_spin(SPIN_S)
         elif limits:
             raise ValueError("the stack was made already; limits are given to the first call of stack()")
         return self._stack

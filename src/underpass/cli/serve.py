@@ -6,8 +6,6 @@ from typing import Any
 
 from underpass.cli.common import add_interface, add_link_options, check_root, count, print_json
 
-SPIN_S = 0.05
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Options."""
@@ -33,8 +31,6 @@ def run(options: argparse.Namespace) -> int:
         out = sys.stderr if options.json else sys.stdout
         active, *why_not = nic.summary()
         print(f"path: {active}", *(f"      {line}" for line in why_not), sep="\n", file=out)
-        if options.busy_poll:
-            server.stack.set_spin(SPIN_S)
         print(f"serving {options.directory} on port {options.port}", file=out, flush=True)
 
     check_root("attaching to an interface")

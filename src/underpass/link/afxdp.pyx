@@ -156,15 +156,20 @@ cdef class AfXdpLink(LinkBase):
         self.why["busy_poll"] = "it was not asked for"
 
     cdef _poll_busily(self):
+        """Have the kernel poll the device when we ask; the loop then does not sleep (`Stack.spin`)."""
         cdef uint32_t i
         cdef int error = 0
+        if self.netdev.sender_delivers:
+            self.busy_poll = True
+            del self.why["busy_poll"]
+            return
         for i in range(<uint32_t>len(self.queues)):
             error = error or xsk_prefer_busy_poll(&self.xsks[i])
         if error:
             self.why["busy_poll"] = f"SO_PREFER_BUSY_POLL: {os.strerror(error)}"
             return
         refused = self._undo.enter_context(self.netdev.napi_deferred())
-        self.busy_poll = refused is None
+        self.busy_poll = self.path.busy_poll = refused is None
         if refused is None:
             del self.why["busy_poll"]
         else:
@@ -176,7 +181,7 @@ cdef class AfXdpLink(LinkBase):
         cdef uint32_t target = min(ring_size, self.frames.count // (2 * count))
         cdef uint32_t i
         self.path.checksum, self.path.multi_buffer = self.tx_checksum, self.multi_buffer
-        self.path.zero_copy, self.path.busy_poll = self.zero_copy, self.busy_poll
+        self.path.zero_copy = self.zero_copy
         self.path.count = count
         for i in range(count):
             self.xsks[i].fill_target = target

@@ -16,7 +16,7 @@ cdef struct XskPath:
     bint checksum               # DESC_CHECKSUM becomes TX metadata
     bint multi_buffer
     bint zero_copy
-    bint busy_poll
+    bint busy_poll              # the kernel polls the device in our calls: it must be called for every batch
     uint64_t now_ns
 
 cdef uint32_t xsk_receive(Link *link, Desc *into, uint32_t room, uint64_t now_ns) noexcept nogil

@@ -10,6 +10,8 @@ from underpass.linux import interface as interfaces
 
 # Drivers that hand over a packet of the same machine with its checksum not filled in (CHECKSUM_PARTIAL).
 PARTIAL_CHECKSUM_DRIVERS = frozenset({"veth", "tun", "virtio_net"})
+# Drivers whose receive work is done by a packet's sender: there is no interrupt that polling could replace.
+SENDER_DELIVERS_DRIVERS = frozenset({"veth", "tun"})
 # Documentation/networking/af_xdp.rst: without these, SO_PREFER_BUSY_POLL has no effect.
 BUSY_POLL_SETTINGS = {"napi_defer_hard_irqs": "2", "gro_flush_timeout": "200000"}
 
@@ -31,6 +33,11 @@ class NetdevFeatures:
     def partial_checksums(self) -> bool:
         """Whether received packets may carry a checksum that is only the pseudo-header sum."""
         return self.driver in PARTIAL_CHECKSUM_DRIVERS
+
+    @property
+    def sender_delivers(self) -> bool:
+        """Whether packets come by themselves, so that busy polling is no more than looking for them."""
+        return self.driver in SENDER_DELIVERS_DRIVERS
 
     @contextlib.contextmanager
     def napi_deferred(self) -> Iterator[str | None]:
