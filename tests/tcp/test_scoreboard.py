@@ -19,6 +19,7 @@ class Piece:
     start: int
     end: int
     sent: bool = False
+    sent_us: int = 0
     marks: set[str] = field(default_factory=set)
 
 
@@ -27,7 +28,8 @@ class Reference:
 
     def __init__(self) -> None:
         self.pieces: list[Piece] = []
-        self.una = self.end = 0
+        self.una = self.end = self.now_us = 0
+        self.delivered: list[tuple[int, int]] = []
 
     @property
     def nxt(self) -> int:
@@ -44,6 +46,7 @@ class Reference:
     def send(self, count: int) -> None:
         for piece in [p for p in self.pieces if not p.sent][:count]:
             piece.sent = True
+            piece.sent_us = self.now_us
 
     def acknowledge(self, ack: int) -> None:
         self.una = ack
@@ -51,45 +54,59 @@ class Reference:
         if self.pieces:
             self.pieces[0].start = max(self.pieces[0].start, ack)
 
+    def deliver(self, piece: Piece) -> None:
+        """RFC 8985 6.2 steps 1 and 2; the smallest round trip is 0."""
+        self.delivered.append((piece.sent_us, piece.end))
+
     def sack(self, blocks: list[tuple[int, int]]) -> int:
         believed = [(s, e) for s, e in blocks if self.una < s < e <= self.nxt]
         covered = {octet for start, end in believed for octet in range(start, end)}
         newly = 0
         for piece in self.sent:
             if "S" not in piece.marks and covered.issuperset(range(piece.start, piece.end)):
+                self.deliver(piece)
                 piece.marks = (piece.marks | {"S"}) - {"L", "R"}
                 newly += piece.end - piece.start
         return newly
 
-    def mark_lost(self) -> int:
-        """RFC 6675 4, IsLost, octet count alone."""
-        newly = 0
-        for at, piece in enumerate(self.sent):
-            above = sum(p.end - p.start for p in self.sent[at:] if "S" in p.marks)
-            if above > 2 * MSS and not piece.marks & {"S", "L"}:
-                piece.marks.add("L")
-                newly += piece.end - piece.start
-        return newly
-
-    def mark_head_lost(self) -> int:
-        head = self.sent[0] if self.sent else None
-        if head is None or head.marks & {"S", "L"}:
-            return 0
-        head.marks.add("L")
-        return head.end - head.start
-
-    def mark_all_lost(self, reneged: bool) -> None:
+    def detect_loss(self, rtt_us: int) -> int | None:
+        """RFC 8985 6.2 step 5, every segment looked at; a reordering window of 0."""
+        last = max(self.delivered, default=(-1, -1))
+        again = []
         for piece in self.sent:
-            if reneged:
-                piece.marks.discard("S")
+            waits = "S" not in piece.marks and (piece.marks & {"L", "R"}) != {"L"}
+            if waits and (piece.sent_us, piece.end) < last:
+                overdue = self.now_us - piece.sent_us - rtt_us
+                if overdue >= 0:
+                    piece.marks = (piece.marks | {"L"}) - {"R"}
+                else:
+                    again.append(-overdue)
+        return 1000 * max(again) if again else None
+
+    def lose_head(self) -> None:
+        if self.sent and not self.sent[0].marks & {"S", "L"}:
+            self.sent[0].marks.add("L")
+
+    def lose_all(self) -> None:
+        for piece in self.sent:
             if "S" not in piece.marks:
                 piece.marks = (piece.marks | {"L"}) - {"R"}
+
+    def disbelieve(self) -> None:
+        for piece in self.sent:
+            piece.marks.discard("S")
+
+    def lose_nothing(self) -> None:
+        for piece in self.sent:
+            if "R" not in piece.marks:
+                piece.marks.discard("L")
 
     def send_again(self) -> int | None:
         """RFC 6675 4, NextSeg, rule 1."""
         for piece in self.sent:
             if "L" in piece.marks and "R" not in piece.marks:
                 piece.marks |= {"R", "E"}
+                piece.sent_us = self.now_us
                 return piece.start
         return None
 
@@ -113,9 +130,12 @@ steps = st.one_of(
     st.tuples(st.just("acknowledge"), st.integers(0, 400)),
     st.tuples(st.just("sack"), st.lists(spans, min_size=1, max_size=4)),
     st.tuples(st.just("sack frames"), st.lists(st.integers(1, 40), min_size=1, max_size=4)),
-    st.tuples(st.just("mark_lost"), st.none()),
-    st.tuples(st.just("mark_head_lost"), st.none()),
-    st.tuples(st.just("mark_all_lost"), st.booleans()),
+    st.tuples(st.just("pass time"), st.integers(1, 200)),
+    st.tuples(st.just("detect_loss"), st.integers(0, 300)),
+    st.tuples(st.just("lose_head"), st.none()),
+    st.tuples(st.just("lose_all"), st.none()),
+    st.tuples(st.just("disbelieve"), st.none()),
+    st.tuples(st.just("lose_nothing"), st.none()),
     st.tuples(st.just("send_again"), st.none()),
 )
 
@@ -146,9 +166,11 @@ def take(board: ScoreboardProbe, reference: Reference, action: str, value: objec
             pieces = [reference.pieces[i % len(reference.pieces)] for i in indices]
             blocks = [(piece.start, piece.end) for piece in pieces]
             assert board.sack(*((wire(s), wire(e)) for s, e in blocks)) == reference.sack(blocks)
-        case "mark_all_lost", bool(reneged):
-            board.mark_all_lost(reneged)
-            reference.mark_all_lost(reneged)
+        case "pass time", int(us):
+            reference.now_us += us
+            board.now_ns += 1000 * us
+        case "detect_loss", int(rtt_us):
+            assert board.detect_loss(rtt_us) == reference.detect_loss(rtt_us)
         case "send_again", _:
             offset = reference.send_again()
             assert board.send_again() == (None if offset is None else wire(offset))
@@ -159,7 +181,7 @@ def take(board: ScoreboardProbe, reference: Reference, action: str, value: objec
 @settings(max_examples=300)
 @given(st.lists(steps, max_size=60))
 def test_agrees_with_the_reference(actions: list[tuple[str, object]]) -> None:
-    """RFC 2018, RFC 6675 3 and 4: marks, sums and pipe equal what is computed anew from every octet."""
+    """RFC 2018, RFC 6675 3, RFC 8985 6.2: marks, sums and pipe equal what is computed anew."""
     board, reference = ScoreboardProbe(iss=wire(0), mss=MSS, frames=FRAMES), Reference()
     take(board, reference, "queue", [MSS] * 30)
     take(board, reference, "send", 25)
@@ -199,36 +221,86 @@ def test_a_frame_counts_only_when_wholly_covered() -> None:
     assert board.sack((350, 460), (455, 600)) == 100, "two blocks that overlap cover what lies across them"
 
 
-def test_lost_when_more_than_two_segments_are_sacked_above() -> None:
-    """RFC 6675 4, IsLost."""
-    board = in_flight(10)
-    board.sack((100, 200), (300, 400))
-    assert board.mark_lost() == 0
-    board.sack((500, 600))
-    assert board.mark_lost() == 100
-    board.sack((600, 700))
-    assert board.mark_lost() == 100
-    assert [seq for seq, _, marks in board.marks() if "L" in marks] == [0, 200]
+def test_lost_is_what_was_sent_well_before_what_was_delivered() -> None:
+    """RFC 8985 6.2 step 5."""
+    board = in_flight(3)
+    board.now_ns += 400_000
+    for _ in range(3):
+        board.queue(MSS)
+    board.send(3)
+    board.now_ns += 1_000_000
+    board.sack((400, 500))
+    assert board.detect_loss(1000, window_us=500) == 500_000
+    assert [seq for seq, _, marks in board.marks() if "L" in marks] == []
+    board.now_ns += 100_000
+    assert board.detect_loss(1000, window_us=500) == 400_000
+    assert [seq for seq, _, marks in board.marks() if "L" in marks] == [0, 100, 200]
+    board.now_ns += 400_000
+    assert board.detect_loss(1000, window_us=500) is None
+    assert [seq for seq, _, marks in board.marks() if "L" in marks] == [0, 100, 200, 300], "not the last one"
+
+
+def test_what_was_sent_again_may_be_lost_again() -> None:
+    """RFC 8985 6.2 step 5: by what was sent after it."""
+    board = in_flight(3)
+    board.now_ns += 1000_000
+    board.sack((100, 200))
+    board.detect_loss(1000)
+    assert board.send_again() == 0
+    board.queue(MSS)
+    board.send(1)
+    board.now_ns += 1000_000
+    board.sack((300, 400))
+    board.detect_loss(1000)
+    assert board.sums == (200, 200, 0)
+    assert [board.send_again() for _ in range(3)] == [0, 200, None]
 
 
 def test_retransmission_goes_up_once_and_a_timeout_begins_it_again() -> None:
     """RFC 6675 4, NextSeg rule 1, and 5.1."""
     board = in_flight(10)
     board.sack((200, 300), (500, 900))
-    board.mark_lost()
+    board.detect_loss(0)
     assert [board.send_again() for _ in range(5)] == [0, 100, 300, 400, None]
     assert board.pipe == 4 * MSS + MSS
-    board.mark_all_lost()
+    board.lose_all()
     assert [board.send_again() for _ in range(6)] == [0, 100, 300, 400, 900, None]
+
+
+def test_a_timeout_spares_what_was_sent_just_now() -> None:
+    """RFC 8985 6.3: but never the first segment."""
+    board = in_flight(3)
+    board.now_ns += 1000
+    board.queue(MSS)
+    board.send(1)
+    board.lose_all(sent_upto_ns=board.now_ns - 1000)
+    assert board.sums == (0, 300, 0)
+    board = in_flight(3)
+    board.now_ns += 1000
+    board.sack((100, 200))
+    board.lose_all(sent_upto_ns=board.now_ns)
+    assert [board.send_again() for _ in range(3)] == [0, 200, None]
+    board.lose_all(sent_upto_ns=0)
+    assert board.sums == (100, 200, 100), "the second was sent again later"
 
 
 def test_a_timeout_after_reneging_sends_everything_again() -> None:
     """RFC 2018 8."""
     board = in_flight(4)
     board.sack((100, 400))
-    board.mark_all_lost(reneged=True)
+    board.disbelieve()
+    board.lose_all()
     assert board.sums == (0, 400, 0)
     assert [board.send_again() for _ in range(5)] == [0, 100, 200, 300, None]
+
+
+def test_after_a_mistake_only_what_was_sent_again_stays_marked() -> None:
+    board = in_flight(4)
+    board.lose_all()
+    board.send_again()
+    board.lose_nothing()
+    assert board.sums == (0, 100, 100)
+    assert board.pipe == 400
 
 
 def test_without_sack_each_duplicate_is_a_segment_that_has_left() -> None:
@@ -236,7 +308,7 @@ def test_without_sack_each_duplicate_is_a_segment_that_has_left() -> None:
     board = in_flight(10, sack=False)
     assert board.pipe == 1000
     board.set_dupacks(3)
-    assert board.mark_head_lost() == 100
+    board.lose_head()
     assert board.pipe == 600
     assert board.send_again() == 0
     assert board.pipe == 700
@@ -259,5 +331,5 @@ def test_a_long_run_of_sacked_frames_is_one_step() -> None:
     for start in range(1, VISITS - 100, 100):
         board.sack((start * MSS, (start + 100) * MSS))
     assert board.sack(((VISITS + 90) * MSS, (VISITS + 95) * MSS)) == 5 * MSS
-    board.mark_lost()
+    board.detect_loss(0)
     assert board.send_again() == 0

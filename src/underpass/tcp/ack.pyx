@@ -2,17 +2,19 @@
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 from underpass.link.frames cimport (
-    FRAME_EVER_RETRANSMITTED, NO_FRAME, Frame, frame_unref,
+    FRAME_EVER_RETRANSMITTED, FRAME_SACKED, NO_FRAME, Frame, frame_unref,
 )
 from underpass.tcp.block cimport block_touch
 from underpass.tcp.challenge cimport challenge_ack
-from underpass.tcp.recovery cimport recovery_advance, recovery_duplicate
+from underpass.tcp.delivery cimport Delivery, delivery_begin, delivery_note
+from underpass.tcp.dsack cimport dsack_read
+from underpass.tcp.recovery cimport recovery_acknowledged, recovery_concerned, recovery_grow
 from underpass.tcp.rtt cimport rtt_sample
 from underpass.tcp.scoreboard cimport scoreboard_forget, scoreboard_update
 from underpass.tcp.tcb cimport (
     CONN_FIN_SENT, CONN_PERSISTING, CONN_SACK, CONN_WANTS_ROOM, EVENT_WRITABLE, Tcb, TcbCold, Tcp,
 )
-from underpass.tcp.timers cimport timers_restart_retransmit
+from underpass.tcp.timers cimport timers_look_again, timers_restart_retransmit
 from underpass.wire.segment cimport FIN, OPTION_SACK, SYN, Segment
 from underpass.wire.seq cimport seq_after, seq_before, seq_t, seq_upto
 
@@ -27,54 +29,69 @@ cdef inline bint acceptable(const Tcb *tcb, const TcbCold *cold, seq_t ack) noex
     return seq_upto(tcb.snd_una - cold.snd_wnd_max, ack) and seq_upto(ack, tcb.snd_nxt)
 
 
-cdef uint64_t free_acknowledged(Tcp *tcp, uint32_t conn, seq_t ack) noexcept nogil:
-    """Take what lies before `ack` out of the send queue. Returns when the newest frame that was sent once left, or 0."""
+cdef void free_acknowledged(Tcp *tcp, uint32_t conn, const Segment *seg, Delivery *news) noexcept nogil:
+    """Take what lies before SEG.ACK out of the send queue."""
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef Frame *it
     cdef uint32_t frame = tcb.snd_head
     cdef uint32_t part
-    cdef uint64_t sent_ns = 0
     while frame != NO_FRAME and frame != tcb.snd_unsent:
         it = &tcp.pool.frames[frame]
-        if seq_after(it.seq + it.length, ack):
-            if seq_before(it.seq, ack):
-                part = ack - it.seq
+        if seq_after(it.seq + it.length, seg.ack):
+            if seq_before(it.seq, seg.ack):
+                part = seg.ack - it.seq
                 scoreboard_forget(tcp, tcb, frame, part)
-                it.seq = ack
+                it.seq = seg.ack
                 it.offset += <uint16_t>part
                 it.length -= <uint16_t>part
             break
+        if not it.flags & FRAME_SACKED:
+            delivery_note(tcp, conn, it, seg, news)
+        if it.flags & FRAME_EVER_RETRANSMITTED:
+            news.again = 1
         scoreboard_forget(tcp, tcb, frame, it.length)
-        # Karn: a frame that was ever sent twice tells nothing about the round trip.
-        sent_ns = 0 if it.flags & FRAME_EVER_RETRANSMITTED else it.sent_ns
         tcb.snd_head = it.next
         tcb.snd_frames -= 1
         frame_unref(tcp.pool, frame)
         frame = tcb.snd_head
     if tcb.snd_head == NO_FRAME:
         tcb.snd_tail = NO_FRAME
-    return sent_ns
 
 
-cdef void advance(Tcp *tcp, uint32_t conn, seq_t ack) noexcept nogil:
+cdef void advance(Tcp *tcp, uint32_t conn, const Segment *seg, Delivery *news) noexcept nogil:
     """SND.UNA < SEG.ACK =< SND.NXT"""
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef TcbCold *cold = &tcp.colds[conn]
-    cdef uint32_t acked = ack - tcb.snd_una
-    cdef uint64_t sent_ns = free_acknowledged(tcp, conn, ack)
-    tcb.snd_una = ack
+    news.acked = seg.ack - tcb.snd_una
+    free_acknowledged(tcp, conn, seg, news)
+    tcb.snd_una = seg.ack
     cold.backoff = 0
     cold.probes = 0
     cold.since_ns = 0
-    cold.bytes_acked += acked
-    tcb.rtt_us = 0
-    if sent_ns != 0:
-        tcb.rtt_us = max(<uint32_t>((tcp.now_ns - sent_ns) // 1000), <uint32_t>1)
-        rtt_sample(tcb, cold, tcb.rtt_us, tcp.state.limits.rto_min_us)
-    recovery_advance(tcp, conn, acked)
-    timers_restart_retransmit(tcp, conn)
+    cold.bytes_acked += news.acked
     if tcb.flags & CONN_WANTS_ROOM and tcb.snd_frames <= cold.snd_limit - (cold.snd_limit >> 2):
         tcb.events |= EVENT_WRITABLE
+
+
+cdef inline void heard_of(Tcp *tcp, uint32_t conn, const Segment *seg, Delivery *news) noexcept nogil:
+    """What the acknowledgment told goes to the round-trip time, the recovery, the congestion control, the timer."""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef TcbCold *cold = &tcp.colds[conn]
+    cdef uint64_t look_again_ns = 0
+    tcb.rtt_us = 0
+    if news.sent_ns != 0:
+        tcb.rtt_us = max(<uint32_t>((tcp.now_ns - news.sent_ns) // 1000), <uint32_t>1)
+        rtt_sample(tcb, cold, tcb.rtt_us, tcp.state.limits.rto_min_us)
+    if recovery_concerned(tcb, news):
+        look_again_ns = recovery_acknowledged(tcp, conn, seg, news)
+        if news.acked != 0:
+            timers_restart_retransmit(tcp, conn)
+        if look_again_ns != 0 or tcb.sacked_bytes != 0:
+            timers_look_again(tcp, conn, look_again_ns)
+    elif news.acked != 0:
+        cold.dupacks = 0
+        recovery_grow(tcp, conn, news.acked)
+        timers_restart_retransmit(tcp, conn)
 
 
 cdef inline bint update_window(Tcp *tcp, Tcb *tcb, TcbCold *cold, const Segment *seg) noexcept nogil:
@@ -108,23 +125,27 @@ cdef inline void window_opened(Tcp *tcp, uint32_t conn) noexcept nogil:
 cdef bint ack_process(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef TcbCold *cold = &tcp.colds[conn]
-    cdef uint32_t sacked = 0
+    cdef uint32_t sacked = tcb.sacked_bytes
     cdef bint window_changed
+    cdef Delivery news
     if not acceptable(tcb, cold, seg.ack):
         tcp.state.counters.ack_refused += 1
         challenge_ack(tcp, conn)
         return False
+    delivery_begin(tcp, conn, &news)
     if seg.options & OPTION_SACK and tcb.flags & CONN_SACK:
-        sacked = scoreboard_update(tcp, tcb, cold, seg)
+        dsack_read(tcp, conn, seg, &news)
+        scoreboard_update(tcp, conn, seg, &news)
     if seq_after(seg.ack, tcb.snd_una):
-        advance(tcp, conn, seg.ack)
+        advance(tcp, conn, seg, &news)
         update_window(tcp, tcb, cold, seg)
     elif seg.ack == tcb.snd_una:
         window_changed = update_window(tcp, tcb, cold, seg)
-        # RFC 5681 2, RFC 6675 2: what makes an ACK a duplicate.
-        if tcb.snd_una != tcb.snd_nxt and seg.payload_bytes == 0 and not seg.flags & (SYN | FIN) and \
-                (sacked != 0 or not (window_changed or tcb.flags & CONN_SACK)):
-            recovery_duplicate(tcp, conn, sacked)
+        # RFC 5681 2: what makes an ACK a duplicate.
+        news.duplicate = tcb.snd_una != tcb.snd_nxt and seg.payload_bytes == 0 and \
+            not seg.flags & (SYN | FIN) and not window_changed
+    news.delivered = news.acked + tcb.sacked_bytes - sacked
+    heard_of(tcp, conn, seg, &news)
     if tcb.flags & CONN_PERSISTING:
         window_opened(tcp, conn)
     block_touch(tcp, conn)

@@ -9,6 +9,7 @@ from underpass.tcp.block cimport block_touch
 from underpass.tcp.challenge cimport challenge_ack, challenge_allowed
 from underpass.tcp.connect cimport connect_segment
 from underpass.tcp.demux cimport DEMUX_NONE, TIME_WAIT_TAG, demux_find, demux_hash
+from underpass.tcp.dsack cimport dsack_note
 from underpass.tcp.ending cimport ending_gone, ending_reset, ending_time_wait
 from underpass.tcp.isn cimport timestamp_clock
 from underpass.tcp.open cimport open_established, open_send_syn
@@ -101,6 +102,8 @@ cdef void answer_unacceptable(Tcp *tcp, uint32_t conn, const Segment *seg) noexc
         open_send_syn(tcp, conn)            # our SYN-ACK was lost: the peer says SYN again
         return
     if segment_length(seg) != 0:
+        if seg.payload_bytes != 0 and seq_upto(seg.seq + seg.payload_bytes, tcb.rcv_nxt):
+            dsack_note(tcp, conn, seg.seq, seg.seq + seg.payload_bytes)
         tcb.flags |= CONN_ACK_NOW           # data or FIN again: the sender waits for this acknowledgment
         block_touch(tcp, conn)
     elif seg.seq == tcb.rcv_nxt - 1:

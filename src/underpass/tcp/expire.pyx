@@ -7,13 +7,16 @@ from underpass.tcp.block cimport block_touch
 from underpass.tcp.ending cimport ending_gone, ending_reset
 from underpass.tcp.open cimport open_send_syn
 from underpass.tcp.output cimport output_control
-from underpass.tcp.recovery cimport recovery_timeout
+from underpass.tcp.recovery cimport recovery_overdue, recovery_timeout
 from underpass.tcp.rtt cimport rtt_timeout_ns
-from underpass.tcp.send cimport send_window_probe
+from underpass.tcp.send cimport send_first_lost, send_window_probe
 from underpass.tcp.tcb cimport (
     CLOSED, CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_ACTIVE, CONN_KEEPALIVE, CONN_ORPHAN, CONN_PERSISTING, ESTABLISHED,
     FIN_WAIT_2, SYN_RECEIVED, SYN_SENT, Tcb, TcbCold, Tcp,
 )
+from underpass.tcp.timers cimport timers_look_again
+from underpass.tcp.tlp cimport tlp_send
+from underpass.tcp.traits cimport TRAIT_PROBE_TIMER, TRAIT_REORDERING_TIMER
 from underpass.wire.segment cimport ACK
 
 cdef enum:
@@ -81,6 +84,7 @@ cdef void retransmit_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
     if tcb.snd_una != tcb.snd_nxt:
         recovery_timeout(tcp, conn)
         back_off(tcp, conn)
+        send_first_lost(tcp, conn)
 
 
 cdef void persist_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
@@ -116,10 +120,34 @@ cdef void keepalive_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
     tcb.linger_at = tcp.now_ns + <uint64_t>cold.keep_interval_ms * NS_PER_MS
 
 
+cdef void reordering_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """RFC 8985 6.2 step 5: what was only late has had its time."""
+    tcp.state.counters.reordering_timeouts += 1
+    timers_look_again(tcp, conn, recovery_overdue(tcp, conn))
+
+
+cdef void probe_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """RFC 8985 7.3: after the probe the retransmission timer runs."""
+    cdef TcbCold *cold = &tcp.colds[conn]
+    if cold.since_ns == 0:
+        cold.since_ns = tcp.now_ns
+    if overdue(tcp, cold):
+        give_up(tcp, conn)
+        return
+    tlp_send(tcp, conn)
+    tcp.tcbs[conn].retransmit_at = tcp.now_ns + rtt_timeout_ns(cold)
+
+
 cdef void retransmit_due(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef uint32_t kind = tcb.traits & (TRAIT_REORDERING_TIMER | TRAIT_PROBE_TIMER)
     tcb.retransmit_at = 0
-    if tcb.state == SYN_SENT or tcb.state == SYN_RECEIVED:
+    tcb.traits &= ~kind
+    if kind & TRAIT_REORDERING_TIMER:
+        reordering_timeout(tcp, conn)
+    elif kind & TRAIT_PROBE_TIMER:
+        probe_timeout(tcp, conn)
+    elif tcb.state == SYN_SENT or tcb.state == SYN_RECEIVED:
         syn_timeout(tcp, conn)
     elif tcb.flags & CONN_PERSISTING:
         persist_timeout(tcp, conn)

@@ -9,11 +9,12 @@ from underpass.link.frames cimport (
     NO_FRAME, TX_HEADROOM, Frame, frame_chunk, frame_ref, frame_take, frame_unref,
 )
 from underpass.link.link cimport DESC_CHECKSUM, LINK_TX_CHECKSUM, Desc
+from underpass.tcp.dsack cimport dsack_blocks
 from underpass.tcp.isn cimport timestamp_clock
-from underpass.tcp.rare cimport rare_of
 from underpass.tcp.tcb cimport (
     CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_SACK, CONN_TIMESTAMPS, SYN_RECEIVED, Tcb, TcbCold, Tcp,
 )
+from underpass.tcp.traits cimport TRAIT_DUPLICATE_DUE
 from underpass.tcp.window cimport window_offer
 from underpass.wire.address cimport Address
 from underpass.wire.checksum cimport checksum_pseudo
@@ -83,7 +84,7 @@ cdef inline uint16_t advertise(Tcp *tcp, Tcb *tcb) noexcept nogil:
 
 cdef inline uint32_t sack_option_bytes(const Tcb *tcb, const TcbCold *cold, uint32_t room) noexcept nogil:
     """Octets for the SACK blocks that fit into `room` octets of options (RFC 2018 3)."""
-    cdef uint32_t blocks = cold.sack_count
+    cdef uint32_t blocks = cold.sack_count + ((tcb.traits & TRAIT_DUPLICATE_DUE) != 0)
     cdef uint32_t fit
     if not tcb.flags & CONN_SACK or blocks == 0 or room < SACK_BYTES + 8:
         return 0
@@ -117,12 +118,13 @@ cdef Sent emit(Tcp *tcp, uint32_t conn, uint32_t frame, uint8_t *payload, uint32
     cdef uint32_t tcp_bytes = header_bytes + payload_bytes
     cdef uint8_t *header = payload - header_bytes
     cdef uint8_t *options = header + TCP_BYTES
+    cdef SackBlock[4] blocks                        # MAX_SACK_BLOCKS
     tcp_write_header(header, tcb.local_port, tcb.remote_port, seq, tcb.rcv_nxt, flags,
                      0 if flags & RST else advertise(tcp, tcb), header_bytes)
     if stamps:
         options += tcp_write_timestamps(options, timestamp_clock(tcp) + cold.ts_offset, tcb.ts_recent)
     if sacks:
-        tcp_write_sack(options, <const SackBlock *>rare_of(tcp, conn).sack_recent, (sacks - SACK_BYTES) >> 3)
+        tcp_write_sack(options, blocks, dsack_blocks(tcp, conn, blocks, (sacks - SACK_BYTES) >> 3))
     cdef bint offload = finish_checksum(tcp, header, tcp_bytes, cold.template.pseudo)
     cdef uint8_t *packet = template_write(&cold.template, mac, header, tcp_bytes)
     queue_packet(tcp, frame, packet, <uint32_t>(header - packet) + tcp_bytes, header, offload)

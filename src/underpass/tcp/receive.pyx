@@ -4,6 +4,7 @@ from libc.string cimport memcpy
 
 from underpass.link.frames cimport NO_FRAME, Frame, frame_chunk, frame_is_outstanding, frame_unref
 from underpass.tcp.block cimport block_drop_queue, block_touch
+from underpass.tcp.dsack cimport dsack_note
 from underpass.tcp.sacks cimport sacks_note, sacks_trim
 from underpass.tcp.tcb cimport (
     CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_FIN_RECEIVED, CONN_FIN_SEEN, EVENT_READABLE, Tcb, TcbCold, Tcp,
@@ -94,6 +95,8 @@ cdef void take_over_out_of_order(Tcp *tcp, uint32_t conn) noexcept nogil:
         tcb.ooo_head = frames[frame].next
         tcb.ooo_bytes -= frames[frame].length
         overlap = tcb.rcv_nxt - frames[frame].seq
+        if overlap != 0:
+            dsack_note(tcp, conn, frames[frame].seq, frames[frame].seq + min(overlap, <uint32_t>frames[frame].length))
         if overlap >= frames[frame].length:
             tcb.rcv_frames -= 1
             frame_unref(tcp.pool, frame)
@@ -113,6 +116,12 @@ cdef void take_over_out_of_order(Tcp *tcp, uint32_t conn) noexcept nogil:
         frame = tcb.ooo_head
 
 
+cdef inline void note_held(Tcp *tcp, uint32_t conn, seq_t start, seq_t end) noexcept nogil:
+    """RFC 2883 4.1.2: the duplicate's block is followed by the one that it lies in."""
+    sacks_note(tcp, conn, start, end)
+    dsack_note(tcp, conn, start, end)
+
+
 cdef void insert_out_of_order(Tcp *tcp, uint32_t conn, Part *part, seq_t seq) noexcept nogil:
     """Keep payload that lies beyond a gap, in order of sequence number; octets already held are not replaced."""
     cdef Tcb *tcb = &tcp.tcbs[conn]
@@ -126,12 +135,14 @@ cdef void insert_out_of_order(Tcp *tcp, uint32_t conn, Part *part, seq_t seq) no
         after = frames[after].next
     if before != NO_FRAME and seq_after(frames[before].seq + frames[before].length, seq):
         overlap = frames[before].seq + frames[before].length - seq
+        note_held(tcp, conn, seq, seq + min(overlap, <uint32_t>part.length))
         if overlap >= part.length:
             tcp.state.counters.duplicates_in += 1
             return
         trim_front(part, overlap)
         seq += overlap
     if after != NO_FRAME and seq_after(seq + part.length, frames[after].seq):
+        note_held(tcp, conn, frames[after].seq, seq + part.length)
         part.length = <uint16_t>(frames[after].seq - seq)
         if part.length == 0:
             return
@@ -165,6 +176,7 @@ cdef inline void receive_part(Tcp *tcp, uint32_t conn, Part *part, seq_t seq) no
     cdef uint32_t old
     if seq_before(seq, tcb.rcv_nxt):
         old = tcb.rcv_nxt - seq
+        dsack_note(tcp, conn, seq, seq + min(old, <uint32_t>part.length))
         if old >= part.length:
             return
         trim_front(part, old)

@@ -1,4 +1,4 @@
-"""The sender's scoreboard (RFC 6675 3, 4): which frames sent are sacked, lost or sent again.
+"""The sender's scoreboard (RFC 6675 3): which frames sent are sacked, lost or sent again.
 
 Marks lie in the frames of the send queue (FRAME_SACKED, FRAME_LOST, FRAME_RETRANSMITTED); the sums lie in the
 Tcb (sacked_bytes, lost_bytes, retransmitted_bytes), so that the pipe is a subtraction. Frames from snd_unsent
@@ -15,6 +15,8 @@ of the queue has moved on.
 """
 from libc.stdint cimport uint32_t, uint64_t
 
+from underpass.link.frames cimport FRAME_SACKED, NO_FRAME, Frame
+from underpass.tcp.delivery cimport Delivery
 from underpass.tcp.tcb cimport CONN_SACK, Tcb, TcbCold, Tcp
 from underpass.wire.segment cimport Segment
 
@@ -24,19 +26,19 @@ cdef enum:
 
 # A connection begins. Nothing before the frame TcbCold.sack_hint is left to be sent again (NO_FRAME: ask).
 cdef void scoreboard_init(Tcb *tcb, TcbCold *cold) noexcept nogil
-# Mark what the segment's SACK blocks report; blocks outside SND.UNA..SND.NXT, empty or inverted are ignored
-# (and a block that begins at SEG.ACK or below). Returns the octets newly sacked. A frame counts only when
-# wholly covered.
-cdef uint32_t scoreboard_update(Tcp *tcp, Tcb *tcb, TcbCold *cold, const Segment *seg) noexcept nogil
-# Mark lost what IsLost says (RFC 6675 4): more than (DupThresh - 1) * MSS octets sacked above it. Returns
-# octets newly lost.
-cdef uint32_t scoreboard_mark_lost(Tcp *tcp, Tcb *tcb) noexcept nogil
-# Mark the first unacknowledged frame lost (third duplicate ACK, or a partial ACK without SACK). Returns
-# octets newly lost.
-cdef uint32_t scoreboard_mark_head_lost(Tcp *tcp, Tcb *tcb) noexcept nogil
-# After a timeout all that was sent and not sacked is lost; with `reneged` SACK marks are forgotten too (RFC
-# 2018 8).
-cdef void scoreboard_mark_all_lost(Tcp *tcp, Tcb *tcb, bint reneged) noexcept nogil
+# Mark what the segment's SACK blocks report, and note it in `news`; blocks outside SND.UNA..SND.NXT, empty or
+# inverted are ignored (and a block that begins at SEG.ACK or below). A frame counts only when wholly covered.
+cdef void scoreboard_update(Tcp *tcp, uint32_t conn, const Segment *seg, Delivery *news) noexcept nogil
+# A frame is lost, or what it was sent again for: it is to be sent (again).
+cdef void scoreboard_lose(Tcp *tcp, Tcb *tcb, uint32_t frame) noexcept nogil
+# The first unacknowledged frame is lost (third duplicate ACK, or a partial ACK without SACK).
+cdef void scoreboard_lose_head(Tcp *tcp, Tcb *tcb) noexcept nogil
+# After a timeout the first frame is lost, and what was sent up to that time (RFC 8985 6.3) and is not sacked.
+cdef void scoreboard_lose_all(Tcp *tcp, Tcb *tcb, uint64_t sent_upto_ns) noexcept nogil
+# The receiver reneged: nothing counts as reported any more (RFC 2018 8).
+cdef void scoreboard_disbelieve(Tcp *tcp, Tcb *tcb) noexcept nogil
+# It was a mistake: what is not sent again yet is not lost after all.
+cdef void scoreboard_lose_nothing(Tcp *tcp, Tcb *tcb) noexcept nogil
 # A frame leaves the queue, or loses `octets` at its head, by a cumulative ACK: take its marks out of the
 # sums. To be called before the frame's length changes.
 cdef void scoreboard_forget(Tcp *tcp, Tcb *tcb, uint32_t frame, uint32_t octets) noexcept nogil
@@ -58,3 +60,14 @@ cdef inline uint32_t scoreboard_pipe(const Tcb *tcb, const TcbCold *cold) noexce
     if not tcb.flags & CONN_SACK:
         gone += <uint64_t>cold.dupacks * tcb.mss
     return <uint32_t>(there - gone) if there > gone else 0
+
+
+cdef inline uint32_t scoreboard_run_end(Frame *frames, uint32_t frame) noexcept nogil:
+    """The last frame of the run of sacked frames from this one on, kept for the next walk."""
+    cdef uint32_t last = frames[frame].sack_run
+    cdef uint32_t following = frames[last].next
+    while following != NO_FRAME and frames[following].flags & FRAME_SACKED:
+        last = frames[following].sack_run
+        following = frames[last].next
+    frames[frame].sack_run = last
+    return last

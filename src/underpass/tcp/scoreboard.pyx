@@ -1,9 +1,12 @@
 """The sender's scoreboard: marks on the frames of the send queue, and their sums (RFC 6675)."""
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 from underpass.link.frames cimport (
     FRAME_EVER_RETRANSMITTED, FRAME_LOST, FRAME_RETRANSMITTED, FRAME_SACKED, NO_FRAME, Frame)
+from underpass.tcp.delivery cimport Delivery, delivery_note
+from underpass.tcp.rare cimport TcbRare, rare_of
 from underpass.tcp.tcb cimport Tcb, TcbCold, Tcp
+from underpass.tcp.traits cimport TRAIT_SACKED
 from underpass.wire.segment cimport MAX_SACK_BLOCKS, SackBlock, Segment
 from underpass.wire.seq cimport seq_after, seq_before, seq_max, seq_t, seq_upto
 
@@ -15,70 +18,83 @@ cdef void scoreboard_init(Tcb *tcb, TcbCold *cold) noexcept nogil:
     cold.sack_hint = NO_FRAME
 
 
-cdef uint32_t scoreboard_update(Tcp *tcp, Tcb *tcb, TcbCold *cold, const Segment *seg) noexcept nogil:
+cdef void scoreboard_update(Tcp *tcp, uint32_t conn, const Segment *seg, Delivery *news) noexcept nogil:
     cdef SackBlock[4] blocks                        # MAX_SACK_BLOCKS
+    cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef Frame *frames = tcp.pool.frames
-    cdef uint32_t count = _blocks_in_order(tcb, seg, blocks)
+    cdef uint32_t count = _blocks_in_order(tcp, tcb, seg, blocks)
     cdef uint32_t frame = tcb.snd_head
     cdef uint32_t visits = 0
     cdef uint32_t block = 0
-    cdef uint32_t newly = 0
+    cdef uint32_t newest = NO_FRAME
     while block < count and frame != tcb.snd_unsent and frame != NO_FRAME and visits < SCOREBOARD_VISITS:
         visits += 1
         if seq_upto(blocks[block].end, frames[frame].seq):
             block += 1
         elif frames[frame].flags & FRAME_SACKED:
-            frame = frames[_run_end(frames, frame)].next
+            frame = frames[scoreboard_run_end(frames, frame)].next
         else:
             if _covers(&blocks[block], &frames[frame]):
-                newly += _mark_sacked(tcb, frames, frame)
+                delivery_note(tcp, conn, &frames[frame], seg, news)
+                _mark_sacked(tcb, frames, frame)
+                newest = frame
             frame = frames[frame].next
-    return newly
+    if newest != NO_FRAME:
+        _note_highest(tcp, conn, frames[newest].seq + frames[newest].length)
 
 
-cdef uint32_t scoreboard_mark_lost(Tcp *tcp, Tcb *tcb) noexcept nogil:
+cdef void _note_highest(Tcp *tcp, uint32_t conn, seq_t end) noexcept nogil:
+    """RACK.fack (RFC 8985 6.2 step 3)"""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef TcbRare *rare = rare_of(tcp, conn)
+    if not tcb.traits & TRAIT_SACKED or seq_after(end, rare.fack):
+        rare.fack = end
+        tcb.traits |= TRAIT_SACKED
+
+
+cdef void scoreboard_lose(Tcp *tcp, Tcb *tcb, uint32_t frame) noexcept nogil:
     cdef Frame *frames = tcp.pool.frames
-    cdef uint32_t enough = (DUP_THRESH - 1) * <uint32_t>tcb.mss
-    cdef uint32_t above = tcb.sacked_bytes
-    cdef uint32_t frame = tcb.snd_head
-    cdef uint32_t visits = 0
-    cdef uint32_t newly = 0
-    cdef uint32_t last
-    while above > enough and frame != tcb.snd_unsent and frame != NO_FRAME and visits < SCOREBOARD_VISITS:
-        visits += 1
-        last = frame
-        if frames[frame].flags & FRAME_SACKED:
-            last = _run_end(frames, frame)
-            above -= frames[last].seq + frames[last].length - frames[frame].seq
-        else:
-            newly += _mark_lost(tcb, &frames[frame])
-        frame = frames[last].next
-    return newly
+    cdef TcbCold *cold = &tcp.colds[tcb - tcp.tcbs]
+    _mark_lost(tcb, &frames[frame])
+    if frames[frame].flags & FRAME_RETRANSMITTED:
+        frames[frame].flags &= <uint16_t>~FRAME_RETRANSMITTED
+        tcb.retransmitted_bytes -= frames[frame].length
+    if cold.sack_hint != NO_FRAME and seq_before(frames[frame].seq, frames[cold.sack_hint].seq):
+        cold.sack_hint = frame
 
 
-cdef uint32_t scoreboard_mark_head_lost(Tcp *tcp, Tcb *tcb) noexcept nogil:
-    cdef Frame *head
+cdef void scoreboard_lose_head(Tcp *tcp, Tcb *tcb) noexcept nogil:
     if tcb.snd_head == tcb.snd_unsent or tcb.snd_head == NO_FRAME:
-        return 0
-    head = &tcp.pool.frames[tcb.snd_head]
-    return 0 if head.flags & FRAME_SACKED else _mark_lost(tcb, head)
+        return
+    if not tcp.pool.frames[tcb.snd_head].flags & (FRAME_SACKED | FRAME_LOST):
+        scoreboard_lose(tcp, tcb, tcb.snd_head)
 
 
-cdef void scoreboard_mark_all_lost(Tcp *tcp, Tcb *tcb, bint reneged) noexcept nogil:
+cdef void scoreboard_lose_all(Tcp *tcp, Tcb *tcb, uint64_t sent_upto_ns) noexcept nogil:
     cdef Frame *frames = tcp.pool.frames
     cdef uint32_t frame = tcb.snd_head
-    cdef Frame *it
-    if reneged:
-        tcb.sacked_bytes = 0
-    tcb.lost_bytes = 0
-    tcb.retransmitted_bytes = 0
     while frame != tcb.snd_unsent and frame != NO_FRAME:
-        it = &frames[frame]
-        if reneged:
-            it.flags &= <uint16_t>~FRAME_SACKED
-        it.flags &= <uint16_t>~(FRAME_LOST | FRAME_RETRANSMITTED)
-        if not it.flags & FRAME_SACKED:
-            _mark_lost(tcb, it)
+        if not frames[frame].flags & FRAME_SACKED and (frame == tcb.snd_head or frames[frame].sent_ns <= sent_upto_ns):
+            scoreboard_lose(tcp, tcb, frame)
+        frame = frames[frame].next
+
+
+cdef void scoreboard_disbelieve(Tcp *tcp, Tcb *tcb) noexcept nogil:
+    cdef uint32_t frame = tcb.snd_head
+    while frame != tcb.snd_unsent and frame != NO_FRAME:
+        tcp.pool.frames[frame].flags &= <uint16_t>~FRAME_SACKED
+        frame = tcp.pool.frames[frame].next
+    tcb.sacked_bytes = 0
+
+
+cdef void scoreboard_lose_nothing(Tcp *tcp, Tcb *tcb) noexcept nogil:
+    cdef Frame *it
+    cdef uint32_t frame = tcb.snd_head
+    while frame != tcb.snd_unsent and frame != NO_FRAME:
+        it = &tcp.pool.frames[frame]
+        if it.flags & (FRAME_LOST | FRAME_RETRANSMITTED) == FRAME_LOST:
+            it.flags &= <uint16_t>~FRAME_LOST
+            tcb.lost_bytes -= it.length
         frame = it.next
     tcp.colds[tcb - tcp.tcbs].sack_hint = NO_FRAME
 
@@ -105,7 +121,7 @@ cdef uint32_t scoreboard_next_lost(Tcp *tcp, Tcb *tcb, TcbCold *cold) noexcept n
     while frame != tcb.snd_unsent and frame != NO_FRAME and visits < SCOREBOARD_VISITS:
         visits += 1
         if frames[frame].flags & FRAME_SACKED:
-            frame = _run_end(frames, frame)
+            frame = scoreboard_run_end(frames, frame)
         elif frames[frame].flags & (FRAME_LOST | FRAME_RETRANSMITTED) == FRAME_LOST:
             cold.sack_hint = frame
             return frame
@@ -121,7 +137,7 @@ cdef void scoreboard_retransmitted(Tcp *tcp, Tcb *tcb, uint32_t frame) noexcept 
     it.flags |= FRAME_RETRANSMITTED | FRAME_EVER_RETRANSMITTED
 
 
-cdef uint32_t _blocks_in_order(const Tcb *tcb, const Segment *seg, SackBlock *blocks) noexcept nogil:
+cdef uint32_t _blocks_in_order(Tcp *tcp, const Tcb *tcb, const Segment *seg, SackBlock *blocks) noexcept nogil:
     """The segment's blocks that can be believed, in ascending order, with those that touch made one."""
     cdef seq_t floor = seq_max(tcb.snd_una, seg.ack)
     cdef uint32_t count = 0
@@ -133,6 +149,8 @@ cdef uint32_t _blocks_in_order(const Tcb *tcb, const Segment *seg, SackBlock *bl
         # RFC 2883 4: a block at or below the acknowledgment reports a duplicate.
         if not (seq_after(block.start, floor) and seq_before(block.start, block.end)
                 and seq_upto(block.end, tcb.snd_nxt)):
+            if seq_after(block.end, tcb.snd_nxt):
+                tcp.state.counters.sack_refused += 1
             continue
         at = count
         while at > 0 and seq_before(block.start, blocks[at - 1].start):
@@ -153,15 +171,13 @@ cdef inline bint _covers(const SackBlock *block, const Frame *frame) noexcept no
     return seq_upto(block.start, frame.seq) and seq_upto(frame.seq + frame.length, block.end)
 
 
-cdef inline uint32_t _mark_lost(Tcb *tcb, Frame *frame) noexcept nogil:
-    if frame.flags & FRAME_LOST:
-        return 0
-    frame.flags |= FRAME_LOST
-    tcb.lost_bytes += frame.length
-    return frame.length
+cdef inline void _mark_lost(Tcb *tcb, Frame *frame) noexcept nogil:
+    if not frame.flags & FRAME_LOST:
+        frame.flags |= FRAME_LOST
+        tcb.lost_bytes += frame.length
 
 
-cdef uint32_t _mark_sacked(Tcb *tcb, Frame *frames, uint32_t frame) noexcept nogil:
+cdef void _mark_sacked(Tcb *tcb, Frame *frames, uint32_t frame) noexcept nogil:
     """What was reported is no longer lost, nor counts as sent again."""
     cdef Frame *it = &frames[frame]
     if it.flags & FRAME_LOST:
@@ -171,15 +187,3 @@ cdef uint32_t _mark_sacked(Tcb *tcb, Frame *frames, uint32_t frame) noexcept nog
     it.flags = <uint16_t>((it.flags & ~(FRAME_LOST | FRAME_RETRANSMITTED)) | FRAME_SACKED)
     it.sack_run = frame
     tcb.sacked_bytes += it.length
-    return it.length
-
-
-cdef uint32_t _run_end(Frame *frames, uint32_t frame) noexcept nogil:
-    """The last frame of the run of sacked frames from this one on, kept for the next walk."""
-    cdef uint32_t last = frames[frame].sack_run
-    cdef uint32_t following = frames[last].next
-    while following != NO_FRAME and frames[following].flags & FRAME_SACKED:
-        last = frames[following].sack_run
-        following = frames[last].next
-    frames[frame].sack_run = last
-    return last

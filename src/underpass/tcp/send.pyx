@@ -1,19 +1,23 @@
 """Sending: application octets are copied once, into the frame that they leave in and are sent again from."""
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from underpass.link.frames cimport (
-    NO_FRAME, TX_HEADROOM, Frame, frame_chunk, frame_is_outstanding, frame_take_for_data, frame_unref,
+    FRAME_EVER_RETRANSMITTED, NO_FRAME, TX_HEADROOM, Frame, frame_chunk, frame_is_outstanding, frame_take_for_data, frame_unref,
 )
 from underpass.tcp.block cimport block_drop_queue, block_touch
 from underpass.tcp.output cimport SENT, Sent, output_control, output_data
+from underpass.tcp.prr cimport prr_sent
+from underpass.tcp.reordering cimport reordering_watch
 from underpass.tcp.rtt cimport rtt_timeout_ns
 from underpass.tcp.scoreboard cimport scoreboard_next_lost, scoreboard_pipe, scoreboard_retransmitted
 from underpass.tcp.tcb cimport (
-    CLOSE_WAIT, CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_CWND_LIMITED, CONN_FIN_LOST, CONN_FIN_QUEUED, CONN_FIN_SENT,
-    CONN_NODELAY, CONN_PERSISTING, CONN_STARVED, CONN_WANTS_ROOM, ESTABLISHED, FIN_WAIT_2, LAST_ACK, Tcb, TcbCold, Tcp,
+    CLOSE_WAIT, CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_CWND_LIMITED, CONN_FAST_RECOVERY, CONN_FIN_LOST,
+    CONN_FIN_QUEUED, CONN_FIN_SENT, CONN_NODELAY, CONN_PERSISTING, CONN_SACK, CONN_STARVED, CONN_WANTS_ROOM, ESTABLISHED, FIN_WAIT_2, LAST_ACK, Tcb, TcbCold, Tcp,
 )
-from underpass.tcp.timers cimport timers_restart_retransmit
+from underpass.tcp.timers cimport timers_restart_retransmit, timers_sent
+from underpass.tcp.traits cimport TRAIT_REORDERING_TIMER, TRAIT_UNDO
+from underpass.tcp.undo cimport undo_holds_lost, undo_note_sent
 from underpass.tcp.window cimport window_worth_telling
 from underpass.wire.segment cimport ACK, FIN, PSH
 from underpass.wire.seq cimport seq_t
@@ -161,6 +165,28 @@ cdef inline bint too_silly(const Tcb *tcb, const TcbCold *cold, uint32_t usable)
     return usable < (cold.snd_wnd_max >> 1) or usable == 0
 
 
+cdef Sent send_again(Tcp *tcp, uint32_t conn, uint32_t frame) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef uint8_t flags = flags_for(tcp, tcb, frame) if tcb.flags & CONN_FIN_SENT else 0
+    cdef uint64_t sent_ns = tcp.pool.frames[frame].sent_ns
+    cdef Sent sent
+    if frame_is_outstanding(tcp.pool, frame):
+        return SENT                         # still in the device's queue: it has not been lost, only not yet sent
+    sent = output_data(tcp, conn, frame, flags)
+    if sent != SENT:
+        return sent
+    if flags & FIN:
+        tcb.flags &= ~<uint32_t>CONN_FIN_LOST
+    if tcb.traits & TRAIT_UNDO:
+        undo_note_sent(tcp, conn, &tcp.pool.frames[frame])
+    if tcb.flags & CONN_SACK:
+        reordering_watch(tcp, conn, &tcp.pool.frames[frame], sent_ns)
+    tcp.pool.frames[frame].flags |= FRAME_EVER_RETRANSMITTED
+    tcp.colds[conn].retransmits += 1
+    tcp.state.counters.retransmits += 1
+    return SENT
+
+
 cdef Sent send_lost(Tcp *tcp, uint32_t conn) noexcept nogil:
     """Send again what the scoreboard says is lost, as far as the congestion window allows (RFC 6675 5)."""
     cdef Tcb *tcb = &tcp.tcbs[conn]
@@ -168,20 +194,41 @@ cdef Sent send_lost(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef uint32_t frame
     cdef Sent sent
     while tcb.lost_bytes > tcb.retransmitted_bytes:
-        # RFC 6675 5 (4.3), RFC 5681 3.2 (3): the first goes out whatever the window says.
+        # RFC 5681 3.2 (3): the first goes out whatever the window says.
         if scoreboard_pipe(tcb, cold) + tcb.mss > tcb.cwnd and tcb.retransmitted_bytes != 0:
             return SENT
         frame = scoreboard_next_lost(tcp, tcb, cold)
         if frame == NO_FRAME or frame_is_outstanding(tcp.pool, frame):
-            return SENT                     # still in the device's queue: it has not been lost, only not yet sent
-        sent = output_data(tcp, conn, frame, flags_for(tcp, tcb, frame) if tcb.flags & CONN_FIN_SENT else 0)
+            return SENT
+        sent = send_again(tcp, conn, frame)
         if sent != SENT:
             return sent
-        if tcp.pool.frames[frame].next == NO_FRAME:
-            tcb.flags &= ~<uint32_t>CONN_FIN_LOST
         scoreboard_retransmitted(tcp, tcb, frame)
-        cold.retransmits += 1
-        tcp.state.counters.retransmits += 1
+        if frame == tcb.snd_head and not tcb.traits & TRAIT_REORDERING_TIMER:
+            timers_restart_retransmit(tcp, conn)        # RFC 6298 5.3: it had no time yet to be acknowledged
+    return SENT
+
+
+cdef void send_first_lost(Tcp *tcp, uint32_t conn) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef uint32_t frame = scoreboard_next_lost(tcp, tcb, &tcp.colds[conn])
+    if frame != NO_FRAME and not frame_is_outstanding(tcp.pool, frame) and send_again(tcp, conn, frame) == SENT:
+        scoreboard_retransmitted(tcp, tcb, frame)
+
+
+cdef Sent send_frame(Tcp *tcp, uint32_t conn, uint32_t frame) noexcept nogil:
+    """Send a frame for the first time: the one at snd_unsent."""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef Frame *it = &tcp.pool.frames[frame]
+    cdef uint8_t flags = flags_for(tcp, tcb, frame)
+    cdef Sent sent = output_data(tcp, conn, frame, flags)
+    if sent != SENT:
+        return sent
+    tcb.snd_unsent = it.next
+    tcb.snd_nxt = it.seq + it.length
+    tcb.flags &= ~<uint32_t>CONN_PERSISTING
+    if flags & FIN:
+        fin_left(tcb)
     return SENT
 
 
@@ -191,7 +238,6 @@ cdef Sent send_new(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef TcbCold *cold = &tcp.colds[conn]
     cdef Frame *it
     cdef uint32_t frame, usable
-    cdef uint8_t flags
     cdef Sent sent
     while tcb.snd_unsent != NO_FRAME:
         frame = tcb.snd_unsent
@@ -204,18 +250,18 @@ cdef Sent send_new(Tcp *tcp, uint32_t conn) noexcept nogil:
         usable = window_left(tcb, it.seq)
         if usable < it.length and (too_silly(tcb, cold, usable) or not split_frame(tcp, conn, frame, usable)):
             return SENT
-        flags = flags_for(tcp, tcb, frame)
-        sent = output_data(tcp, conn, frame, flags)
+        sent = send_frame(tcp, conn, frame)
         if sent != SENT:
             return sent
-        tcb.snd_unsent = it.next
-        tcb.snd_nxt = it.seq + it.length
-        if flags & FIN:
-            fin_left(tcb)
-        if tcb.retransmit_at == 0 or tcb.flags & CONN_PERSISTING:
-            tcb.flags &= ~<uint32_t>CONN_PERSISTING
-            timers_restart_retransmit(tcp, conn)
     return SENT
+
+
+cdef bint send_one_new(Tcp *tcp, uint32_t conn) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef uint32_t frame = tcb.snd_unsent
+    if frame == NO_FRAME or window_left(tcb, tcp.pool.frames[frame].seq) < tcp.pool.frames[frame].length:
+        return False
+    return send_frame(tcp, conn, frame) == SENT
 
 
 cdef inline void fin_left(Tcb *tcb) noexcept nogil:
@@ -237,8 +283,6 @@ cdef Sent send_fin(Tcp *tcp, uint32_t conn) noexcept nogil:
     if sent == SENT:
         fin_left(tcb)
         tcb.flags &= ~<uint32_t>CONN_FIN_LOST
-        if tcb.retransmit_at == 0:
-            timers_restart_retransmit(tcp, conn)
     return sent
 
 
@@ -252,15 +296,30 @@ cdef inline void start_persisting(Tcp *tcp, uint32_t conn) noexcept nogil:
     tcb.retransmit_at = tcp.now_ns + rtt_timeout_ns(&tcp.colds[conn])
 
 
+cdef Sent send_allowed(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """All of the send queue that may leave now."""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef seq_t before = tcb.snd_nxt
+    cdef uint64_t octets = tcp.colds[conn].bytes_sent
+    cdef Sent sent = SENT
+    if tcb.lost_bytes > tcb.retransmitted_bytes and not undo_holds_lost(tcp, conn):
+        sent = send_lost(tcp, conn)
+    if sent == SENT and tcb.snd_unsent != NO_FRAME:
+        sent = send_new(tcp, conn)
+    if sent == SENT:
+        sent = send_fin(tcp, conn)
+    if tcb.snd_nxt != before:
+        timers_sent(tcp, conn)
+    if tcb.flags & CONN_FAST_RECOVERY:
+        prr_sent(tcp, conn, <uint32_t>(tcp.colds[conn].bytes_sent - octets))
+    return sent
+
+
 cdef void send_output(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
-    cdef Sent sent = SENT
+    cdef Sent sent
     if may_transmit(tcb):
-        sent = send_lost(tcp, conn)
-        if sent == SENT and tcb.snd_unsent != NO_FRAME:
-            sent = send_new(tcp, conn)
-        if sent == SENT:
-            sent = send_fin(tcp, conn)
+        sent = send_allowed(tcp, conn)
         if sent == SENT:
             start_persisting(tcp, conn)
         elif tcb.retransmit_at == 0:
@@ -281,10 +340,7 @@ cdef void send_window_probe(Tcp *tcp, uint32_t conn) noexcept nogil:
         usable = window_left(tcb, tcp.pool.frames[frame].seq)
         # RFC 9293 3.8.6.2.1 (4): the override timeout sends what little the window takes.
         if usable != 0 and (usable >= tcp.pool.frames[frame].length or split_frame(tcp, conn, frame, usable)):
-            if output_data(tcp, conn, frame, PSH) == SENT:
-                tcb.snd_unsent = tcp.pool.frames[frame].next
-                tcb.snd_nxt = tcp.pool.frames[frame].seq + tcp.pool.frames[frame].length
-                tcb.flags &= ~<uint32_t>CONN_PERSISTING
+            send_frame(tcp, conn, frame)
             return
     # An old sequence number: the peer must answer it (RFC 9293 3.10.7.4, first), and nothing enters the closed window.
     output_control(tcp, conn, tcb.snd_una - 1, ACK)

@@ -1,14 +1,17 @@
 """The scoreboard over a send queue that a test lays out, in Python objects."""
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from underpass.link.frames cimport (
     FRAME_EVER_RETRANSMITTED, FRAME_LOST, FRAME_RETRANSMITTED, FRAME_SACKED, NO_FRAME, Frame, frame_take,
     frame_unref)
 from underpass.tcp.scoreboard cimport (
-    SCOREBOARD_VISITS, scoreboard_forget, scoreboard_init, scoreboard_mark_all_lost,
-    scoreboard_mark_head_lost, scoreboard_mark_lost, scoreboard_next_lost, scoreboard_pipe,
+    SCOREBOARD_VISITS, scoreboard_disbelieve, scoreboard_forget, scoreboard_init, scoreboard_lose_all,
+    scoreboard_lose_head, scoreboard_lose_nothing, scoreboard_next_lost, scoreboard_pipe,
     scoreboard_retransmitted, scoreboard_update)
+from underpass.tcp.delivery cimport Delivery, delivery_begin
+from underpass.tcp.rack cimport rack_detect_loss
 from underpass.tcp.tcb cimport CONN_SACK, Tcb, TcbCold
+from underpass.tcp.traits cimport TRAIT_REORDERING_SEEN
 from underpass.testing.probe_context cimport TcpContext, segment_from
 from underpass.wire.segment cimport Segment
 
@@ -19,6 +22,7 @@ cdef class ScoreboardProbe(TcpContext):
     """The send queue of one connection; sequence numbers are as on the wire."""
     cdef Tcb *tcb
     cdef TcbCold *cold
+    cdef uint32_t conn
 
     def __init__(self, uint32_t iss=0, uint32_t mss=100, sack=True, **sizes):
         self.tcb = &self.tcp.tcbs[3]
@@ -26,6 +30,8 @@ cdef class ScoreboardProbe(TcpContext):
         self.tcb.snd_una = self.tcb.snd_nxt = self.tcb.snd_end = iss
         self.tcb.mss = mss
         self.tcb.flags = CONN_SACK if sack else 0
+        self.conn = 3
+        self.tcp.now_ns = 1000000
         self.tcb.snd_head = self.tcb.snd_tail = self.tcb.snd_unsent = NO_FRAME
         scoreboard_init(self.tcb, self.cold)
 
@@ -51,6 +57,7 @@ cdef class ScoreboardProbe(TcpContext):
         cdef Frame *it
         while frames and self.tcb.snd_unsent != NO_FRAME:
             it = &self.tcp.pool.frames[self.tcb.snd_unsent]
+            it.sent_ns = self.tcp.now_ns
             self.tcb.snd_nxt = it.seq + it.length
             self.tcb.snd_unsent = it.next
             frames -= 1
@@ -74,20 +81,38 @@ cdef class ScoreboardProbe(TcpContext):
     def sack(self, *blocks, ack=None):
         """SACK blocks (start, end) of one segment; returns the octets newly sacked."""
         cdef Segment seg
+        cdef Delivery news
+        cdef uint32_t before = self.tcb.sacked_bytes
         segment_from({"ack": self.tcb.snd_una if ack is None else ack, "sack": blocks}, &seg)
-        return scoreboard_update(&self.tcp, self.tcb, self.cold, &seg)
+        delivery_begin(&self.tcp, self.conn, &news)
+        scoreboard_update(&self.tcp, self.conn, &seg, &news)
+        return self.tcb.sacked_bytes - before
 
-    def mark_lost(self):
-        """Octets newly lost by IsLost."""
-        return scoreboard_mark_lost(&self.tcp, self.tcb)
+    def detect_loss(self, uint64_t rtt_us, uint64_t window_us=0):
+        """RACK with this round trip and reordering window; returns nanoseconds until it looks again, or None."""
+        cdef uint64_t at_ns
+        self.tcb.rack_rtt_us = rtt_us
+        self.tcb.traits = self.tcb.traits | TRAIT_REORDERING_SEEN
+        self.tcb.srtt_us = 8 * window_us
+        self.cold.rtt_min_us = 4 * window_us
+        at_ns = rack_detect_loss(&self.tcp, self.conn)
+        return at_ns - self.tcp.now_ns if at_ns else None
 
-    def mark_head_lost(self):
-        """Octets newly lost at the head."""
-        return scoreboard_mark_head_lost(&self.tcp, self.tcb)
+    def lose_head(self):
+        """The first frame is lost."""
+        scoreboard_lose_head(&self.tcp, self.tcb)
 
-    def mark_all_lost(self, reneged=False):
+    def lose_all(self, sent_upto_ns=None):
         """What a timeout does."""
-        scoreboard_mark_all_lost(&self.tcp, self.tcb, reneged)
+        scoreboard_lose_all(&self.tcp, self.tcb, self.tcp.now_ns if sent_upto_ns is None else sent_upto_ns)
+
+    def disbelieve(self):
+        """The receiver reneged."""
+        scoreboard_disbelieve(&self.tcp, self.tcb)
+
+    def lose_nothing(self):
+        """It was a mistake."""
+        scoreboard_lose_nothing(&self.tcp, self.tcb)
 
     def next_lost(self):
         """Sequence number of the next frame to send again, or None."""
@@ -100,6 +125,7 @@ cdef class ScoreboardProbe(TcpContext):
         if frame == NO_FRAME:
             return None
         scoreboard_retransmitted(&self.tcp, self.tcb, frame)
+        self.tcp.pool.frames[frame].sent_ns = self.tcp.now_ns
         return self.tcp.pool.frames[frame].seq
 
     def set_dupacks(self, count):
