@@ -31,6 +31,17 @@ def test_the_initial_window_is_ten_segments(wire, peer):
     assert 12 <= len(flight(peer)) <= 20
 
 
+def test_an_old_number_with_a_new_acknowledgment_sets_the_window(wire, peer):
+    """RFC 9293 3.10.7.4: SND.UNA + SND.WND is never beyond the edge that the peer offered last"""
+    conn = opened(peer, window=5 * MSS)
+    conn.send(bytes(4 * MSS))
+    assert len(flight(peer)) == 4
+    peer.send(ACK | PSH, b"behind a gap", seq=1 + MSS, ack=1)
+    peer.send(ACK | PSH, bytes(MSS), ack=1 + 4 * MSS, window=MSS)
+    conn.send(bytes(5 * MSS))
+    assert flight(peer) == [1 + 4 * MSS]
+
+
 def test_a_lost_segment_is_sent_again_with_backoff(wire, peer):
     """RFC 6298 5.5: the timeout doubles each time"""
     conn = opened(peer)

@@ -74,7 +74,9 @@ cdef void advance(Tcp *tcp, uint32_t conn, const Segment *seg, Delivery *news) n
 
 
 cdef inline void heard_of(Tcp *tcp, uint32_t conn, const Segment *seg, Delivery *news) noexcept nogil:
-    """What the acknowledgment told goes to the round-trip time, the recovery, the congestion control, the timer."""
+    """What the acknowledgment told goes to the round-trip time, the recovery, the congestion control, the
+    timer.
+    """
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef TcbCold *cold = &tcp.colds[conn]
     cdef uint64_t look_again_ns = 0
@@ -94,11 +96,16 @@ cdef inline void heard_of(Tcp *tcp, uint32_t conn, const Segment *seg, Delivery 
         timers_restart_retransmit(tcp, conn)
 
 
-cdef inline bint update_window(Tcp *tcp, Tcb *tcb, TcbCold *cold, const Segment *seg) noexcept nogil:
-    """RFC 9293 3.10.7.4: SND.WND from a segment that is not older than the one it was last taken from. True: it changed."""
+cdef inline bint update_window(Tcb *tcb, TcbCold *cold, const Segment *seg, bint is_news) noexcept nogil:
+    """RFC 9293 3.10.7.4: SND.WND from a segment not older than the one it was last taken from. True: it changed.
+
+    One that acknowledges news (`is_news`) is not older, whatever its number: the old window counted from the
+    new SND.UNA would reach beyond the edge that the peer offered.
+    """
     cdef uint32_t window = <uint32_t>seg.window << tcb.snd_scale
     cdef bint changed
-    if not (seq_before(tcb.snd_wl1, seg.seq) or (tcb.snd_wl1 == seg.seq and seq_upto(tcb.snd_wl2, seg.ack))):
+    if not (is_news or seq_before(tcb.snd_wl1, seg.seq)
+            or (tcb.snd_wl1 == seg.seq and seq_upto(tcb.snd_wl2, seg.ack))):
         return False
     changed = window != tcb.snd_wnd
     tcb.snd_wnd = window
@@ -138,9 +145,9 @@ cdef bint ack_process(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogi
         scoreboard_update(tcp, conn, seg, &news)
     if seq_after(seg.ack, tcb.snd_una):
         advance(tcp, conn, seg, &news)
-        update_window(tcp, tcb, cold, seg)
+        update_window(tcb, cold, seg, True)
     elif seg.ack == tcb.snd_una:
-        window_changed = update_window(tcp, tcb, cold, seg)
+        window_changed = update_window(tcb, cold, seg, False)
         # RFC 5681 2: what makes an ACK a duplicate.
         news.duplicate = tcb.snd_una != tcb.snd_nxt and seg.payload_bytes == 0 and \
             not seg.flags & (SYN | FIN) and not window_changed
