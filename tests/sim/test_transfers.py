@@ -124,7 +124,7 @@ def test_without_faults_nothing_is_sent_twice():
             assert counters["resets_out"] == 0
 
 
-@pytest.mark.parametrize("frames", [256, 1024])
+@pytest.mark.parametrize("frames", [64, 256, 1024])
 def test_many_connections_share_a_small_pool(frames):
     """Frames run out, and everything arrives all the same."""
     with Network(2) as network:

@@ -11,7 +11,8 @@ from underpass.tcp.timers cimport timers_arm
 
 cdef enum:
     STARVED_SEARCH = 4096           # connections looked at a step
-    STARVED_WAKE = 64               # connections woken a step
+    STARVED_WAKE = 64               # connections woken a step, where so many frames are free
+    STARVED_SHIFT = 4               # or this part of a small pool
 
 
 cdef inline void tell(Tcp *tcp, uint32_t conn, uint8_t events) noexcept nogil:
@@ -77,10 +78,11 @@ cdef void attend_all(Tcp *tcp) noexcept nogil:
 
 cdef void attend_starved(Tcp *tcp) noexcept nogil:
     cdef uint32_t conn
+    cdef uint32_t enough = min(<uint32_t>STARVED_WAKE, tcp.pool.state.count >> STARVED_SHIFT)
     cdef uint32_t searched = 0
     cdef uint32_t woken = 0
     cdef Tcb *tcb
-    if tcp.pool.state.free <= tcp.pool.state.reserve + STARVED_WAKE:
+    if tcp.pool.state.free <= tcp.pool.state.reserve + enough:
         return
     while searched < STARVED_SEARCH and woken < STARVED_WAKE and tcp.starved != 0:
         searched += 1
