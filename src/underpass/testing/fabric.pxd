@@ -35,6 +35,9 @@ cdef struct FabricState:
     uint16_t[65536] routes    # [at * 256 + to]: the pipe to take, or NO_PIPE_NUMBER
     uint64_t unroutable         # frames for nobody: their address was damaged
     uint64_t events             # things that happened
+    bint is_checked             # hold every stack to its invariants after each turn
+    const char *broken          # the first invariant that was broken, or NULL
+    uint32_t broken_node
 
 
 cdef struct PortState:
@@ -45,6 +48,8 @@ cdef struct PortState:
 cdef class Fabric:
     cdef FabricState state
     cdef list kept              # pipes and stacks, which the state points into
+
+    cdef int see_what_is_broken(self) except -1
 
 
 cdef class Port(LinkBase):

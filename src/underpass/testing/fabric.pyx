@@ -12,6 +12,7 @@ from underpass.link.packet cimport (
 )
 from underpass.stack.stack cimport Stack
 from underpass.stack.turn cimport turn, turn_deadline
+from underpass.testing.invariants cimport broken_invariant
 from underpass.testing.parcel cimport (
     Parcel, ParcelList, parcel_drop_all, parcel_insert, parcel_new, parcel_octets, parcel_take,
 )
@@ -173,10 +174,15 @@ cdef uint64_t earliest(const FabricState *it) noexcept nogil:
     return when
 
 
-cdef void step_host(FabricState *it, Node *node) noexcept nogil:
+cdef void step_host(FabricState *it, uint32_t number) noexcept nogil:
+    cdef Node *node = &it.nodes[number]
+    cdef unsigned int conn
     turn(node.tcp, it.now_ns, node.next_tick_ns)
     node.stepped_ns[0] = it.now_ns
     node.due_ns = turn_deadline(node.tcp, node.next_tick_ns[0])
+    if it.is_checked and it.broken == NULL:
+        it.broken = broken_invariant(node.tcp, &conn)
+        it.broken_node = number
 
 
 cdef bint run_instant(FabricState *it) noexcept nogil:
@@ -189,10 +195,10 @@ cdef bint run_instant(FabricState *it) noexcept nogil:
             it.events += 1
     for i in range(1, it.node_count + 1):
         if it.nodes[i].due_ns <= it.now_ns:
-            step_host(it, &it.nodes[i])
+            step_host(it, i)
             it.events += 1
             for_python |= it.nodes[i].waiting[0] != 0
-    return for_python
+    return for_python or it.broken != NULL
 
 
 cdef bint run_until(FabricState *it, uint64_t end_ns) noexcept nogil:
@@ -214,12 +220,13 @@ cdef bint run_until(FabricState *it, uint64_t end_ns) noexcept nogil:
 @cython.no_gc_clear                 # the hosts' stacks reach into it until the last of them is gone
 cdef class Fabric:
     """Nodes numbered 1 to 255, joined by pipes, from a time on. `underpass.testing.network` makes and fills
-    it.
+    it. With `check` every stack is held to its invariants after each turn: AssertionError where one is broken.
     """
 
-    def __cinit__(self, uint64_t now_ns):
+    def __cinit__(self, uint64_t now_ns, bint check=False):
         memset(&self.state, 0, sizeof(FabricState))
         self.state.now_ns = now_ns
+        self.state.is_checked = check
         self.kept = []
         for i in range(256 * 256):
             self.state.routes[i] = NO_PIPE_NUMBER
@@ -288,12 +295,13 @@ cdef class Fabric:
         it.now_ns = max(it.now_ns, now_ns)
         for i in range(1, it.node_count + 1):
             if it.nodes[i].tcp != NULL:
-                step_host(it, &it.nodes[i])
+                step_host(it, i)
         before = it.events
         with nogil:
             while earliest(it) <= it.now_ns:
                 if run_instant(it):
                     break
+        self.see_what_is_broken()
         return it.events - before
 
     def run(self, uint64_t end_ns):
@@ -305,7 +313,14 @@ cdef class Fabric:
             fine = run_until(&self.state, end_ns)
         if not fine:
             raise AssertionError(f"{EVENTS_AT_ONCE} events at {self.state.now_ns} ns, and no end")
+        self.see_what_is_broken()
         return self.state.now_ns
+
+    cdef int see_what_is_broken(self) except -1:
+        if self.state.broken != NULL:
+            wrong, self.state.broken = self.state.broken.decode(), NULL
+            raise AssertionError(f"10.0.0.{self.state.broken_node} does not keep to this: {wrong}")
+        return 0
 
     def close(self):
         """Let go of the stacks; nothing runs any more."""

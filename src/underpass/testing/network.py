@@ -56,17 +56,21 @@ class Network:
 
     `seed` decides about every fault and every secret of the stacks, so that a run can be repeated. With
     `capture` what passes is written to pcapng files in that directory, one for each host; by default to
-    temporary ones, kept only where the block fails; with False not at all.
+    temporary ones, kept only where the block fails; with False not at all. With `check` the invariants of
+    every stack (see invariants.pyx) are looked at after each of its turns.
     """
 
-    def __init__(self, seed: int = 0, capture: str | os.PathLike[str] | bool = True) -> None:
+    def __init__(
+        self, seed: int = 0, capture: str | os.PathLike[str] | bool = True, check: bool = False
+    ) -> None:
         self.seed = seed
+        self.check = check
         self.clock = Clock()
         self.nodes: list[Node] = []
         self.links: list[Link] = []
         self._topology: Topology | None = None
         self._keep_capture = not isinstance(capture, bool)
-        self._captures: list[Path] = []
+        self._captures: list[tuple[PcapLink, Path]] = []
         self._directory = None if isinstance(capture, bool) else capture
         self._capture = capture is not False
 
@@ -89,14 +93,15 @@ class Network:
         suffix = f"-{name}-seed-{self.seed}.pcapng"
         descriptor, path = tempfile.mkstemp(suffix, "underpass-", self._directory)
         os.close(descriptor)
-        self._captures.append(Path(path))
-        return PcapLink(link, path)
+        captured = PcapLink(link, path)
+        self._captures.append((captured, Path(path)))
+        return captured
 
     @property
     def topology(self) -> Topology:
         """The hosts, routers and links that were made one by one."""
         if self._topology is None:
-            self._topology = Topology(self.clock.now_ns)
+            self._topology = Topology(self.clock.now_ns, self.check)
             self.nodes.append(self._topology)
         return self._topology
 
@@ -183,6 +188,17 @@ class Network:
                 return False
         raise AssertionError(f"{TURNS_AT_ONCE} turns at {self.clock.elapsed_ms:.3f} ms, and no end")
 
+    def check_conduct(self) -> int:
+        """Hold everything that the captured hosts have sent to the rules of TCP; returns how many segments.
+
+        Raises `conduct.MisconductError`, which says which segment broke which rule.
+        """
+        from underpass.testing.conduct import check_conduct
+
+        for link, _ in self._captures:
+            link.flush()
+        return sum(check_conduct(path) for _, path in self._captures)
+
     def next_deadline(self) -> int | None:
         """The earliest of all nodes' deadlines."""
         return min((when for node in self.nodes if (when := node.deadline()) is not None), default=None)
@@ -193,7 +209,7 @@ class Network:
             node.close()
         self.nodes = []
         if not self._keep_capture:
-            for path in self._captures:
+            for _, path in self._captures:
                 path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
@@ -205,5 +221,6 @@ class Network:
         if error is not None:
             self._keep_capture = True
             at = f"seed {self.seed}, {self.clock.elapsed_ms:.3f} ms after the start"
-            error.add_note(f"{at}; packets: {', '.join(map(str, self._captures)) or 'none'}")
+            paths = ", ".join(str(path) for _, path in self._captures)
+            error.add_note(f"{at}; packets: {paths or 'none'}")
         self.close()

@@ -42,8 +42,8 @@ class Link:
 class Topology:
     """A graph of hosts and routers on a fabric; to the network it is one node that steps them all."""
 
-    def __init__(self, now_ns: int) -> None:
-        self.fabric = Fabric(now_ns)
+    def __init__(self, now_ns: int, check: bool) -> None:
+        self.fabric = Fabric(now_ns, check)
         self.hosts: list[Host] = []
         self._neighbours: dict[int, dict[int, int]] = {}
 
