@@ -6,13 +6,14 @@ from underpass.link.frames cimport NO_FRAME, frame_chunk, frame_unref
 from underpass.link.link cimport DESC_CONTINUES, LINK_RX_PARTIAL, NEVER, Desc
 from underpass.tcp.arrive cimport arrive, arrive_hash
 from underpass.tcp.attend cimport attend_all, attend_starved
+from underpass.tcp.block cimport block_prefetch
 from underpass.tcp.demux cimport demux_prefetch, demux_prefetch_connection, demux_prefetch_queue
 from underpass.tcp.expire cimport expire
 from underpass.tcp.output cimport output_flush
 from underpass.tcp.receive cimport MAX_PARTS, Arrival
 from underpass.tcp.tcb cimport MAX_APPS, NO_CONN, Tcp
 from underpass.tcp.time_wait cimport time_wait_expire, time_wait_next_ns
-from underpass.tcp.wheel cimport Wheel, wheel_expire, wheel_next_ns
+from underpass.tcp.wheel cimport WHEEL_NONE, Wheel, wheel_expire, wheel_next_ns
 from underpass.wire.reason cimport ACCEPTED, IPV4_TOTAL_LENGTH, Reason
 
 cdef extern from "<time.h>" nogil:
@@ -168,17 +169,25 @@ cdef inline uint64_t run_ticks(Tcp *tcp) noexcept nogil:
     return earliest
 
 
+cdef inline void timers_fire(Tcp *tcp) noexcept nogil:
+    """While one connection's deadlines are seen to, the next connection comes from memory."""
+    cdef Wheel *wheel = <Wheel *>tcp.wheel
+    cdef uint32_t conn = wheel_expire(wheel, tcp.timers, tcp.now_ns)
+    while conn != NO_CONN:
+        if wheel.due != WHEEL_NONE:
+            block_prefetch(tcp, wheel.due)
+        expire(tcp, conn)
+        conn = wheel_expire(wheel, tcp.timers, tcp.now_ns)
+
+
 cdef uint32_t turn(Tcp *tcp, uint64_t now_ns, uint64_t *next_tick_ns) noexcept nogil:
     cdef Desc[BATCH] descs
-    cdef uint32_t count, conn
+    cdef uint32_t count
     tcp.now_ns = now_ns
     count = tcp.link.receive(tcp.link, descs, BATCH, now_ns)
     if count:
         batch_arrives(tcp, descs, count)
-    conn = wheel_expire(<Wheel *>tcp.wheel, tcp.timers, now_ns)
-    while conn != NO_CONN:
-        expire(tcp, conn)
-        conn = wheel_expire(<Wheel *>tcp.wheel, tcp.timers, now_ns)
+    timers_fire(tcp)
     time_wait_expire(tcp)
     next_tick_ns[0] = run_ticks(tcp)
     attend_all(tcp)

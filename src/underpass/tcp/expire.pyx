@@ -14,7 +14,7 @@ from underpass.tcp.tcb cimport (
     CLOSED, CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_ACTIVE, CONN_KEEPALIVE, CONN_ORPHAN, CONN_PERSISTING, ESTABLISHED,
     FIN_WAIT_2, SYN_RECEIVED, SYN_SENT, Tcb, TcbCold, Tcp,
 )
-from underpass.tcp.timers cimport timers_look_again
+from underpass.tcp.timers cimport timers_arm, timers_look_again
 from underpass.tcp.tlp cimport tlp_send
 from underpass.tcp.traits cimport TRAIT_PROBE_TIMER, TRAIT_REORDERING_TIMER
 from underpass.wire.segment cimport ACK
@@ -164,15 +164,23 @@ cdef void linger_due(Tcp *tcp, uint32_t conn) noexcept nogil:
         keepalive_timeout(tcp, conn)
 
 
+cdef inline bint has_come(uint64_t at, uint64_t now_ns) noexcept nogil:
+    return at != 0 and at <= now_ns
+
+
 cdef void expire(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
-    if tcb.ack_at != 0 and tcb.ack_at <= tcp.now_ns:
+    if not (has_come(tcb.ack_at, tcp.now_ns) or has_come(tcb.retransmit_at, tcp.now_ns)
+            or has_come(tcb.linger_at, tcp.now_ns)):
+        timers_arm(tcp, conn)               # the deadline has moved since the timer was set
+        return
+    if has_come(tcb.ack_at, tcp.now_ns):
         tcb.ack_at = 0
         if tcb.flags & CONN_ACK_DELAYED:
             tcb.flags |= CONN_ACK_NOW
             tcp.state.counters.delayed_acks += 1
-    if tcb.retransmit_at != 0 and tcb.retransmit_at <= tcp.now_ns:
+    if has_come(tcb.retransmit_at, tcp.now_ns):
         retransmit_due(tcp, conn)
-    if tcb.state != CLOSED and tcb.linger_at != 0 and tcb.linger_at <= tcp.now_ns:
+    if tcb.state != CLOSED and has_come(tcb.linger_at, tcp.now_ns):
         linger_due(tcp, conn)
     block_touch(tcp, conn)
