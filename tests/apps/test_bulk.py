@@ -83,7 +83,7 @@ def test_pieces_of_the_pattern_are_told_apart() -> None:
 
 
 def test_an_unknown_congestion_control_is_named(ends: Ends) -> None:
-    with pytest.raises(ValueError, match="no congestion control 'vegas'; there are .*cubic"):
+    with pytest.raises(ValueError, match=r"no congestion control 'vegas'; there are .*cubic"):
         Bulk(ends.client_host.stack, "vegas")
 
 

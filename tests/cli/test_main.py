@@ -46,9 +46,23 @@ def test_help_does_not_load_what_it_does_not_need() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_an_unknown_command_is_refused() -> None:
-    assert underpass("fly").returncode == 2
-    assert "invalid choice: 'fly'" in underpass("fly").stderr
+@pytest.mark.parametrize(("words", "said"), [
+    (["fly"], "invalid choice: 'fly'"), ([], "required: COMMAND"), (["bench"], "required: KIND"),
+    (["serve", "."], "required: --interface/-i"), (["stats", "--nope"], "unrecognized arguments: --nope"),
+    (["serve", ".", "-i", "lo", "--port", "65536"], "'65536' is not a port, 1 to 65535"),
+    (["bench", "peers", "--json", "/nowhere/it"], "'/nowhere/it' cannot be written"),
+    (["bench", "peers", "--plot", "/"], "'/' cannot be written"),
+])
+def test_wrong_arguments_are_one_line_that_says_where_to_read(words: list[str], said: str) -> None:
+    done = underpass(*words)
+    assert done.returncode == 2
+    assert said in one_line(done)
+    assert done.stderr.endswith(" --help\n")
+
+
+@pytest.mark.parametrize("command", ["ss", "stats"])
+def test_a_process_that_is_no_worker_is_named(command: str) -> None:
+    assert "process 1 is no worker of Underpass; " in one_line(underpass(command, "--pid", "1"))
 
 
 def test_an_error_is_one_line_and_names_the_way_out() -> None:

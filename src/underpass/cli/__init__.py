@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import NoReturn
 
 COMMANDS = {
     "demo": "show the whole path on this machine in half a minute",
@@ -22,9 +23,17 @@ class Failure(Exception):
     """A foreseeable error: its one line is all that the user sees."""
 
 
-def parser_for(words: Sequence[str]) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line, too."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the arguments, and where to read what would be right; exit with 2."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def parser_for(words: Sequence[str]) -> Parser:
     """The parser: complete for the subcommand among `words`, of the others only the name and what they do."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="underpass", description="A user-space TCP stack on AF_XDP, beside Linux.",
         epilog="`underpass COMMAND --help` says more about each.")
     parser.add_argument("--version", action="version", version=f"underpass {version('underpass')}")

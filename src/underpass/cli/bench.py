@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from underpass.cli.common import check_root, count, positive, print_json
+from underpass.cli.common import check_root, count, output_file, positive, print_json
+
+STDOUT = Path("-")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,9 +24,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         kind.add_argument("--only", action="append", default=[], metavar="ROW",
                           help="only this row; may be repeated")
         kind.add_argument("--rows", action="store_true", help="list the rows and exit")
-        kind.add_argument("--json", metavar="FILE",
+        kind.add_argument("--json", metavar="FILE", type=json_file,
                           help="also write everything as JSON; - for stdout instead")
-        kind.add_argument("--plot", metavar="FILE.png", type=Path, help="also draw it; needs matplotlib")
+        kind.add_argument("--plot", metavar="FILE.png", type=output_file,
+                          help="also draw it; needs matplotlib")
+
+
+def json_file(text: str) -> Path:
+    """argparse type: a file to write, or "-"."""
+    return STDOUT if text == "-" else output_file(text)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -77,12 +85,12 @@ def deliver(report: dict[str, Any], options: argparse.Namespace) -> int:
 
     from underpass.apps.bench import present
 
-    if options.json == "-":
+    if options.json == STDOUT:
         print_json(report)
     else:
         present.show(report, Console(width=None if sys.stdout.isatty() else 130))
-    if options.json and options.json != "-":
-        Path(options.json).write_text(json.dumps(report, indent=2) + "\n")
+    if options.json and options.json != STDOUT:
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
     if options.plot:
         present.plot(report, options.plot)
     return int(any(one["failures"] for row in report["rows"] for one in row["servers"].values()))

@@ -4,7 +4,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from underpass.cli import Failure
@@ -60,6 +61,29 @@ def count(text: str) -> int:
     if value != int(value):
         raise argparse.ArgumentTypeError(f"{text} is not a whole number")
     return int(value)
+
+
+def port(text: str) -> int:
+    """argparse type: a TCP port."""
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port, 1 to 65535")
+    return int(text)
+
+
+def output_file(text: str) -> Path:
+    """argparse type: a file that can be written, known before the work whose result it is to hold."""
+    path = Path(text)
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be written")
+    return path
+
+
+def check_worker(pid: int | None, running: Iterable[int]) -> None:
+    """Fail where one worker was asked for that does not run."""
+    pids = sorted(set(running))
+    if pid is not None and pid not in pids:
+        there = f"; workers here: {', '.join(map(str, pids))}" if pids else "; no worker runs here"
+        raise Failure(f"process {pid} is no worker of Underpass{there}")
 
 
 def print_json(value: Any) -> None:

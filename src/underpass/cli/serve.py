@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Any
 
-from underpass.cli.common import add_interface, add_link_options, check_root, count, print_json
+from underpass.cli.common import add_interface, add_link_options, check_root, count, port, print_json
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,7 +13,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_interface(parser)
     parser.add_argument("--address", action="append", metavar="A",
                         help="address to serve on, may be repeated (default: all of the interface's)")
-    parser.add_argument("--port", type=count, default=80, help="port to serve on (default: 80)")
+    parser.add_argument("--port", type=port, default=80, help="port to serve on (default: 80)")
     parser.add_argument("--access-log", metavar="FILE", help="log every request there; - for stdout")
     parser.add_argument("--connections", type=count, metavar="N", help="most connections at a time")
     add_link_options(parser)

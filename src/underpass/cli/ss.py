@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Mapping
 
-from underpass.cli.common import add_json, columns, duration, print_json
+from underpass.cli.common import add_json, check_worker, columns, duration, print_json
 
 Row = Mapping[str, int | str]
 
@@ -18,8 +18,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """List them."""
-    from underpass.observe.workers import connections
+    from underpass.observe.workers import connections, discover
 
+    check_worker(options.pid, (worker.pid for worker in discover()))
     rows = [row for row in connections(options.pid, options.time_wait)
             if not options.listening or row["state"] == "LISTEN"]
     if options.json:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from underpass.cli.common import add_json, columns, print_json
+from underpass.cli.common import add_json, check_worker, columns, print_json
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +17,7 @@ def run(options: argparse.Namespace) -> int:
     from underpass.observe.workers import stats, workers
 
     there = workers()
+    check_worker(options.pid, (int(worker["pid"]) for worker in there))
     rows = stats(options.pid)
     if options.json:
         print_json({"workers": there, "counters": rows})
