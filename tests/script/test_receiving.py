@@ -235,3 +235,14 @@ def test_a_duplicate_is_acknowledged_at_once(wire, peer):
     peer.send(ACK | PSH, b"data", seq=1)
     peer.expect(ACK, ack=5)
     assert read_all(conn) == b"data"
+
+
+def test_text_behind_the_fin_is_dropped(wire, peer):
+    """RFC 9293 3.10.7.4, eighth: nothing follows FIN; what came beyond it is neither kept nor reported"""
+    peer.open(sack_permitted=True)
+    free = wire.host.link.frames.free
+    peer.send(ACK, SEGMENT, seq=2)
+    peer.expect(ACK, ack=1, sack=((2, 1002),))
+    peer.send(ACK | FIN, seq=1)
+    peer.expect(ACK, ack=2, sack=())
+    assert wire.host.link.frames.free == free

@@ -3,7 +3,7 @@ from libc.stdint cimport uint16_t, uint32_t
 from libc.string cimport memcpy
 
 from underpass.link.frames cimport NO_FRAME, Frame, frame_chunk, frame_is_outstanding, frame_unref
-from underpass.tcp.block cimport block_drop_queue, block_touch
+from underpass.tcp.block cimport block_touch
 from underpass.tcp.dsack cimport dsack_note
 from underpass.tcp.sacks cimport sacks_note, sacks_trim
 from underpass.tcp.tcb cimport (
@@ -238,14 +238,23 @@ cdef bint receive_fin(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogi
     tcb.rcv_nxt += 1
     if seq_before(tcb.rcv_adv, tcb.rcv_nxt):
         tcb.rcv_adv = tcb.rcv_nxt
+    if tcb.ooo_head != NO_FRAME:        # what lies behind the end of the stream is nobody's
+        receive_drop_out_of_order(tcp, conn)
     tcb.flags |= CONN_FIN_RECEIVED | CONN_ACK_NOW
     tcb.events |= EVENT_READABLE
     return True
 
 
 cdef void receive_drop_out_of_order(Tcp *tcp, uint32_t conn) noexcept nogil:
-    block_drop_queue(tcp, &tcp.tcbs[conn].ooo_head)
-    tcp.tcbs[conn].ooo_bytes = 0
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef uint32_t frame = tcb.ooo_head
+    while frame != NO_FRAME:
+        tcb.ooo_head = tcp.pool.frames[frame].next
+        tcb.rcv_frames -= 1
+        frame_unref(tcp.pool, frame)
+        frame = tcb.ooo_head
+    tcb.ooo_bytes = 0
+    tcp.colds[conn].sack_count = 0
 
 
 cdef void receive_consumed(Tcp *tcp, uint32_t conn, uint32_t octets) noexcept nogil:
