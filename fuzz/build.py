@@ -1,7 +1,7 @@
 """Build the package and the fuzz targets with coverage, AddressSanitizer and UBSan, into build/fuzz.
 
 Two runtimes are loaded before the interpreter: libFuzzer's, made a shared library here, and that of
-AddressSanitizer.
+AddressSanitizer; and the module in which libFuzzer looks for a mutator.
 """
 
 import os
@@ -54,7 +54,8 @@ def find_compiler() -> str:
 
 def preload(compiler: str) -> list[Path]:
     """The libraries that must be loaded before everything else."""
-    return [OUT / "fuzzer.so", runtime(compiler, f"asan-{os.uname().machine}.so")]
+    asan = runtime(compiler, f"asan-{os.uname().machine}.so")
+    return [OUT / "fuzzer.so", asan, PACKAGE / "driver.so"]
 
 
 def build_package(compiler: str) -> None:

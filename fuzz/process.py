@@ -16,8 +16,9 @@ def main(name: str, corpus: Path, *arguments: str) -> int:
     target = importlib.import_module(f"target_{name}")
     for seed in target.SEEDS:
         (corpus / hashlib.sha1(seed).hexdigest()).write_bytes(seed)
-    words = ["fuzz", *arguments, str(corpus)]
-    return int(driver.run(target.one, [word.encode() for word in words]))
+    words = ["fuzz", str(corpus), *arguments]     # what is found goes to the first folder
+    mutator = getattr(target, "mutator", None)
+    return int(driver.run(target.one, [word.encode() for word in words], mutator))
 
 
 if __name__ == "__main__":

@@ -1,32 +1,35 @@
-"""The whole engine: a stack on a cable, fed with sequences of segments, raw frames, application calls and time.
+"""The whole engine: a stack on a cable, fed with programs of segments, raw frames, ICMP errors, calls, time.
 
-The input is a program of steps, each one octet of operation and its operands:
-
-    0  raw frame        length 1, octets
-    1  segment          port 1, flags 1, sequence 1, acknowledgment 1, window 1, options length 1, options, payload 1
-    2  time passes      2^n microseconds, n 1
-    3  application      what 1: on the connection accepted last
-
-Sequence and acknowledgment numbers are signed offsets from what would be right, so that short programs reach
-deep into the states. At the end all connections are aborted and two hours pass, longer than any connection retries:
-everything must have been given back.
+The language of the programs is in program.pxd. After each step the stack is held to its invariants. At the
+end all connections are aborted and two hours pass, longer than any connection retries: everything must have
+been given back.
 """
-from libc.stdint cimport int8_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdio cimport fprintf, stderr
 from libc.stdlib cimport abort
 from libc.string cimport memcpy, memset
 
-from driver cimport fuzz_target
+import socket
+
+from driver cimport fuzz_mutator, fuzz_target
+from mutate_program cimport mutate_program
+from program cimport (
+    ANY_SEGMENT, APPLICATION, HOW_BLOCKS_SHIFT, HOW_BY_SEGMENTS, HOW_NO_TIMESTAMP, HOW_OLD_TIMESTAMP, HOW_SMALL_WINDOW,
+    ICMP_ERROR, LONGEST_OPTIONS, OPERATIONS, RAW_FRAME, READER, RIGHT_SEGMENT, SOCKET_OPTION, TIME_PASSES, step_needs,
+)
 from underpass.link.frames cimport NO_FRAME, frame_chunk, frame_take, frame_unref
 from underpass.link.link cimport LINK_RX_PARTIAL, Desc, Link, LinkBase
+from underpass.stack.options cimport option_set
 from underpass.stack.stack cimport Stack
 from underpass.tcp.api cimport (
     tcp_abort, tcp_at_end, tcp_close, tcp_connect, tcp_consume, tcp_handle, tcp_listen, tcp_peek, tcp_resolve, tcp_shutdown,
     tcp_write,
 )
 from underpass.tcp.tcb cimport NO_CONN, App, Tcp
+from underpass.testing.invariants cimport broken_invariant
 from underpass.wire.address cimport Address, address_v4
-from underpass.wire.checksum cimport checksum_pseudo
-from underpass.wire.octets cimport load16, load32, store16
+from underpass.wire.checksum cimport checksum_add, checksum_fold, checksum_pseudo
+from underpass.wire.octets cimport load16, load32, store16, store32
 from underpass.wire.segment cimport ACK, FIN, SYN
 from underpass.wire.tcp cimport tcp_write_header, tcp_write_partial
 
@@ -40,11 +43,17 @@ cdef enum:
     ETHERNET = 14
     IPV4 = 20
     TCP = 20
+    ICMP = 8
+    MOST_PAYLOAD = 1400
+    TIMESTAMP_OPTION = 8
+    SACK_OPTION = 5
     SECOND = 1000000000
 
 cdef struct Conversation:       # as a peer with a memory would keep it
     uint32_t next               # our next sequence number
     uint32_t expected           # theirs
+    uint32_t stamp              # their last timestamp
+    bint stamps                 # they sent one
 
 cdef struct World:
     Tcp *tcp
@@ -54,6 +63,8 @@ cdef struct World:
     Conversation[4] talks
     uint64_t[64] handles
     uint32_t kept
+    uint32_t chosen             # counted back from the last
+    bint reading
     uint8_t app
     uint8_t listener_app
     uint32_t free_here
@@ -71,6 +82,11 @@ cdef void on_opened(Tcp *tcp, uint32_t conn, void *self) noexcept nogil:
 
 cdef void on_readable(Tcp *tcp, uint32_t conn, void *self) noexcept nogil:
     """An echo; what finds no room is dropped."""
+    if world.reading:
+        read_all(tcp, conn)
+
+
+cdef void read_all(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef const uint8_t *at = NULL
     cdef uint32_t count = tcp_peek(tcp, conn, &at)
     while count:
@@ -89,14 +105,43 @@ cdef void on_closed(Tcp *tcp, uint32_t conn, int error, void *self) noexcept nog
     """The handle no longer resolves."""
 
 
+cdef uint32_t chosen() noexcept nogil:
+    """The connection that calls are for, or NO_CONN."""
+    if world.kept == 0:
+        return NO_CONN
+    return tcp_resolve(world.tcp, world.handles[(world.kept - 1 - world.chosen % world.kept) % KEPT])
+
+
+cdef void reader(uint8_t what) noexcept nogil:
+    cdef uint32_t i, conn
+    world.chosen = what >> 2
+    world.reading = (what & 1) == 0
+    if not what & 2:
+        return
+    for i in range(min(world.kept, <uint32_t>KEPT)):
+        conn = tcp_resolve(world.tcp, world.handles[i])
+        if conn != NO_CONN:
+            read_all(world.tcp, conn)
+
+
+cdef void set_option(uint8_t which, uint8_t value) noexcept with gil:
+    """What Linux would refuse is refused."""
+    cdef uint32_t conn = chosen()
+    level, option, values = OPTIONS[which % len(OPTIONS)]
+    if conn == NO_CONN:
+        return
+    try:
+        option_set(world.tcp, conn, level, option, values[value % len(values)])
+    except OSError:
+        pass
+
+
 cdef void application(uint8_t what) noexcept nogil:
     cdef Address remote = address_v4(<const uint8_t *>b"\x0a\x00\x00\x01")
     cdef Address local = address_v4(<const uint8_t *>b"\x00\x00\x00\x00")
     cdef uint8_t[200] octets
     cdef int error = 0
-    cdef uint32_t conn = NO_CONN
-    if world.kept:
-        conn = tcp_resolve(world.tcp, world.handles[(world.kept - 1) % KEPT])
+    cdef uint32_t conn = chosen()
     memset(octets, what, sizeof(octets))
     if what & 7 == 0:
         conn = tcp_connect(world.tcp, &local, SERVED, &remote, <uint16_t>(1000 + (what >> 3) % PORTS), world.app, 0, &error)
@@ -133,8 +178,22 @@ cdef void listen_to_stack() noexcept nogil:
                     descs[i].length - ETHERNET - IPV4 - (tcp[12] >> 4) * 4
                 if tcp[13] & ACK:
                     talk.next = load32(tcp + 8)
+                note_timestamp(talk, tcp + TCP, tcp + (tcp[12] >> 4) * 4)
             frame_unref(world.wire.pool, descs[i].frame)
         count = world.wire.receive(world.wire, descs, 64, world.now_ns)
+
+
+cdef void note_timestamp(Conversation *talk, const uint8_t *option, const uint8_t *end) noexcept nogil:
+    talk.stamps = False
+    while option < end and option[0] != 0:
+        if option[0] == 1:
+            option += 1
+            continue
+        if option[0] == TIMESTAMP_OPTION:
+            talk.stamps = True
+            talk.stamp = load32(option + 2)
+            return
+        option += option[1]
 
 
 cdef void turn() noexcept nogil:
@@ -161,16 +220,84 @@ cdef void put_frame(const uint8_t *octets, uint32_t length) noexcept nogil:
     turn()
 
 
-cdef void put_segment(const uint8_t *how, const uint8_t *options, uint32_t options_bytes, uint32_t payload) noexcept nogil:
+cdef struct Fields:                 # of a segment to be sent
+    uint8_t port
+    uint8_t flags
+    uint16_t window
+    uint32_t seq
+    uint32_t ack
+    uint32_t payload
+    uint32_t options_bytes
+    uint8_t[40] options
+
+
+cdef void put_any_segment(const uint8_t *how, const uint8_t *options) noexcept nogil:
+    cdef Conversation *talk = &world.talks[how[0] % PORTS]
+    cdef Fields fields
+    fields.port = how[0] % PORTS
+    fields.flags = how[1]
+    fields.seq = talk.next + <uint32_t><int8_t>how[2]
+    fields.ack = talk.expected + <uint32_t><int8_t>how[3]
+    fields.window = <uint16_t>(how[4] << 6)
+    fields.options_bytes = how[5] % LONGEST_OPTIONS
+    fields.payload = <uint32_t>how[6] * 4
+    memcpy(fields.options, options, fields.options_bytes)
+    put_segment(&fields)
+
+
+cdef void put_right_segment(const uint8_t *what) noexcept nogil:
+    """One with the options that it ought to have, about the place where the conversation is."""
+    cdef Conversation *talk = &world.talks[what[0] % PORTS]
+    cdef uint8_t how = what[6]
+    cdef uint32_t unit = 500 if how & HOW_BY_SEGMENTS else 1
+    cdef Fields fields
+    fields.port = what[0] % PORTS
+    fields.flags = what[1]
+    fields.seq = talk.next + <uint32_t>(<int8_t>what[2] * <int32_t>unit)
+    fields.ack = talk.expected + <uint32_t>(<int8_t>what[3] * <int32_t>unit)
+    fields.window = what[4] if how & HOW_SMALL_WINDOW else <uint16_t>(what[4] << 8)
+    fields.payload = min(<uint32_t>what[5] * 6, <uint32_t>MOST_PAYLOAD)
+    fields.options_bytes = 0
+    memset(fields.options, 0, sizeof(fields.options))
+    if talk.stamps and not how & HOW_NO_TIMESTAMP:
+        add_timestamp(talk, &fields, how)
+    add_blocks(talk, &fields, how >> HOW_BLOCKS_SHIFT & 3, what + 7)
+    put_segment(&fields)
+
+
+cdef void add_timestamp(const Conversation *talk, Fields *fields, uint8_t how) noexcept nogil:
+    fields.options[0] = fields.options[1] = 1
+    fields.options[2] = TIMESTAMP_OPTION
+    fields.options[3] = 10
+    store32(&fields.options[4], <uint32_t>(world.now_ns // 1000000) - (100000 if how & HOW_OLD_TIMESTAMP else 0))
+    store32(&fields.options[8], talk.stamp)
+    fields.options_bytes = 12
+
+
+cdef void add_blocks(const Conversation *talk, Fields *fields, uint32_t count, const uint8_t *where) noexcept nogil:
+    """SACK blocks below the end of what the stack has sent, from low to high numbers or back."""
+    cdef uint8_t *at = &fields.options[fields.options_bytes]
+    cdef uint32_t i
+    cdef uint32_t left
+    if count == 0:
+        return
+    at[0] = at[1] = 1
+    at[2] = SACK_OPTION
+    at[3] = <uint8_t>(2 + 8 * count)
+    for i in range(count):
+        left = talk.expected - (<uint32_t>where[0] + i) * 250
+        store32(at + 4 + 8 * i, left)
+        store32(at + 8 + 8 * i, left + where[1] * 100)
+    fields.options_bytes += 4 + 8 * count
+
+
+cdef void put_segment(const Fields *fields) noexcept nogil:
     """A segment with good checksums and addresses, and whatever the program says for the rest."""
     cdef uint8_t[1514] frame
     cdef uint8_t *ip = &frame[ETHERNET]
     cdef uint8_t *tcp = &frame[ETHERNET + IPV4]
-    cdef Conversation *talk = &world.talks[how[0] % PORTS]
-    cdef uint32_t header = TCP + ((options_bytes + 3) & ~<uint32_t>3)
-    cdef uint32_t total = IPV4 + header + payload
-    cdef uint32_t seq = talk.next + <uint32_t><int8_t>how[2]
-    cdef uint32_t ack = talk.expected + <uint32_t><int8_t>how[3]
+    cdef uint32_t header = TCP + ((fields.options_bytes + 3) & ~<uint32_t>3)
+    cdef uint32_t total = IPV4 + header + fields.payload
     cdef Address src = address_v4(<const uint8_t *>b"\x0a\x00\x00\x01")
     cdef Address dst = address_v4(<const uint8_t *>b"\x0a\x00\x00\x02")
     memset(frame, 0, sizeof(frame))
@@ -178,10 +305,33 @@ cdef void put_segment(const uint8_t *how, const uint8_t *options, uint32_t optio
     memcpy(ip, b"\x45\0\0\0\0\0\x40\0\x40\6\0\0\x0a\0\0\1\x0a\0\0\2", IPV4)
     store16(ip + 2, <uint16_t>total)
     store16(ip + 10, ip_checksum(<uint16_t>total))
-    tcp_write_header(tcp, <uint16_t>(1000 + how[0] % PORTS), SERVED, seq, ack, how[1], <uint16_t>(how[4] << 6), header)
-    memcpy(tcp + TCP, options, options_bytes)
-    tcp_write_partial(tcp, header + payload, checksum_pseudo(&src, &dst, 0))
+    tcp_write_header(tcp, <uint16_t>(1000 + fields.port), SERVED, fields.seq, fields.ack, fields.flags,
+                     fields.window, header)
+    memcpy(tcp + TCP, fields.options, fields.options_bytes)
+    tcp_write_partial(tcp, header + fields.payload, checksum_pseudo(&src, &dst, 0))
     put_frame(frame, ETHERNET + total)
+
+
+cdef void put_icmp(const uint8_t *how) noexcept nogil:
+    """An error from a router, about a segment of ours from about the place where the conversation is."""
+    cdef uint8_t[70] frame          # Ethernet, IPv4, ICMP, and of the packet quoted IPv4 and eight octets
+    cdef uint8_t *ip = &frame[ETHERNET]
+    cdef uint8_t *icmp = ip + IPV4
+    cdef uint8_t *quoted = icmp + ICMP
+    cdef uint16_t sum
+    memset(frame, 0, sizeof(frame))
+    memcpy(frame, b"\2\0\0\0\0\2\2\0\0\0\0\1\x08\0", ETHERNET)
+    memcpy(ip, b"\x45\0\0\x38\0\0\0\0\x40\1\0\0\x0a\0\0\1\x0a\0\0\2", IPV4)
+    memcpy(quoted, b"\x45\0\5\xdc\0\0\x40\0\x40\6\0\0\x0a\0\0\2\x0a\0\0\1", IPV4)
+    icmp[0], icmp[1], icmp[6], icmp[7] = how[1], how[2], how[3], how[4]
+    store16(quoted + IPV4, SERVED)
+    store16(quoted + IPV4 + 2, <uint16_t>(1000 + how[0] % PORTS))
+    store32(quoted + IPV4 + 4, world.talks[how[0] % PORTS].expected + <uint32_t><int8_t>how[5])
+    sum = ~checksum_fold(checksum_add(ip, IPV4, 0))
+    memcpy(ip + 10, &sum, 2)
+    sum = ~checksum_fold(checksum_add(icmp, ICMP + IPV4 + 8, 0))
+    memcpy(icmp + 2, &sum, 2)
+    put_frame(frame, sizeof(frame))
 
 
 cdef uint16_t ip_checksum(uint16_t total) noexcept nogil:
@@ -193,29 +343,38 @@ cdef uint16_t ip_checksum(uint16_t total) noexcept nogil:
 # ------------------------------------------------------------------------------------------ a program
 
 cdef uint32_t run_step(const uint8_t *step, uint32_t left) noexcept nogil:
-    """Do one step; returns the octets that it took."""
-    cdef uint8_t operation = step[0] & 3
-    cdef uint32_t options
-    if operation == 0 and left >= 2:
-        if 2 + <uint32_t>step[1] > left:
-            return left
+    """Do one step; returns the octets that it took, all that are left where it is cut off."""
+    cdef uint8_t operation = step[0] % OPERATIONS
+    cdef uint32_t bytes = step_needs(step, left)
+    if bytes > left:
+        return left
+    if operation == RAW_FRAME:
         put_frame(step + 2, step[1])
-        return 2 + step[1]
-    if operation == 1 and left >= 8:
-        options = step[6] % 41
-        if 8 + options > left:
-            return left
-        put_segment(step + 1, step + 8, options, <uint32_t>step[7] * 4)
-        return 8 + options
-    if operation == 2 and left >= 2:
+    elif operation == ANY_SEGMENT:
+        put_any_segment(step + 1, step + 8)
+    elif operation == TIME_PASSES:
         world.now_ns += <uint64_t>1000 << (step[1] % 28)
-        turn()
-        return 2
-    if operation == 3 and left >= 2:
+    elif operation == APPLICATION:
         application(step[1])
-        turn()
-        return 2
-    return left
+    elif operation == RIGHT_SEGMENT:
+        put_right_segment(step + 1)
+    elif operation == ICMP_ERROR:
+        put_icmp(step + 1)
+    elif operation == SOCKET_OPTION:
+        set_option(step[1], step[2])
+    elif operation == READER:
+        reader(step[1])
+    turn()
+    check_invariants()
+    return bytes
+
+
+cdef void check_invariants() noexcept nogil:
+    cdef unsigned int conn = NO_CONN
+    cdef const char *wrong = broken_invariant(world.tcp, &conn)
+    if wrong != NULL:
+        fprintf(stderr, "connection %d does not keep to this: %s\n", <int>conn, wrong)
+        abort()
 
 
 cdef void give_everything_back() noexcept nogil:
@@ -228,6 +387,7 @@ cdef void give_everything_back() noexcept nogil:
     for i in range(60):
         world.now_ns += <uint64_t>SECOND * (1 if i < 4 else 130)
         turn()
+        check_invariants()
     if world.tcp.state.tcb_used or world.tcp.state.time_wait_used or world.tcp.state.demux_used:
         abort()
     if world.tcp.state.half_open or world.tcp.starved or world.tcp.tx.head != world.tcp.tx.tail:
@@ -238,7 +398,8 @@ cdef void give_everything_back() noexcept nogil:
 
 cdef void engine(const uint8_t *data, uint32_t size) noexcept nogil:
     cdef uint32_t at = 0
-    world.kept = 0
+    world.kept = world.chosen = 0
+    world.reading = True
     while at < size:
         at += run_step(data + at, size - at)
     give_everything_back()
@@ -272,9 +433,18 @@ cdef Stack make_stack():
     return made
 
 
+SOL, TCP_LEVEL = socket.SOL_SOCKET, socket.IPPROTO_TCP
+NUMBERS = [0, 1, 2, 100, 536, 1000, 65535, 1 << 20]
+OPTIONS = [(TCP_LEVEL, socket.TCP_CONGESTION, [b"cubic", b"newreno", b"bbr", b"dctcp", b"none"])]
+OPTIONS += [(SOL, option, NUMBERS) for option in (socket.SO_KEEPALIVE, socket.SO_SNDBUF, socket.SO_RCVBUF)]
+OPTIONS += [(SOL, socket.SO_LINGER, [bytes(8), b"\1\0\0\0\0\0\0\0", b"\1\0\0\0\5\0\0\0", b""])]
+OPTIONS += [(TCP_LEVEL, getattr(socket, f"TCP_{name}"), NUMBERS) for name in (
+    "NODELAY", "MAXSEG", "KEEPIDLE", "KEEPINTVL", "KEEPCNT", "USER_TIMEOUT", "CORK", "QUICKACK", "DEFER_ACCEPT",
+    "NOTSENT_LOWAT", "LINGER2", "SYNCNT", "WINDOW_CLAMP", "FASTOPEN")]
 peer_ends = []
 cdef Stack stack = make_stack()
 one = fuzz_target(engine)
+mutator = fuzz_mutator(mutate_program)
 
 
 def segment(port, flags, seq=0, ack=0, window=255, options=b"", payload=0):
