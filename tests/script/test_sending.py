@@ -42,6 +42,28 @@ def test_an_old_number_with_a_new_acknowledgment_sets_the_window(wire, peer):
     assert flight(peer) == [1 + 4 * MSS]
 
 
+def test_acknowledgments_lie_within_a_window_that_was_taken_back(wire, peer):
+    """RFC 9293 3.8.6 (MUST-34), 3.10.7.4: beyond the peer's window an acknowledgment is not processed"""
+    conn = opened(peer, window=5 * MSS)
+    conn.send(bytes(5 * MSS))
+    assert len(flight(peer)) == 5
+    peer.send(ACK | PSH, b"no memory", ack=1 + MSS, window=0)
+    assert peer.expect(ACK, payload=b"").seq == 1 + MSS
+    peer.send(ACK | PSH, b"nor now", ack=1 + MSS, window=MSS)
+    assert peer.expect(ACK, payload=b"").seq == 1 + 2 * MSS
+    peer.send(ACK | PSH, b"there was none", ack=1 + 5 * MSS, window=5 * MSS)
+    assert peer.expect(ACK, payload=b"").seq == 1 + 5 * MSS
+
+
+def test_a_window_that_scaling_rounded_off_was_not_taken_back(wire, peer):
+    """RFC 7323 2.3"""
+    conn = opened(peer, window=5, window_scale=10)
+    conn.send(bytes(5 * MSS))
+    assert len(flight(peer)) == 5
+    peer.send(ACK | PSH, b"x", ack=1 + MSS, window=(4 * MSS) >> 10)
+    assert peer.expect(ACK, payload=b"").seq == 1 + 5 * MSS
+
+
 def test_a_lost_segment_is_sent_again_with_backoff(wire, peer):
     """RFC 6298 5.5: the timeout doubles each time"""
     conn = opened(peer)

@@ -1,7 +1,7 @@
 """Challenge ACKs."""
 from libc.stdint cimport uint32_t, uint64_t
 
-from underpass.tcp.output cimport output_control
+from underpass.tcp.output cimport output_control, output_next
 from underpass.tcp.tcb cimport Tcp, TcpState
 from underpass.wire.segment cimport ACK
 from underpass.wire.siphash cimport siphash13_words
@@ -28,4 +28,4 @@ cdef bint challenge_allowed(Tcp *tcp) noexcept nogil:
 
 cdef void challenge_ack(Tcp *tcp, uint32_t conn) noexcept nogil:
     if challenge_allowed(tcp):
-        output_control(tcp, conn, tcp.tcbs[conn].snd_nxt, ACK)
+        output_control(tcp, conn, output_next(&tcp.tcbs[conn]), ACK)

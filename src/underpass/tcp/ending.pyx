@@ -5,7 +5,7 @@ from libc.stdint cimport uint32_t
 from underpass.ip.network cimport NO_NEIGHBOUR, network_release
 from underpass.tcp.block cimport block_drop_queue, block_touch
 from underpass.tcp.demux cimport demux_remove
-from underpass.tcp.output cimport output_control
+from underpass.tcp.output cimport output_control, output_next
 from underpass.tcp.receive cimport receive_drop_out_of_order
 from underpass.tcp.send cimport send_drop_queue
 from underpass.tcp.tcb cimport (
@@ -74,7 +74,7 @@ cdef void ending_abort(Tcp *tcp, uint32_t conn) noexcept nogil:
 cdef void ending_reset(Tcp *tcp, uint32_t conn, int error) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     if SYN_RECEIVED <= tcb.state <= LAST_ACK:
-        output_control(tcp, conn, tcb.snd_nxt, RST | ACK)
+        output_control(tcp, conn, output_next(tcb), RST | ACK)
         tcp.state.counters.resets_out += 1
     ending_gone(tcp, conn, error)
 
@@ -109,7 +109,7 @@ cdef void ending_gone(Tcp *tcp, uint32_t conn, int error) noexcept nogil:
 cdef void ending_time_wait(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     if tcb.flags & CONN_ACK_NOW:            # the peer's FIN: after this nobody attends to the block's output
-        output_control(tcp, conn, tcb.snd_nxt, ACK)
+        output_control(tcp, conn, output_next(tcb), ACK)
     tcb.state = TIME_WAIT
     time_wait_enter(tcp, conn)
     detach(tcp, conn)

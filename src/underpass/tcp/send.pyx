@@ -6,7 +6,7 @@ from underpass.link.frames cimport (
     FRAME_EVER_RETRANSMITTED, NO_FRAME, TX_HEADROOM, Frame, frame_chunk, frame_is_outstanding, frame_take_for_data, frame_unref,
 )
 from underpass.tcp.block cimport block_drop_queue, block_touch
-from underpass.tcp.output cimport SENT, Sent, output_control, output_data
+from underpass.tcp.output cimport SENT, Sent, output_control, output_data, output_next
 from underpass.tcp.prr cimport prr_sent
 from underpass.tcp.reordering cimport reordering_watch
 from underpass.tcp.rtt cimport rtt_timeout_ns
@@ -326,7 +326,7 @@ cdef void send_output(Tcp *tcp, uint32_t conn) noexcept nogil:
             # No frame or no neighbour: the timer tries again.
             tcb.retransmit_at = tcp.now_ns + rtt_timeout_ns(&tcp.colds[conn])
     if tcb.flags & CONN_ACK_NOW or (tcb.state >= ESTABLISHED and window_worth_telling(tcp, tcb)):
-        output_control(tcp, conn, tcb.snd_nxt, ACK)
+        output_control(tcp, conn, output_next(tcb), ACK)
     elif tcb.flags & CONN_ACK_DELAYED and tcb.ack_at == 0:
         tcb.ack_at = tcp.now_ns + <unsigned long long>tcp.state.limits.delayed_ack_us * 1000
 
