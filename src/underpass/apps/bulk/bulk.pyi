@@ -10,6 +10,8 @@ def piece(at: int, server: bool = False) -> memoryview:
 def matches(octets: bytes | bytearray | memoryview, at: int, server: bool = False) -> bool:
     """Whether the octets (1 MiB at most) are those that stand at `at` of that stream."""
 
+def congestion_names() -> list[str]: ...
+
 class Bulk:
     """A source and sink of octets on a stack: serves any number of ports, is client of one plan at a time.
 
@@ -18,6 +20,7 @@ class Bulk:
     """
 
     def __init__(self, stack: Stack, congestion: str = "cubic", verify: bool = True) -> None: ...
+    def choose(self, congestion: str) -> None: ...
     def listen(self, address: str, port: int, backlog: int = 4096) -> None: ...
     def connect(self, address: str, port: int, *, connections: int = 1, at_a_time: int = 1, up: int = 0,
                 down: int = 0, wait: bool = False) -> None:

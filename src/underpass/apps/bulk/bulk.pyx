@@ -51,8 +51,13 @@ def matches(octets, uint64_t at, bint server=False):
         PyBuffer_Release(&view)
 
 
+def congestion_names():
+    """The congestion controls that there are."""
+    return [congestion_control(it).name.decode() for it in range(CONGESTION_CONTROLS)]
+
+
 cdef uint8_t congestion_by_name(str name) except 255:
-    names = [congestion_control(it).name.decode() for it in range(CONGESTION_CONTROLS)]
+    names = congestion_names()
     if name not in names:
         raise ValueError(f"no congestion control {name!r}; there are {', '.join(names)}")
     return names.index(name)
@@ -79,6 +84,10 @@ cdef class Bulk:
 
     def __dealloc__(self):
         free(self.native.flows)
+
+    def choose(self, str congestion):
+        """The congestion control of connections from now on. Raises ValueError where there is none of that name."""
+        self.native.congestion = congestion_by_name(congestion)
 
     def listen(self, str address, uint16_t port, uint32_t backlog=4096):
         """Serve on (address, port); "" is every IPv4 address, "::" every IPv6 one. Raises OSError."""

@@ -130,6 +130,7 @@ cdef void _open_missing(Bulk *bulk, Tcp *tcp) noexcept nogil:
         bulk.opened += 1
         _open_one(bulk, tcp)
     if bulk.total and bulk_over(bulk):
+        bulk.total = 0                  # the plan is carried out: said once
         bulk.stopping[0] = True
 
 

@@ -103,6 +103,14 @@ class Kernel:
         for option in (SO_SNDBUFFORCE, SO_RCVBUFFORCE):
             sock.setsockopt(socket.SOL_SOCKET, option, self.options["buffer_bytes"])
 
+    def choose(self, congestion: str) -> dict[str, Any]:
+        """The congestion control of connections from now on, those accepted by open listeners too."""
+        self.options["congestion"] = congestion
+        for key in self.selector.get_map().values():
+            if key.data == "listener":
+                self.prepare(key.fileobj)       # type: ignore[arg-type]
+        return {}
+
     def serve(self, port: int) -> dict[str, Any]:
         """Listen, for both families."""
         sock = socket.socket(socket.AF_INET6)

@@ -22,9 +22,15 @@ class Ours:
     def __init__(self, nic: Nic, options: dict[str, Any]) -> None:
         buffer = int(options["buffer_bytes"])
         self.nic = nic
-        self.stack = nic.stack(connections=16384, rcv_bytes=buffer, snd_frames=buffer // FRAME_OCTETS,
-                               **options.get("limits", {}))
+        frames = buffer // FRAME_OCTETS
+        self.stack = nic.stack(**{"connections": 16384, "rcv_bytes": buffer, "snd_frames": frames,
+                                  "ooo_frames": frames} | options["limits"])
         self.bulk = Bulk(self.stack, options["congestion"], options["verify"])
+
+    def choose(self, congestion: str) -> dict[str, Any]:
+        """The congestion control of connections from now on."""
+        self.bulk.choose(congestion)
+        return {}
 
     def serve(self, port: int) -> dict[str, Any]:
         """Listen, for both families."""
