@@ -34,6 +34,9 @@ cdef void dsack_read(Tcp *tcp, uint32_t conn, const Segment *seg, Delivery *news
     if not reports_duplicate(seg) or not believable(tcb, &tcp.colds[conn], &block):
         return
     rare = rare_of(tcp, conn)
+    if rare.dsack_start == block.start:
+        return                              # the acknowledgment that reports it may come twice itself
+    rare.dsack_start = block.start
     news.reported = 1
     news.reported_end = block.end
     tcp.state.counters.spurious_retransmits += 1

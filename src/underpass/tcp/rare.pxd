@@ -15,7 +15,6 @@ cdef struct Undo:                   # how to take back a reduction of the window
     uint32_t octets                 # sent again since, and not reported as duplicates
     uint32_t stamp                  # TSval of the first segment sent again; with `stamped`
     seq_t una                       # SND.UNA at that time
-    seq_t reported                  # start of the duplicate that was counted last
     uint8_t stamped
     uint8_t timeout                 # the reduction was a timeout's
     uint8_t hold                    # F-RTO has new segments sent, not lost ones (RFC 5682 3.1 step 2 b)
@@ -28,6 +27,7 @@ cdef struct TcbRare:
     # reordering (RFC 8985 6.2)
     seq_t fack                      # behind the highest octet delivered; with TRAIT_SACKED
     seq_t dsack_round               # SND.NXT when a duplicate was last reported; with in_dsack_round
+    seq_t dsack_start               # of the last of them
     uint8_t reo_steps               # by how much RACK.reo_wnd_mult exceeds 1
     uint8_t reo_persist             # recoveries until the reordering window shrinks again
     uint8_t in_dsack_round

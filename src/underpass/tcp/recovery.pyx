@@ -16,9 +16,10 @@ from underpass.tcp.tcb cimport (
 from underpass.tcp.tlp cimport tlp_acknowledged
 from underpass.tcp.traits cimport TRAIT_FRTO, TRAIT_PROBE_SENT, TRAIT_SACKED, TRAIT_UNDO
 from underpass.tcp.undo cimport undo_acknowledged, undo_keep
-from underpass.wire.seq cimport seq_after
+from underpass.wire.seq cimport seq_after, seq_t
 
 cdef enum:
+    DUPACKS_MOST = 255
     RENEGED_LEAST_NS = 10000000     # how long a SACK block at SND.UNA may stand before it counts as taken back
 
 
@@ -116,11 +117,17 @@ cdef inline bint recover_allows(const Tcb *tcb, const TcbCold *cold) noexcept no
     return cold.timeouts == 0 or seq_after(tcb.snd_una, cold.recover)
 
 
+cdef inline uint32_t segments_outstanding(const Tcb *tcb, const TcbCold *cold) noexcept nogil:
+    """RFC 5681 3.2: duplicate ACKs beyond what was in flight when recovery began can only be forged."""
+    cdef seq_t end = cold.recover if tcb.flags & CONN_FAST_RECOVERY else tcb.snd_nxt
+    return min((end - tcb.snd_una + tcb.mss - 1) // tcb.mss, <uint32_t>DUPACKS_MOST)
+
+
 cdef void without_sack(Tcp *tcp, uint32_t conn, const Delivery *news) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef TcbCold *cold = &tcp.colds[conn]
     if news.duplicate:
-        if cold.dupacks < 255:
+        if cold.dupacks < segments_outstanding(tcb, cold):
             cold.dupacks += 1
         if cold.dupacks >= DUP_THRESH and not recovering(tcb) and tcb.snd_head != NO_FRAME and recover_allows(tcb, cold):
             enter_fast_recovery(tcp, conn)

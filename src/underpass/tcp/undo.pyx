@@ -26,7 +26,6 @@ cdef void undo_keep(Tcp *tcp, uint32_t conn, bint timeout) noexcept nogil:
     undo.ssthresh = tcb.ssthresh
     undo.octets = 0
     undo.una = tcb.snd_una
-    undo.reported = tcb.snd_una - 1
     undo.stamped = undo.hold = 0
     undo.timeout = timeout
     tcb.traits |= TRAIT_UNDO
@@ -47,11 +46,9 @@ cdef void undo_note_sent(Tcp *tcp, uint32_t conn, const Frame *it) noexcept nogi
 
 
 cdef void undo_note_duplicate(Tcp *tcp, uint32_t conn, seq_t start, seq_t end) noexcept nogil:
-    """Each duplicate counts once, though the acknowledgment that reports it may come twice itself."""
     cdef Undo *undo = &rare_of(tcp, conn).undo
-    if seq_before(start, undo.una) or seq_after(end, tcp.colds[conn].recover) or start == undo.reported:
+    if seq_before(start, undo.una) or seq_after(end, tcp.colds[conn].recover):
         return
-    undo.reported = start
     undo.octets -= min(end - start, undo.octets)
 
 
@@ -119,9 +116,9 @@ cdef void set_back(Tcp *tcp, uint32_t conn, const Undo *undo, const Delivery *ne
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef TcbCold *cold = &tcp.colds[conn]
     scoreboard_lose_nothing(tcp, tcb)
-    cdef uint32_t pipe = scoreboard_pipe(tcb, cold)
-    cdef uint32_t room = pipe + max(news.delivered, congestion_initial_window(tcb.mss))
-    tcb.cwnd = max(tcb.cwnd, min(undo.cwnd, room))
+    cdef uint32_t room = scoreboard_pipe(tcb, cold) + congestion_initial_window(tcb.mss)
+    # Not less than the end of a recovery that was none would leave.
+    tcb.cwnd = min(undo.cwnd, max(room, tcb.ssthresh))
     tcb.ssthresh = max(undo.ssthresh, undo.cwnd) if tcb.cwnd < undo.cwnd else undo.ssthresh
     if congestion_control(tcb.congestion).undo != NULL:
         congestion_control(tcb.congestion).undo(tcp, conn)
@@ -133,5 +130,5 @@ cdef void set_back(Tcp *tcp, uint32_t conn, const Undo *undo, const Delivery *ne
     tcb.traits &= ~<uint32_t>(TRAIT_UNDO | TRAIT_FRTO)
     cold.dupacks = 0
     cold.backoff = 0
-    if not undo.timeout:
+    if not undo.timeout and not news.reported:
         reordering_mistaken(tcp, conn)

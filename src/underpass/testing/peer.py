@@ -247,16 +247,17 @@ class Peer:
 
     # ---- the usual openings
 
-    def open(self, **options: Any) -> Connection:
+    def open(self, *, rtt_ms: float = 0, **options: Any) -> Connection:
         """The handshake of a passive open (RFC 9293 3.5); returns the stack's new connection.
 
-        A `window` is the peer's for all later segments as well.
+        A `window` is the peer's for all later segments as well. `rtt_ms` is the time that our ACK takes.
         """
         before = len(self.wire.accepted())
         options.setdefault("mss", 1460)
         self.window = options.get("window", self.window)
         self.send(SYN, **options)
         self.expect(SYN | ACK, ack=1)
+        self.wire.run(ms=rtt_ms)
         self.send(ACK)
         self.expect_nothing()
         (conn,) = self.wire.accepted()[before:]
