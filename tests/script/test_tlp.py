@@ -51,6 +51,20 @@ def test_the_answer_to_the_probe_repairs_the_tail_without_a_timeout(wire, peer):
     assert wire.count("timeouts") == 0
 
 
+def test_the_answer_counts_though_it_echoes_an_old_timestamp(wire, peer):
+    """RFC 8985 6.2 step 2, RFC 7323 4.3: what is received out of order does not move TS.Recent"""
+    peer.timestamp = 7
+    opened(peer, segments=6, mss=MSS + 12, timestamps=(7, 0))
+    numbers(peer)
+    first = peer.ts_recent
+    wire.run(ms=RTT)
+    ack(peer, 3, timestamps=(8, first))
+    peer.expect(ACK, seq=at(5), within_ms=PTO + 5)
+    wire.run(ms=RTT)
+    ack(peer, 3, block(5), timestamps=(8, first))
+    peer.expect(ACK, seq=at(3), within_ms=10)
+
+
 def test_a_single_segment_is_given_time_for_a_delayed_acknowledgment(wire, peer):
     """RFC 8985 7.2: TLP.max_ack_delay, but no later than the retransmission timer"""
     opened(peer, segments=1)

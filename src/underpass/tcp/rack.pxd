@@ -13,7 +13,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from underpass.link.frames cimport FRAME_EVER_RETRANSMITTED, Frame
 from underpass.tcp.tcb cimport CONN_TIMESTAMPS, Tcb, TcbCold, Tcp
 from underpass.wire.segment cimport OPTION_TIMESTAMPS, Segment
-from underpass.wire.seq cimport seq_after, seq_before, seq_t
+from underpass.wire.seq cimport seq_after, seq_before, seq_t, seq_upto
 
 # Mark lost what is overdue (6.2 step 5), a segment sent again included, and see to it that it is sent (again).
 # Returns when to look again, or 0.
@@ -26,11 +26,15 @@ cdef inline bint rack_sent_after(uint64_t sent_ns, seq_t end, uint64_t other_ns,
 
 
 cdef inline bint rack_ambiguous(const Tcp *tcp, uint32_t conn, const Frame *it, const Segment *seg) noexcept nogil:
-    """6.2 step 2: whether the ACK may be for an earlier transmission than the last."""
+    """6.2 step 2: whether the ACK may be for an earlier transmission than the last.
+
+    What was received out of order leaves the peer's TS.Recent as it was: then TSecr tells nothing (RFC 7323 4.3).
+    """
     cdef const TcbCold *cold = &tcp.colds[conn]
     if not it.flags & FRAME_EVER_RETRANSMITTED:
         return False
-    if tcp.tcbs[conn].flags & CONN_TIMESTAMPS and seg.options & OPTION_TIMESTAMPS and \
+    if seq_upto(it.seq + it.length, seg.ack) and \
+            tcp.tcbs[conn].flags & CONN_TIMESTAMPS and seg.options & OPTION_TIMESTAMPS and \
             seq_before(seg.ts_ecr, <uint32_t>(it.sent_ns >> 20) + cold.ts_offset):
         return True
     return tcp.now_ns - it.sent_ns < <uint64_t>cold.rtt_min_us * 1000

@@ -9,6 +9,9 @@ from libc.string cimport memset
 from underpass.tcp.tcb cimport CONN_RARE, Tcb, Tcp
 from underpass.wire.seq cimport seq_t
 
+cdef enum:
+    WATCHED = 4
+
 cdef struct Undo:                   # how to take back a reduction of the window
     uint32_t cwnd                   # before it
     uint32_t ssthresh
@@ -24,6 +27,7 @@ cdef struct TcbRare:
     # receiving
     seq_t[8] sack_recent            # start and end of each block, the one that changed last first (RFC 2018 4)
     seq_t[2] duplicate              # octets that came twice, not yet reported (RFC 2883 4)
+    uint32_t ooo_tail               # frame that ends the out-of-order list, where there is one
     # reordering (RFC 8985 6.2)
     seq_t fack                      # behind the highest octet delivered; with TRAIT_SACKED
     seq_t dsack_round               # SND.NXT when a duplicate was last reported; with in_dsack_round
@@ -32,8 +36,9 @@ cdef struct TcbRare:
     uint8_t reo_persist             # recoveries until the reordering window shrinks again
     uint8_t in_dsack_round
     uint8_t probe_again             # the loss probe was a segment sent before
-    seq_t late_seq                  # a segment sent again, by whose duplicate its lateness is measured
-    uint64_t late_sent_ns           # when it was first sent; 0: none
+    uint8_t watched                 # index of the newest of these:
+    seq_t[4] watched_seq            # segments sent again, by whose duplicates their lateness is measured
+    uint64_t[4] watched_sent_ns     # when each was first sent; 0: none
     uint32_t late_us                # by how much the latest segment came later than those sent after it
     # loss probe (RFC 8985 7.3)
     seq_t tlp_end

@@ -5,6 +5,7 @@ from libc.string cimport memcpy
 from underpass.link.frames cimport NO_FRAME, Frame, frame_chunk, frame_is_outstanding, frame_unref
 from underpass.tcp.block cimport block_touch
 from underpass.tcp.dsack cimport dsack_note
+from underpass.tcp.rare cimport rare_of
 from underpass.tcp.sacks cimport sacks_note, sacks_trim
 from underpass.tcp.tcb cimport (
     CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_FIN_RECEIVED, CONN_FIN_SEEN, EVENT_READABLE, Tcb, TcbCold, Tcp,
@@ -116,6 +117,15 @@ cdef void take_over_out_of_order(Tcp *tcp, uint32_t conn) noexcept nogil:
         frame = tcb.ooo_head
 
 
+cdef inline bint may_keep_out_of_order(const Tcp *tcp, const Tcb *tcb, bint fills) noexcept nogil:
+    """What fills a hole has twice the room: at the limit, too, the peer must be able to mend more than the first.
+
+    What is counted is an upper bound that costs nothing: most of what is held while there is a gap lies behind it.
+    """
+    cdef uint32_t limit = tcp.state.limits.ooo_frames << fills
+    return (tcb.ooo_head == NO_FRAME or tcb.rcv_frames < limit) and limit != 0 and may_keep_frame(tcp, tcb, False)
+
+
 cdef inline void note_held(Tcp *tcp, uint32_t conn, seq_t start, seq_t end) noexcept nogil:
     """RFC 2883 4.1.2: the duplicate's block is followed by the one that it lies in."""
     sacks_note(tcp, conn, start, end)
@@ -130,6 +140,9 @@ cdef void insert_out_of_order(Tcp *tcp, uint32_t conn, Part *part, seq_t seq) no
     cdef uint32_t after = tcb.ooo_head
     cdef uint32_t frame, overlap
     tcp.state.counters.out_of_order += 1
+    if after != NO_FRAME and seq_upto(frames[rare_of(tcp, conn).ooo_tail].seq, seq):
+        before = rare_of(tcp, conn).ooo_tail            # most come behind all that is held
+        after = NO_FRAME
     while after != NO_FRAME and seq_upto(frames[after].seq, seq):
         before = after
         after = frames[after].next
@@ -150,9 +163,11 @@ cdef void insert_out_of_order(Tcp *tcp, uint32_t conn, Part *part, seq_t seq) no
             fits_behind(tcp, before, part.length):
         copy_behind(tcp, before, part)
         tcb.ooo_bytes += part.length
-    elif ooo_frames_held(tcp, tcb) < tcp.state.limits.ooo_frames and may_keep_frame(tcp, tcb, False):
+    elif may_keep_out_of_order(tcp, tcb, after != NO_FRAME):
         frame = keep_frame(tcp, conn, part, seq)
         frames[frame].next = after
+        if after == NO_FRAME:
+            rare_of(tcp, conn).ooo_tail = frame
         if before == NO_FRAME:
             tcb.ooo_head = frame
         else:
@@ -162,11 +177,6 @@ cdef void insert_out_of_order(Tcp *tcp, uint32_t conn, Part *part, seq_t seq) no
         tcp.state.counters.ooo_limit += 1
         return
     sacks_note(tcp, conn, seq, seq + part.length)
-
-
-cdef inline uint32_t ooo_frames_held(const Tcp *tcp, const Tcb *tcb) noexcept nogil:
-    # An upper bound that costs nothing: most of what is held while there is a gap lies behind the gap.
-    return tcb.rcv_frames if tcb.ooo_head != NO_FRAME else 0
 
 
 cdef inline void receive_part(Tcp *tcp, uint32_t conn, Part *part, seq_t seq) noexcept nogil:

@@ -2,7 +2,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from underpass.link.frames cimport FRAME_EVER_RETRANSMITTED, Frame
-from underpass.tcp.rare cimport TcbRare, rare_of
+from underpass.tcp.rare cimport WATCHED, TcbRare, rare_of
 from underpass.tcp.scoreboard cimport DUP_THRESH
 from underpass.tcp.tcb cimport CONN_FAST_RECOVERY, CONN_RTO_RECOVERY, Tcb, Tcp
 from underpass.tcp.traits cimport TRAIT_REORDERING_SEEN
@@ -10,7 +10,6 @@ from underpass.wire.seq cimport seq_t, seq_upto, seq_within
 
 cdef enum:
     STEPS_MOST = 255
-    WATCH_NS = 1000000000
 
 
 cdef inline bint enough_to_tell(const Tcb *tcb) noexcept nogil:
@@ -48,19 +47,20 @@ cdef void reordering_note(Tcp *tcp, uint32_t conn, uint64_t sent_ns) noexcept no
 
 cdef void reordering_watch(Tcp *tcp, uint32_t conn, const Frame *it, uint64_t sent_ns) noexcept nogil:
     cdef TcbRare *rare = rare_of(tcp, conn)
-    # One at a time; one whose fate was not reported for a second is forgotten.
-    if it.flags & FRAME_EVER_RETRANSMITTED or \
-            (rare.late_sent_ns != 0 and tcp.now_ns - rare.late_sent_ns < <uint64_t>WATCH_NS):
+    if it.flags & FRAME_EVER_RETRANSMITTED:
         return
-    rare.late_seq = it.seq
-    rare.late_sent_ns = sent_ns
+    rare.watched = (rare.watched + 1) % WATCHED
+    rare.watched_seq[rare.watched] = it.seq
+    rare.watched_sent_ns[rare.watched] = sent_ns
 
 
 cdef void reordering_late(Tcp *tcp, uint32_t conn, seq_t start, seq_t end) noexcept nogil:
     cdef TcbRare *rare = rare_of(tcp, conn)
-    if rare.late_sent_ns != 0 and seq_within(rare.late_seq, start, end - start):
-        note_lateness(tcp, &tcp.tcbs[conn], rare, rare.late_sent_ns)
-        rare.late_sent_ns = 0
+    cdef uint32_t i
+    for i in range(WATCHED):
+        if rare.watched_sent_ns[i] != 0 and seq_within(rare.watched_seq[i], start, end - start):
+            note_lateness(tcp, &tcp.tcbs[conn], rare, rare.watched_sent_ns[i])
+            rare.watched_sent_ns[i] = 0
 
 
 cdef void reordering_mistaken(Tcp *tcp, uint32_t conn) noexcept nogil:
