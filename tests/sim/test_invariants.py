@@ -1,13 +1,14 @@
 """What holds of TCP under any legal adversary: bytes arrive once, in order, unchanged; what is sent keeps to
 the rules; queues, sums and timers are right after every turn; nothing is left behind.
 
-`--hypothesis-profile=long` looks for hours; a run of the suite for seconds.
+A run of the suite looks for seconds; with `EXAMPLES=5000` in the environment for hours.
 """
 
 import random
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.sim.effort import effort
 
 from underpass.testing import (
     MBIT,
@@ -141,6 +142,7 @@ class Scene:
         assert self.network.check_conduct() > 0
 
 
+@effort
 @given(
     seed=st.integers(0, 2**32),
     there=conditions,
@@ -157,6 +159,7 @@ def test_everything_arrives_and_nothing_is_left(seed, there, back, mtu, transfer
         scene.settle()
 
 
+@effort
 @given(
     seed=st.integers(0, 2**32),
     there=conditions,
@@ -180,6 +183,7 @@ def test_aborts_leave_nothing_either(seed, there, back, abort_after_ns):
         scene.settle()
 
 
+@effort
 @given(
     seed=st.integers(0, 2**32),
     changes=st.lists(st.tuples(st.integers(0, 3 * SECOND), conditions), min_size=1, max_size=5),
@@ -197,6 +201,7 @@ def test_the_path_may_change_at_any_time(seed, changes):
         scene.settle()
 
 
+@effort
 @given(seed=st.integers(0, 2**32), frames=st.sampled_from([64, 100, 300]), there=conditions)
 def test_memory_stays_within_its_budget(seed, frames, there):
     """More connections than the pool has frames for: they wait for each other, and all get through."""
