@@ -2,12 +2,14 @@
 
 import re
 import shlex
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from underpass.cli import COMMANDS, parser_for
 from underpass.stack.stack import DEFAULT_LIMITS
+from underpass.testing import Conditions
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "underpass"
@@ -52,6 +54,19 @@ def test_command_lines_that_are_shown_are_accepted(line: str) -> None:
     """By the parser: what they do is tested elsewhere."""
     words = shlex.split(line, comments=True)
     parser_for(words[1:]).parse_args(words[1:])
+
+
+TESTING_PAGE = (ROOT / "docs" / "testing.md").read_text()
+
+
+@pytest.mark.parametrize("program", re.findall(r"```python\n(.*?)```", TESTING_PAGE, re.DOTALL))
+def test_programs_on_the_testing_page_run(program: str) -> None:
+    exec(compile(program, "docs/testing.md", "exec"), {})
+
+
+def test_each_condition_of_a_link_is_on_the_testing_page() -> None:
+    missing = [field.name for field in fields(Conditions) if f"`{field.name}`" not in TESTING_PAGE]
+    assert missing == []
 
 
 @pytest.mark.parametrize("limit", DEFAULT_LIMITS)

@@ -1,4 +1,4 @@
-"""`underpass bench`: Underpass beside other servers, and beside Linux's TCP."""
+"""`underpass bench`: Underpass beside other servers, beside Linux's TCP, and alone on the virtual network."""
 
 import argparse
 import json
@@ -18,16 +18,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     peers.add_argument("--seconds", type=positive, default=3, help="length of each measurement (default: 3)")
     recovery = kinds.add_parser(
         "recovery", help="Underpass and Linux's TCP in turns, on paths that lose, delay, queue and reorder")
+    virtual = kinds.add_parser(
+        "virtual", help="congestion controls on the virtual network: goodput, completion times, queue")
+    for kind in (peers, recovery, virtual):
+        kind.add_argument("--json", metavar="FILE", type=json_file,
+                          help="also write everything as JSON; - for stdout instead")
+        kind.add_argument("--plot", metavar="FILE.png", type=output_file,
+                          help="also draw it; needs matplotlib")
     for kind in (peers, recovery):
         kind.add_argument("--rounds", type=count, default=3,
                           help="how often each row is measured (default: 3)")
         kind.add_argument("--only", action="append", default=[], metavar="ROW",
                           help="only this row; may be repeated")
         kind.add_argument("--rows", action="store_true", help="list the rows and exit")
-        kind.add_argument("--json", metavar="FILE", type=json_file,
-                          help="also write everything as JSON; - for stdout instead")
-        kind.add_argument("--plot", metavar="FILE.png", type=output_file,
-                          help="also draw it; needs matplotlib")
 
 
 def json_file(text: str) -> Path:
@@ -37,6 +40,8 @@ def json_file(text: str) -> Path:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, show, write. 0 also where goals are missed; 1 where a measurement failed."""
+    if options.kind == "virtual":
+        return run_virtual(options)
     if options.rows:
         return list_rows(options.kind)
     report = run_recovery(options) if options.kind == "recovery" else run_peers(options)
@@ -72,6 +77,22 @@ def run_recovery(options: argparse.Namespace) -> dict[str, Any]:
     rows = recovery.chosen(options.only)
     check_root("making the namespaces to measure in")
     return recovery.report(recovery.measure(rows, options.rounds, say), options.rounds)
+
+
+def run_virtual(options: argparse.Namespace) -> int:
+    """On the virtual network, which needs no rights and no interface."""
+    from underpass.testing import figures, figures_plot
+
+    report = figures.measure(say)
+    if options.json == STDOUT:
+        print_json(report)
+    else:
+        print("\n".join(figures.table(report)))
+    if options.json and options.json != STDOUT:
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+    if options.plot:
+        figures_plot.plot(report, options.plot)
+    return 0
 
 
 def say(line: str) -> None:
