@@ -10,6 +10,7 @@ from underpass.tcp.scoreboard cimport (
     scoreboard_retransmitted, scoreboard_update)
 from underpass.tcp.delivery cimport Delivery, delivery_begin
 from underpass.tcp.rack cimport rack_detect_loss
+from underpass.tcp.rare cimport rare_of
 from underpass.tcp.tcb cimport CONN_SACK, Tcb, TcbCold
 from underpass.tcp.traits cimport TRAIT_REORDERING_SEEN
 from underpass.testing.probe_context cimport TcpContext, segment_from
@@ -95,6 +96,7 @@ cdef class ScoreboardProbe(TcpContext):
         self.tcb.traits = self.tcb.traits | TRAIT_REORDERING_SEEN
         self.tcb.srtt_us = 8 * window_us
         self.cold.rtt_min_us = 4 * window_us
+        rare_of(&self.tcp, self.conn).late_us = 0
         at_ns = rack_detect_loss(&self.tcp, self.conn)
         return at_ns - self.tcp.now_ns if at_ns else None
 
