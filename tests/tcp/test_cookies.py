@@ -74,3 +74,46 @@ def test_no_other_number_near_it_is_a_cookie() -> None:
     cookie = probe.cookie(**V4, seq=9)
     good = [step for step in range(-500, 501) if probe.check(**answer(9, (cookie + step) % 2**32, **V4))]
     assert good == [0]
+
+
+MSS, SCALE, SACK, TIMESTAMPS = 1, 2, 4, 8
+ECN_SETUP = 0xC0
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.none() | st.integers(0, 14),
+    st.booleans(),
+    st.booleans(),
+)
+def test_a_timestamp_carries_what_the_syn_offered(now: int, scale: int | None, sack: bool, ecn: bool) -> None:
+    """RFC 7323 2.2, RFC 2018 2, RFC 3168 6.1.1: agreed on without being kept."""
+    probe = SecretsProbe()
+    options = MSS | TIMESTAMPS | (SCALE if scale is not None else 0) | (SACK if sack else 0)
+    syn = {**V4, "seq": 9, "options": options, "mss": 1460, "window_scale": scale or 0,
+           "flags": 2 | (ECN_SETUP if ecn else 0)}  # fmt: skip
+    cookie, stamp = probe.cookie(**syn), probe.stamp(now, **syn)
+    # RFC 7323 5.2: later segments, which carry our clock as it is, are not older.
+    assert 0 <= (now - stamp) % 2**32 <= 63
+    found = probe.syn_of(**answer(9, cookie, **V4), options=TIMESTAMPS, ts_ecr=stamp)
+    kept = {name: syn[name] for name in ("seq", "flags", "options", "mss", "window_scale")}
+    assert found == kept
+
+
+def test_what_the_timestamp_carries_is_under_the_hash() -> None:
+    """A peer, or who pretends to be it, cannot claim more than its SYN offered."""
+    probe = SecretsProbe()
+    syn = {**V4, "seq": 9, "options": MSS | TIMESTAMPS | SCALE | SACK, "mss": 1460, "window_scale": 7}
+    cookie, stamp = probe.cookie(**syn), probe.stamp(77_777, **syn)
+    ack = answer(9, cookie, **V4)
+    echoes = [(stamp & ~63) | bits for bits in range(64)]
+    assert [echo for echo in echoes if probe.syn_of(**ack, options=TIMESTAMPS, ts_ecr=echo)] == [stamp]
+    assert probe.syn_of(**ack) == {}
+
+
+def test_a_cookie_without_timestamps_carries_nothing_else() -> None:
+    probe = SecretsProbe()
+    syn = {**V4, "seq": 9, "options": MSS | SCALE | SACK, "mss": 1460, "window_scale": 7}
+    found = probe.syn_of(**answer(9, probe.cookie(**syn), **V4))
+    assert found["options"] == MSS
+    assert probe.syn_of(**answer(9, probe.cookie(**syn), **V4), options=TIMESTAMPS, ts_ecr=7) == {}

@@ -3,17 +3,17 @@ from libc.errno cimport EADDRINUSE, EINVAL, ENOBUFS
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from underpass.tcp.cookies cimport cookie_check, cookie_make
+from underpass.tcp.cookies cimport cookie_check, cookie_send
 from underpass.tcp.ending cimport ending_handshake_over
 from underpass.tcp.isn cimport isn_above
 from underpass.tcp.open cimport open_block, open_established, open_send_syn, open_take_syn
-from underpass.tcp.output cimport output_answer, output_mss, output_reset_for
+from underpass.tcp.output cimport output_reset_for
 from underpass.tcp.tcb cimport (
     CONN_COUNTED_HALF_OPEN, EVENT_ACCEPTED, LISTENER_BUCKETS, MAX_LISTENERS, NO_CONN, NO_LISTENER, SYN_RECEIVED,
     Listener, Tcb, TcbCold, Tcp, TcpState,
 )
 from underpass.wire.address cimport Address, address_equal, address_is_any, address_is_v4
-from underpass.wire.segment cimport ACK, OPTION_MSS, RST, SYN, Segment
+from underpass.wire.segment cimport ACK, RST, SYN, Segment
 from underpass.wire.seq cimport seq_t
 
 cdef enum:
@@ -94,16 +94,6 @@ cdef void accept_unlisten(Tcp *tcp, uint32_t listener) noexcept nogil:
     state.listeners[listener].used = 0
 
 
-cdef void send_cookie(Tcp *tcp, const Segment *syn) noexcept nogil:
-    """RFC 4987 3.6: answer without keeping anything. No options but the MSS: there is nowhere to remember them."""
-    cdef uint32_t window = tcp.state.limits.rcv_bytes
-    tcp.state.counters.half_open_limit += 1
-    tcp.state.counters.cookies_sent += 1
-    tcp.state.cookie_pressure_ns = tcp.now_ns
-    output_answer(tcp, syn, cookie_make(tcp, syn), syn.seq + 1, SYN | ACK, <uint16_t>(window if window < 65535 else 65535),
-                  output_mss(tcp, &syn.src), False, 0, 0)
-
-
 cdef void half_open(Tcp *tcp, uint32_t index, const Segment *syn, uint32_t hash, seq_t floor) noexcept nogil:
     """RFC 9293 3.10.7.2, third: a SYN makes a connection in SYN-RECEIVED. Payload with it will be sent again."""
     cdef Listener *listener = &tcp.state.listeners[index]
@@ -142,15 +132,13 @@ cdef inline void adopt(Tcp *tcp, uint32_t conn, uint32_t index, const Segment *s
 
 cdef uint32_t complete_cookie(Tcp *tcp, uint32_t index, const Segment *seg, uint32_t hash) noexcept nogil:
     """An ACK for which there is no connection: does it bring back a cookie of ours?"""
-    cdef uint16_t mss
     cdef uint32_t conn
     cdef Tcb *tcb
-    cdef Segment syn
+    cdef Segment syn                        # as it must have been
     if tcp.state.cookie_pressure_ns == 0 or tcp.now_ns - tcp.state.cookie_pressure_ns > COOKIE_LIFE_NS:
         output_reset_for(tcp, seg)
         return NO_CONN
-    mss = cookie_check(tcp, seg)
-    if mss == 0:
+    if not cookie_check(tcp, seg, &syn):
         tcp.state.counters.cookies_refused += 1
         output_reset_for(tcp, seg)
         return NO_CONN
@@ -159,11 +147,6 @@ cdef uint32_t complete_cookie(Tcp *tcp, uint32_t index, const Segment *seg, uint
         return NO_CONN
     tcb = &tcp.tcbs[conn]
     adopt(tcp, conn, index, seg)
-    # The handshake as it must have been: the peer's SYN without options but its MSS, our cookie as ISS.
-    syn = seg[0]
-    syn.seq = seg.seq - 1
-    syn.options = OPTION_MSS
-    syn.mss = mss
     open_take_syn(tcp, conn, &syn)
     tcp.colds[conn].iss = seg.ack - 1
     tcb.snd_nxt = tcb.snd_end = tcb.snd_una = seg.ack
@@ -193,7 +176,8 @@ cdef uint32_t accept_segment(Tcp *tcp, uint32_t listener, const Segment *seg, ui
     if accept_has_room(tcp, listener):
         half_open(tcp, listener, seg, hash, floor)
     else:
-        send_cookie(tcp, seg)
+        tcp.state.counters.half_open_limit += 1             # RFC 4987 3.6: nothing is kept
+        cookie_send(tcp, seg)
     return NO_CONN
 
 

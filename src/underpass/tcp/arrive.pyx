@@ -58,7 +58,7 @@ cdef void arrive_time_wait(Tcp *tcp, Arrival *arrival, uint32_t hash, uint32_t e
         if listener != NO_LISTENER and accept_has_room(tcp, listener):
             accept_segment(tcp, listener, seg, hash, time_wait_reopen(tcp, entry))
     elif verdict == TIME_WAIT_ACK and challenge_allowed(tcp):
-        output_answer(tcp, seg, wait.snd_nxt, wait.rcv_nxt, ACK, 0, 0, (wait.flags & CONN_TIMESTAMPS) != 0,
+        output_answer(tcp, seg, wait.snd_nxt, wait.rcv_nxt, ACK, 0, (wait.flags & CONN_TIMESTAMPS) != 0,
                       timestamp_clock(tcp) + wait.ts_offset, wait.ts_recent)
 
 

@@ -2,6 +2,7 @@
 from libc.stdint cimport uint32_t
 
 from underpass.tcp.tcb cimport Tcb, Tcp
+from underpass.wire.segment cimport Segment
 from underpass.wire.seq cimport seq_after, seq_t
 
 cdef enum:
@@ -11,6 +12,8 @@ cdef enum:
 cdef seq_t isn_choose(const Tcp *tcp, const Tcb *tcb) noexcept nogil
 # The same for each connection of a four-tuple: its timestamps go on rising over TIME_WAIT (RFC 6191 2).
 cdef uint32_t isn_timestamp_offset(const Tcp *tcp, const Tcb *tcb) noexcept nogil
+# The same for an answer to a segment for which no connection is kept.
+cdef uint32_t isn_answer_offset(const Tcp *tcp, const Segment *seg) noexcept nogil
 
 
 cdef inline seq_t isn_above(seq_t iss, seq_t previous) noexcept nogil:

@@ -19,10 +19,13 @@ cdef Sent output_control(Tcp *tcp, uint32_t conn, seq_t seq, uint8_t flags) noex
 cdef uint16_t output_mss(const Tcp *tcp, const Address *remote) noexcept nogil
 # SYN or SYN-ACK with the options that both sides may use.
 cdef Sent output_syn(Tcp *tcp, uint32_t conn) noexcept nogil
-# An answer to a segment that belongs to no connection block; `window` unscaled, `mss` 0 for none, timestamps when
-# `ts` (TSval, TSecr are then those given).
+# An answer to a segment that belongs to no connection block; `window` unscaled, timestamps when `ts` (TSval,
+# TSecr are then those given).
 cdef void output_answer(Tcp *tcp, const Segment *seg, seq_t number, seq_t ack, uint8_t flags, uint16_t window,
-                        uint16_t mss, bint ts, uint32_t ts_val, uint32_t ts_ecr) noexcept nogil
+                        bint ts, uint32_t ts_val, uint32_t ts_ecr) noexcept nogil
+# The end of such an answer: its TCP header with options lies in the frame, from `header` to `end`.
+cdef void output_queue_answer(Tcp *tcp, const Segment *seg, uint32_t frame, uint8_t *header,
+                              const uint8_t *end) noexcept nogil
 # RFC 9293 3.10.7.1: the reset that answers a segment for which there is no connection.
 cdef void output_reset_for(Tcp *tcp, const Segment *seg) noexcept nogil
 # Hand what waits to the link. Returns how many descriptors still wait.

@@ -208,22 +208,25 @@ cdef Sent output_syn(Tcp *tcp, uint32_t conn) noexcept nogil:
     return SENT
 
 
+cdef void output_queue_answer(Tcp *tcp, const Segment *seg, uint32_t frame, uint8_t *header,
+                              const uint8_t *end) noexcept nogil:
+    cdef uint32_t tcp_bytes = <uint32_t>(end - header)
+    cdef bint offload = finish_checksum(tcp, header, tcp_bytes, checksum_pseudo(&seg.dst, &seg.src, 0))
+    cdef uint8_t *packet = template_answer(tcp.network, seg, header, tcp_bytes)
+    queue_packet(tcp, frame, packet, <uint32_t>(header - packet) + tcp_bytes, header, offload)
+
+
 cdef void output_answer(Tcp *tcp, const Segment *seg, seq_t number, seq_t ack, uint8_t flags, uint16_t window,
-                        uint16_t mss, bint ts, uint32_t ts_val, uint32_t ts_ecr) noexcept nogil:
+                        bint ts, uint32_t ts_val, uint32_t ts_ecr) noexcept nogil:
     cdef uint32_t frame = frame_take(tcp.pool)
     if frame == NO_FRAME:
         return
     cdef uint8_t *header = frame_chunk(tcp.pool, frame) + TX_HEADROOM
     cdef uint8_t *at = header + TCP_BYTES
-    if mss:
-        at += tcp_write_mss(at, mss)
     if ts:
         at += tcp_write_timestamps(at, ts_val, ts_ecr)
-    cdef uint32_t tcp_bytes = <uint32_t>(at - header)
-    tcp_write_header(header, seg.dst_port, seg.src_port, number, ack, flags, window, tcp_bytes)
-    cdef bint offload = finish_checksum(tcp, header, tcp_bytes, checksum_pseudo(&seg.dst, &seg.src, 0))
-    cdef uint8_t *packet = template_answer(tcp.network, seg, header, tcp_bytes)
-    queue_packet(tcp, frame, packet, <uint32_t>(header - packet) + tcp_bytes, header, offload)
+    tcp_write_header(header, seg.dst_port, seg.src_port, number, ack, flags, window, <uint32_t>(at - header))
+    output_queue_answer(tcp, seg, frame, header, at)
 
 
 cdef void output_reset_for(Tcp *tcp, const Segment *seg) noexcept nogil:
@@ -231,9 +234,9 @@ cdef void output_reset_for(Tcp *tcp, const Segment *seg) noexcept nogil:
         return
     tcp.state.counters.resets_out += 1
     if seg.flags & ACK:
-        output_answer(tcp, seg, seg.ack, 0, RST, 0, 0, False, 0, 0)
+        output_answer(tcp, seg, seg.ack, 0, RST, 0, False, 0, 0)
     else:
-        output_answer(tcp, seg, 0, seg.seq + segment_length(seg), RST | ACK, 0, 0, False, 0, 0)
+        output_answer(tcp, seg, 0, seg.seq + segment_length(seg), RST | ACK, 0, False, 0, 0)
 
 
 cdef uint32_t output_flush(Tcp *tcp) noexcept nogil:

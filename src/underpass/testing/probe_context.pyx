@@ -35,6 +35,7 @@ cdef int segment_from(dict fields, Segment *seg) except -1:
     seg.flags = fields.pop("flags", 0)
     seg.options = fields.pop("options", 0)
     seg.mss = fields.pop("mss", 0)
+    seg.window_scale = fields.pop("window_scale", 0)
     seg.payload_bytes = fields.pop("payload_bytes", 0)
     seg.ts_val = fields.pop("ts_val", 0)
     seg.ts_ecr = fields.pop("ts_ecr", 0)

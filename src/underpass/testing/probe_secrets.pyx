@@ -1,7 +1,7 @@
 """Sequence numbers, timestamp offsets, cookies and retransmission timeouts, in Python objects."""
 from libc.stdint cimport uint8_t, uint32_t
 
-from underpass.tcp.cookies cimport cookie_check, cookie_make
+from underpass.tcp.cookies cimport cookie_check, cookie_make, cookie_options, cookie_stamp
 from underpass.tcp.isn cimport isn_above, isn_choose, isn_timestamp_offset, timestamp_clock
 from underpass.tcp.rtt cimport rtt_init, rtt_sample, rtt_syn_lost, rtt_timeout_ns
 from underpass.testing.probe_context cimport TcpContext, segment_from
@@ -29,13 +29,27 @@ cdef class SecretsProbe(TcpContext):
         """The cookie for a SYN."""
         cdef Segment seg
         segment_from(syn, &seg)
-        return cookie_make(&self.tcp, &seg)
+        return cookie_make(&self.tcp, &seg, cookie_options(&seg, True))
+
+    def stamp(self, uint32_t ts_val, **syn):
+        """The TSval that goes with the cookie for a SYN, where it would else be `ts_val`."""
+        cdef Segment seg
+        segment_from(syn, &seg)
+        return cookie_stamp(ts_val, cookie_options(&seg, True))
 
     def check(self, **ack):
         """The MSS that an acknowledged cookie stands for, or 0."""
+        return self.syn_of(**ack).get("mss", 0)
+
+    def syn_of(self, **ack):
+        """The SYN that an acknowledged cookie stands for: its number, MSS and options; empty: it is no cookie."""
         cdef Segment seg
+        cdef Segment syn
         segment_from(ack, &seg)
-        return cookie_check(&self.tcp, &seg)
+        if not cookie_check(&self.tcp, &seg, &syn):
+            return {}
+        return {"seq": syn.seq, "flags": syn.flags, "options": syn.options, "mss": syn.mss,
+                "window_scale": syn.window_scale}
 
 
 cdef class RttProbe(TcpContext):

@@ -1,0 +1,147 @@
+"""Handshakes by SYN cookies (RFC 4987 3.6), and what their timestamps carry."""
+
+import pytest
+
+from underpass.testing.clock import SECOND
+from underpass.testing.peer import ACK, PSH, RST, SYN
+
+pytestmark = pytest.mark.wire(half_open=0)
+
+FULL = {"mss": 1460, "window_scale": 7, "sack_permitted": True}
+
+
+def begin(peer, **options):
+    """A SYN, and the cookie that answers it."""
+    peer.send(SYN, **options)
+    return peer.expect(SYN | ACK, ack=1)
+
+
+def finish(wire, peer, **fields):
+    peer.send(ACK, **fields)
+    (conn,) = wire.accepted()
+    return conn
+
+
+def test_window_scale_and_sack_come_back_with_the_timestamp(wire, peer):
+    """RFC 7323 2.2, RFC 2018 2: offered by the peer, agreed to, and kept by nobody until the ACK."""
+    peer.timestamp = 1000
+    answer = begin(peer, **FULL)
+    assert answer.window_scale is not None
+    assert answer.sack_permitted
+    assert answer.timestamps[1] == 1000
+    info = finish(wire, peer, window=100).info()
+    assert (info["sack"], info["timestamps"], info["window_scaling"]) == (1, 1, 1)
+    assert (info["snd_scale"], info["rcv_scale"]) == (7, answer.window_scale)
+    assert info["snd_wnd_bytes"] == 100 << 7
+    assert wire.count("cookies_stamped") == wire.count("cookies_accepted") == 1
+
+
+def test_only_what_was_offered_is_agreed_to(wire, peer):
+    """RFC 7323 1.3"""
+    peer.timestamp = 1000
+    answer = begin(peer, mss=1460)
+    assert answer.window_scale is None
+    assert not answer.sack_permitted
+    info = finish(wire, peer).info()
+    assert (info["sack"], info["timestamps"], info["window_scaling"]) == (0, 1, 0)
+
+
+def test_without_timestamps_a_cookie_has_room_for_the_mss_alone(wire, peer):
+    answer = begin(peer, **FULL)
+    assert (answer.window_scale, answer.timestamps, answer.sack_permitted) == (None, None, False)
+    info = finish(wire, peer).info()
+    assert (info["sack"], info["timestamps"], info["window_scaling"]) == (0, 0, 0)
+    assert wire.count("cookies_stamped") == 0
+
+
+def test_timestamps_rise_from_the_cookie_on(wire, peer):
+    """RFC 7323 5.2: the bits that the SYN-ACK's TSval gave up must not make later ones look old."""
+    peer.timestamp = 1000
+    for wait_ms in (0, 1, 3, 62, 64, 99):
+        wire.run(ms=wait_ms)
+        other = wire.peer(port=40100 + wait_ms)
+        other.timestamp = 1000
+        first = begin(other, **FULL).timestamps[0]
+        other.send(ACK)
+        conn = wire.accepted()[-1]
+        conn.send(b"x")
+        wire.settle()
+        assert 0 <= (other.expect(ACK).timestamps[0] - first) % 2**32 < 2**31
+
+
+def test_a_segment_of_that_size_leaves_room_for_timestamps(wire, peer):
+    """RFC 6691: the MSS that the cookie carries counts no options."""
+    peer.timestamp = 1000
+    begin(peer, **FULL)
+    conn = finish(wire, peer)
+    conn.send(bytes(5000))
+    wire.settle()
+    assert len(peer.expect(ACK).payload) == 1448
+
+
+def test_a_changed_timestamp_is_no_cookie(wire, peer):
+    """The peer cannot turn its offer into another one."""
+    peer.timestamp = 1000
+    answer = begin(peer, **FULL)
+    peer.send(ACK, timestamps=(1001, answer.timestamps[0] ^ 0x10))
+    peer.expect(RST)
+    assert wire.accepted() == []
+    assert wire.count("cookies_refused") == 1
+
+
+def test_timestamps_that_vanish_after_the_syn_make_no_cookie(wire, peer):
+    """RFC 7323 3.2: once agreed on, they must come with every segment."""
+    peer.timestamp = 1000
+    begin(peer, **FULL)
+    peer.timestamp = None
+    peer.send(ACK)
+    peer.expect(RST)
+    assert wire.accepted() == []
+
+
+def test_a_cookie_dies_after_two_counts(wire, peer):
+    peer.timestamp = 1000
+    begin(peer, **FULL)
+    wire.run(ms=2 * 64 * SECOND / 1e6)
+    peer.send(ACK)
+    peer.expect(RST)
+    assert wire.accepted() == []
+
+
+def test_data_with_the_ack_is_delivered(wire, peer):
+    """RFC 9293 3.10.7.4, seventh"""
+    peer.timestamp = 1000
+    begin(peer, **FULL)
+    peer.send(ACK | PSH, b"at once")
+    (conn,) = wire.accepted()
+    assert conn.recv() == b"at once"
+    peer.expect(ACK, ack=8)
+
+
+def test_paws_holds_for_what_a_cookie_opened(wire, peer):
+    """RFC 7323 5.3: the ACK's TSval is the first TS.Recent."""
+    peer.timestamp = 5000
+    begin(peer, **FULL)
+    conn = finish(wire, peer)
+    peer.send(ACK | PSH, b"old", timestamps=(4000, peer.ts_recent))
+    peer.expect(ACK, ack=1)
+    with pytest.raises(BlockingIOError):
+        conn.recv()
+
+
+def test_sack_is_used_where_a_cookie_agreed_to_it(wire, peer):
+    """RFC 2018 4: blocks report what came out of order."""
+    peer.timestamp = 1000
+    begin(peer, **FULL)
+    finish(wire, peer)
+    peer.send(ACK, b"later", seq=101)
+    peer.expect(ACK, ack=1, sack=((101, 106),))
+
+
+def test_the_window_scale_of_a_cookie_lets_a_large_window_open(wire, peer):
+    """RFC 7323 2.2: what we advertise once the handshake is over is scaled."""
+    peer.timestamp = 1000
+    answer = begin(peer, **FULL)
+    finish(wire, peer)
+    peer.send(ACK | PSH, bytes(1000))
+    assert peer.expect(ACK, ack=1001).window << answer.window_scale > 65535
