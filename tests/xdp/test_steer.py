@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from underpass.linux.netdev_features import netdev_features
+from underpass.testing.icmp import icmp_error
 from underpass.testing.namespaces import VethPair
 from underpass.testing.packets import TcpSegment, extension_header
 from underpass.testing.probe_xdp import verdict
@@ -190,3 +191,71 @@ def test_ipv6_extension_running_over_the_end_is_malformed(program: XdpProgram, v
     segment = TcpSegment(src="fd77::2", dst=veth.ours.v6, dst_port=CLAIMED_PORT, dst_mac=veth.ours.mac_text)
     octets = segment.build(extensions=((ROUTING, bytes([TCP, 255]) + bytes(6)),))
     assert counted(program, octets) == ("PASS", "passed_malformed")
+
+
+# ------------------------------------------------------------------------- ICMP errors
+
+ERRORS = {"v4": [(3, 1), (3, 3), (3, 4), (11, 0), (12, 0)], "v6": [(1, 0), (1, 4), (2, 0), (3, 0), (4, 0)]}
+NO_ERRORS = {
+    "v4": [(0, 0), (4, 0), (5, 1), (8, 0), (13, 0)],
+    "v6": [(0, 0), (5, 0), (128, 0), (135, 0), (137, 0)],
+}
+
+
+@pytest.fixture
+def about(veth: VethPair, frame: Frame) -> Callable[..., TcpSegment]:
+    """A segment that we sent, and that an error can be about."""
+
+    def build(port: int = CLAIMED_PORT, **wrong: Any) -> TcpSegment:
+        ours, peer = (getattr(side, frame.family) for side in (veth.ours, veth.peer))  # type: ignore[attr-defined]
+        return TcpSegment(src=wrong.pop("src", ours), dst=peer, src_port=port, dst_port=40000,
+                          src_mac=veth.ours.mac_text, dst_mac=veth.peer.mac_text)  # fmt: skip
+
+    return build
+
+
+@pytest.mark.parametrize("port", [CLAIMED_PORT, FLOW_PORT])
+@pytest.mark.parametrize("vlan", [(), (5,)])
+def test_errors_about_our_segments_are_ours(
+    program: XdpProgram, frame: Frame, about: Callable[..., TcpSegment], port: int, vlan: tuple[int, ...]
+) -> None:
+    """RFC 1191, RFC 8201: the kernel has no such connection, and can do nothing with them."""
+    for kind, code in ERRORS[frame.family]:  # type: ignore[attr-defined]
+        error = icmp_error(about(port), kind, code, mtu=1400, vlan=vlan)
+        assert counted(program, error) == ("DROP", "dropped_no_socket")
+
+
+def test_other_icmp_is_the_kernels(
+    program: XdpProgram, frame: Frame, about: Callable[..., TcpSegment]
+) -> None:
+    for kind, code in NO_ERRORS[frame.family]:  # type: ignore[attr-defined]
+        assert counted(program, icmp_error(about(), kind, code)) == ("PASS", "passed_not_tcp")
+
+
+def test_errors_about_the_kernels_segments_are_the_kernels(
+    program: XdpProgram, frame: Frame, about: Callable[..., TcpSegment]
+) -> None:
+    other = {"v4": "192.0.2.1", "v6": "2001:db8::1"}[frame.family]  # type: ignore[attr-defined]
+    for segment in (about(CLAIMED_PORT + 1), about(FLOW_PORT - 1), about(src=other)):
+        for kind, code in ERRORS[frame.family]:  # type: ignore[attr-defined]
+            assert counted(program, icmp_error(segment, kind, code)) == ("PASS", "passed_not_tcp")
+
+
+def test_errors_cut_short_are_the_kernels(
+    program: XdpProgram, frame: Frame, about: Callable[..., TcpSegment]
+) -> None:
+    """The ports and the sequence number must be quoted (RFC 792)."""
+    kind, code = ERRORS[frame.family][0]  # type: ignore[attr-defined]
+    whole = icmp_error(about(), kind, code)
+    needed = {"v4": 14 + 20 + 8 + 28, "v6": 14 + 40 + 8 + 48}[frame.family]  # type: ignore[attr-defined]
+    for length in range(14, needed):
+        assert verdict(program, whole[:length]) == "PASS", length
+    assert verdict(program, whole[:needed]) == "DROP"
+
+
+def test_fragments_of_errors_are_the_kernels(
+    program: XdpProgram, frame: Frame, about: Callable[..., TcpSegment]
+) -> None:
+    if frame.family == "v4":  # type: ignore[attr-defined]
+        error = icmp_error(about(), 3, 4, ip_fragment=MORE_FRAGMENTS)
+        assert verdict(program, error) == "PASS"

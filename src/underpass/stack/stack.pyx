@@ -79,7 +79,7 @@ LIMIT_RANGES = {
     "delayed_ack_us": (0, 500000),
     "mss": (64, 65535),
     "path_mtu_ms": (1000, 86400000),
-    "mtu_probing": (0, 2),
+    "mtu_probing": (0, 1),
     "challenge_acks_ps": (1, 1000000),
     "ephemeral_first": (1, 65535),
     "ephemeral_last": (1, 65535),

@@ -1,6 +1,7 @@
 """The loop: poll while there is work, sleep when there is none."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
+from underpass.ip.error cimport ip_receive_error
 from underpass.ip.validate cimport Chunk, ip_receive
 from underpass.link.frames cimport NO_FRAME, frame_chunk, frame_unref
 from underpass.link.link cimport DESC_CONTINUES, LINK_RX_PARTIAL, NEVER, Desc
@@ -8,13 +9,15 @@ from underpass.tcp.arrive cimport arrive, arrive_hash
 from underpass.tcp.attend cimport attend_all, attend_starved
 from underpass.tcp.block cimport block_prefetch
 from underpass.tcp.demux cimport demux_prefetch, demux_prefetch_connection, demux_prefetch_queue
+from underpass.tcp.errors cimport errors_arrive
 from underpass.tcp.expire cimport expire
 from underpass.tcp.output cimport output_flush
 from underpass.tcp.receive cimport MAX_PARTS, Arrival
 from underpass.tcp.tcb cimport MAX_APPS, NO_CONN, Tcp
 from underpass.tcp.time_wait cimport time_wait_expire, time_wait_next_ns
 from underpass.tcp.wheel cimport WHEEL_NONE, Wheel, wheel_expire, wheel_next_ns
-from underpass.wire.reason cimport ACCEPTED, IPV4_TOTAL_LENGTH, Reason
+from underpass.wire.icmp cimport IcmpError
+from underpass.wire.reason cimport ACCEPTED, IP_PROTOCOL, IPV4_TOTAL_LENGTH, Reason
 
 cdef extern from "<time.h>" nogil:
     struct timespec:
@@ -76,6 +79,15 @@ cdef inline void lay_out_parts(const Desc *descs, uint32_t count, Arrival *arriv
     arrival.count = count
 
 
+cdef Reason error_arrives(Tcp *tcp, const uint8_t *packet, uint32_t length) noexcept nogil:
+    """What XDP gives us that is no segment is ICMP about one."""
+    cdef IcmpError error
+    cdef Reason reason = ip_receive_error(tcp.network, packet, length, &error)
+    if reason == ACCEPTED:
+        errors_arrive(tcp, &error)
+    return reason
+
+
 cdef inline bint packet_parsed(Tcp *tcp, const Desc *descs, uint32_t count, Arrival *arrival) noexcept nogil:
     """From descriptors to a valid segment and where its payload lies; what is refused is counted and freed."""
     cdef Chunk[16] rest
@@ -87,6 +99,11 @@ cdef inline bint packet_parsed(Tcp *tcp, const Desc *descs, uint32_t count, Arri
         rest[i - 1].length = descs[i].length
     reason = ip_receive(tcp.network, packet, descs[0].length, rest, count - 1,
                         (tcp.link.offloads & LINK_RX_PARTIAL) != 0, &arrival.seg)
+    if reason == IP_PROTOCOL and count == 1:
+        reason = error_arrives(tcp, packet, descs[0].length)
+        if reason == ACCEPTED:
+            free_frames(tcp, descs, count)
+            return False
     if reason != ACCEPTED:
         tcp.state.counters.refused[<uint32_t>reason] += 1
         free_frames(tcp, descs, count)

@@ -5,8 +5,10 @@ from libc.stdint cimport uint32_t, uint64_t
 from underpass.ip.network cimport NO_NEIGHBOUR, WANT_PROBE, network_want
 from underpass.tcp.block cimport block_touch
 from underpass.tcp.ending cimport ending_gone, ending_reset
+from underpass.tcp.errors cimport errors_reason
 from underpass.tcp.open cimport open_send_syn
 from underpass.tcp.output cimport output_control
+from underpass.tcp.path cimport path_suspect
 from underpass.tcp.recovery cimport recovery_overdue, recovery_timeout
 from underpass.tcp.rtt cimport rtt_timeout_ns
 from underpass.tcp.send cimport send_first_lost, send_window_probe
@@ -21,6 +23,8 @@ from underpass.wire.segment cimport ACK
 
 cdef enum:
     NS_PER_MS = 1000000
+    SUSPECT_PATH_AFTER = 4          # timeouts of one segment (RFC 4821 7.7): chance loses fewer in a row
+    SUSPECT_AGAIN_AFTER = 7
     ORPHAN_RETRIES = 8              # a connection that nobody waits for is given up sooner
 
 
@@ -33,12 +37,12 @@ cdef inline bint overdue(const Tcp *tcp, const TcbCold *cold) noexcept nogil:
 cdef void give_up(Tcp *tcp, uint32_t conn) noexcept nogil:
     tcp.state.counters.user_timeouts += 1
     if tcp.tcbs[conn].state > SYN_RECEIVED:
-        ending_reset(tcp, conn, ETIMEDOUT)
+        ending_reset(tcp, conn, errors_reason(tcp, conn))
         return
     # Whoever did not answer a SYN or SYN-ACK may never have sent one: no reset for it.
     if tcp.tcbs[conn].flags & CONN_ACTIVE:
         tcp.state.counters.connect_failures += 1
-    ending_gone(tcp, conn, ETIMEDOUT)
+    ending_gone(tcp, conn, errors_reason(tcp, conn))
 
 
 cdef void back_off(Tcp *tcp, uint32_t conn) noexcept nogil:
@@ -81,6 +85,8 @@ cdef void retransmit_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
         return
     if tcb.neighbour != NO_NEIGHBOUR:
         network_want(tcp.network, tcb.neighbour, WANT_PROBE, tcp.now_ns)
+    if cold.backoff == SUSPECT_PATH_AFTER or cold.backoff == SUSPECT_AGAIN_AFTER:
+        path_suspect(tcp, conn)
     if tcb.snd_una != tcb.snd_nxt:
         recovery_timeout(tcp, conn)
         back_off(tcp, conn)

@@ -6,8 +6,9 @@ from underpass.link.frames cimport (
     FRAME_EVER_RETRANSMITTED, NO_FRAME, TX_HEADROOM, Frame, frame_chunk, frame_is_outstanding, frame_take_for_data, frame_unref,
 )
 from underpass.tcp.block cimport block_drop_queue, block_touch
-from underpass.tcp.output cimport SENT, Sent, output_control, output_data, output_next
+from underpass.tcp.output cimport SENT, SENT_NO_FRAME, Sent, output_control, output_data, output_next
 from underpass.tcp.prr cimport prr_sent
+from underpass.tcp.path cimport path_lowered, path_raise
 from underpass.tcp.reordering cimport reordering_watch
 from underpass.tcp.rtt cimport rtt_timeout_ns
 from underpass.tcp.scoreboard cimport scoreboard_next_lost, scoreboard_pipe, scoreboard_retransmitted
@@ -103,7 +104,7 @@ cdef inline void append_frame(Tcp *tcp, Tcb *tcb, uint32_t frame, uint32_t octet
 
 
 cdef bint split_frame(Tcp *tcp, uint32_t conn, uint32_t frame, uint32_t octets) noexcept nogil:
-    """Cut a frame that was never sent after `octets`: headers of the second part would overwrite the first."""
+    """Cut a frame after `octets`. The rest moves to one of its own: its headers would overwrite the first part."""
     cdef Frame *it = &tcp.pool.frames[frame]
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef uint32_t rest = frame_take_for_data(tcp.pool)
@@ -115,6 +116,8 @@ cdef bint split_frame(Tcp *tcp, uint32_t conn, uint32_t frame, uint32_t octets) 
     other.length = <uint16_t>(it.length - octets)
     other.seq = it.seq + octets
     other.owner = conn
+    other.sent_ns = it.sent_ns
+    other.flags = it.flags
     other.next = it.next
     memcpy(frame_chunk(tcp.pool, rest) + TX_HEADROOM, frame_chunk(tcp.pool, frame) + it.offset + octets, other.length)
     it.length = <uint16_t>octets
@@ -123,6 +126,11 @@ cdef bint split_frame(Tcp *tcp, uint32_t conn, uint32_t frame, uint32_t octets) 
         tcb.snd_tail = rest
     tcb.snd_frames += 1
     return True
+
+
+cdef inline bint fits_segment(Tcp *tcp, uint32_t conn, uint32_t frame) noexcept nogil:
+    """Cut a frame made when segments were larger. False: there is no frame for the rest."""
+    return tcp.pool.frames[frame].length <= tcp.tcbs[conn].mss or split_frame(tcp, conn, frame, tcp.tcbs[conn].mss)
 
 
 cdef void send_drop_queue(Tcp *tcp, uint32_t conn) noexcept nogil:
@@ -167,11 +175,14 @@ cdef inline bint too_silly(const Tcb *tcb, const TcbCold *cold, uint32_t usable)
 
 cdef Sent send_again(Tcp *tcp, uint32_t conn, uint32_t frame) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
-    cdef uint8_t flags = flags_for(tcp, tcb, frame) if tcb.flags & CONN_FIN_SENT else 0
     cdef uint64_t sent_ns = tcp.pool.frames[frame].sent_ns
+    cdef uint8_t flags
     cdef Sent sent
     if frame_is_outstanding(tcp.pool, frame):
         return SENT                         # still in the device's queue: it has not been lost, only not yet sent
+    if not fits_segment(tcp, conn, frame):
+        return SENT_NO_FRAME
+    flags = flags_for(tcp, tcb, frame) if tcb.flags & CONN_FIN_SENT else 0
     sent = output_data(tcp, conn, frame, flags)
     if sent != SENT:
         return sent
@@ -242,6 +253,8 @@ cdef Sent send_new(Tcp *tcp, uint32_t conn) noexcept nogil:
     while tcb.snd_unsent != NO_FRAME:
         frame = tcb.snd_unsent
         it = &tcp.pool.frames[frame]
+        if not fits_segment(tcp, conn, frame):
+            return SENT_NO_FRAME
         if nagle_holds(tcp, tcb, it):
             return SENT
         if scoreboard_pipe(tcb, cold) + it.length > tcb.cwnd and tcb.snd_una != tcb.snd_nxt:
@@ -259,7 +272,9 @@ cdef Sent send_new(Tcp *tcp, uint32_t conn) noexcept nogil:
 cdef bint send_one_new(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef uint32_t frame = tcb.snd_unsent
-    if frame == NO_FRAME or window_left(tcb, tcp.pool.frames[frame].seq) < tcp.pool.frames[frame].length:
+    if frame == NO_FRAME or not fits_segment(tcp, conn, frame):
+        return False
+    if window_left(tcb, tcp.pool.frames[frame].seq) < tcp.pool.frames[frame].length:
         return False
     return send_frame(tcp, conn, frame) == SENT
 
@@ -318,6 +333,8 @@ cdef Sent send_allowed(Tcp *tcp, uint32_t conn) noexcept nogil:
 cdef void send_output(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef Sent sent
+    if path_lowered(tcb):
+        path_raise(tcp, conn)
     if may_transmit(tcb):
         sent = send_allowed(tcp, conn)
         if sent == SENT:
@@ -337,7 +354,7 @@ cdef void send_window_probe(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef uint32_t usable
     tcp.state.counters.window_probes += 1
     if frame != NO_FRAME:
-        usable = window_left(tcb, tcp.pool.frames[frame].seq)
+        usable = min(window_left(tcb, tcp.pool.frames[frame].seq), <uint32_t>tcb.mss)
         # RFC 9293 3.8.6.2.1 (4): the override timeout sends what little the window takes.
         if usable != 0 and (usable >= tcp.pool.frames[frame].length or split_frame(tcp, conn, frame, usable)):
             send_frame(tcp, conn, frame)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from underpass.testing.clock import MS
 from underpass.testing.host import Host, Station
+from underpass.testing.icmp import icmp_error
 from underpass.testing.network import Network
 from underpass.testing.packets import Flags, TcpSegment
 from underpass.testing.probe_link import LinkProbe
@@ -189,6 +190,13 @@ class Peer:
         self.wire.note("->", self._relative(seg, self.iss, self.irs))
         self.wire.send_frame(seg.build())
         return seg
+
+    def icmp(self, about: TcpSegment, kind: int, code: int = 0, *, mtu: int = 0, **wrong: Any) -> None:
+        """Have the stack get an ICMP error about a segment that it sent, given in relative numbers."""
+        sent = dataclasses.replace(
+            about, seq=((self.irs or 0) + about.seq) % 2**32, ack=(self.iss + about.ack) % 2**32, sack=()
+        )
+        self.wire.send_frame(icmp_error(sent, kind, code, mtu=mtu, **wrong))
 
     # ---- receiving
 

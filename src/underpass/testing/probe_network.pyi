@@ -37,6 +37,8 @@ class ProbeNetwork:
         self, frame: bytes, splits: Sequence[int] = (), partial_ok: bool = False, strict: bool = False
     ) -> dict[str, Any] | str:
         """The segment as a dict or the reason's name. `splits`: where the frame is cut into chunks."""
+    def receive_error(self, frame: bytes) -> dict[str, Any] | str:
+        """What an ICMP error says, as a dict, or the reason's name."""
     def write(self, src: str, dst: str, mac: bytes, tcp: bytes, vlan: int | None = None) -> bytes:
         """The frame that `template_write` makes around a TCP segment."""
     def answer(self, frame: bytes, tcp: bytes) -> bytes:

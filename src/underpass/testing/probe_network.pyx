@@ -3,6 +3,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
+from underpass.ip.error cimport ip_receive_error
 from underpass.ip.network cimport (MAX_ADDRESSES, NO_NEIGHBOUR, WANT_PROBE, WANT_RESOLVE, LocalAddress,
                                    Network, Route, network_add_route, network_clear_routes,
                                    network_find_neighbour, network_init, network_is_broadcast,
@@ -13,6 +14,7 @@ from underpass.ip.template cimport HeaderTemplate, template_answer, template_mak
 from underpass.ip.validate cimport Chunk, ip_receive
 from underpass.testing.probe_wire cimport segment_to_dict
 from underpass.wire.address cimport Address, address_from_text, address_is_any, address_is_v4, address_to_text
+from underpass.wire.icmp cimport IcmpError
 from underpass.wire.reason cimport ACCEPTED, Reason
 from underpass.wire.segment cimport NO_VLAN, Segment
 from underpass.wire.siphash cimport SipKey
@@ -165,6 +167,21 @@ cdef class ProbeNetwork:
         for i in range(count):
             free(self.parts[i])
         return segment_to_dict(&seg) if reason == ACCEPTED else reason_names()[reason]
+
+    def receive_error(self, bytes frame):
+        """What an ICMP error says, as a dict, or the reason's name."""
+        cdef IcmpError error
+        # Copied to memory of just its size, so that tools see what is read beyond it.
+        cdef uint8_t *octets = <uint8_t *>malloc(len(frame) or 1)
+        memcpy(octets, <const char *>frame, len(frame))
+        memset(&error, 0xEE, sizeof(error))
+        cdef Reason reason = ip_receive_error(self.net, octets, len(frame), &error)
+        free(octets)
+        if reason != ACCEPTED:
+            return reason_names()[reason]
+        return {"local": address_to_text(&error.local), "remote": address_to_text(&error.remote),
+                "local_port": error.local_port, "remote_port": error.remote_port, "seq": error.seq,
+                "quoted_bytes": error.quoted_bytes, "mtu": error.mtu, "error": error.error, "kind": error.kind}
 
     def write(self, str src, str dst, bytes mac, bytes tcp, vlan=None):
         """The frame that `template_write` makes around a TCP segment."""

@@ -43,9 +43,11 @@ cdef inline Reason ipv4_check_header(const uint8_t *data, uint32_t header_bytes)
     return ipv4_parse_options(data, header_bytes)
 
 
-cdef inline Reason ipv4_parse(const uint8_t *data, uint32_t head_bytes, uint32_t total_bytes,
-                              Segment *seg) noexcept nogil:
-    """The header at data; seg.ip_offset stands. Sets the IP fields, cuts padding off seg.total_bytes."""
+cdef inline Reason ipv4_parse_for(uint8_t protocol, const uint8_t *data, uint32_t head_bytes, uint32_t total_bytes,
+                                  Segment *seg) noexcept nogil:
+    """The header at data, of a packet of that protocol, which begins at seg.tcp_offset then; seg.ip_offset stands.
+    Sets the IP fields, cuts padding off seg.total_bytes.
+    """
     cdef uint32_t header_bytes, packet_bytes
     cdef Reason reason
     if head_bytes < IPV4_BYTES:
@@ -63,7 +65,7 @@ cdef inline Reason ipv4_parse(const uint8_t *data, uint32_t head_bytes, uint32_t
         return reason
     if load16(data + IPV4_AT_FRAGMENT) & IPV4_MORE_OR_OFFSET:
         return IPV4_FRAGMENT
-    if data[IPV4_AT_PROTOCOL] != PROTOCOL_TCP:
+    if data[IPV4_AT_PROTOCOL] != protocol:
         return IP_PROTOCOL
     seg.traffic_class = data[IPV4_AT_TRAFFIC_CLASS]
     seg.hop_limit = data[IPV4_AT_HOP_LIMIT]
@@ -72,3 +74,9 @@ cdef inline Reason ipv4_parse(const uint8_t *data, uint32_t head_bytes, uint32_t
     seg.tcp_offset = <uint16_t>(seg.ip_offset + header_bytes)
     seg.total_bytes = seg.ip_offset + packet_bytes
     return ACCEPTED
+
+
+cdef inline Reason ipv4_parse(const uint8_t *data, uint32_t head_bytes, uint32_t total_bytes,
+                              Segment *seg) noexcept nogil:
+    """The header of a TCP segment's packet."""
+    return ipv4_parse_for(PROTOCOL_TCP, data, head_bytes, total_bytes, seg)

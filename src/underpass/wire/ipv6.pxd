@@ -17,14 +17,17 @@ cdef enum:
     IPV6_AT_DST = 24
     NEXT_TCP = 6
 
-# Step over the extension headers behind the IPv6 header at data; sets header_bytes to where TCP begins.
+# Step over the extension headers behind the IPv6 header at data; sets header_bytes to where that protocol begins.
 # Nothing beyond `bound` octets from data is read.
-cdef Reason ipv6_parse_extensions(const uint8_t *data, uint32_t bound, uint32_t *header_bytes) noexcept nogil
+cdef Reason ipv6_parse_extensions(uint8_t protocol, const uint8_t *data, uint32_t bound,
+                                  uint32_t *header_bytes) noexcept nogil
 
 
-cdef inline Reason ipv6_parse(const uint8_t *data, uint32_t head_bytes, uint32_t total_bytes,
-                              Segment *seg) noexcept nogil:
-    """The header at data; seg.ip_offset stands. Sets the IP fields, cuts padding off seg.total_bytes."""
+cdef inline Reason ipv6_parse_for(uint8_t protocol, const uint8_t *data, uint32_t head_bytes, uint32_t total_bytes,
+                                  Segment *seg) noexcept nogil:
+    """The header at data, of a packet of that protocol, which begins at seg.tcp_offset then; seg.ip_offset stands.
+    Sets the IP fields, cuts padding off seg.total_bytes.
+    """
     cdef uint32_t packet_bytes, header_bytes = IPV6_BYTES
     cdef Reason reason
     if head_bytes < IPV6_BYTES:
@@ -34,8 +37,8 @@ cdef inline Reason ipv6_parse(const uint8_t *data, uint32_t head_bytes, uint32_t
     packet_bytes = IPV6_BYTES + load16(data + IPV6_AT_PAYLOAD_LENGTH)
     if packet_bytes > total_bytes:
         return IPV6_PAYLOAD_LENGTH
-    if data[IPV6_AT_NEXT_HEADER] != NEXT_TCP:
-        reason = ipv6_parse_extensions(data, min(head_bytes, packet_bytes), &header_bytes)
+    if data[IPV6_AT_NEXT_HEADER] != protocol:
+        reason = ipv6_parse_extensions(protocol, data, min(head_bytes, packet_bytes), &header_bytes)
         if reason != ACCEPTED:
             return reason
     seg.traffic_class = <uint8_t>(load16(data) >> 4)
@@ -50,3 +53,9 @@ cdef inline Reason ipv6_parse(const uint8_t *data, uint32_t head_bytes, uint32_t
     seg.tcp_offset = <uint16_t>(seg.ip_offset + header_bytes)
     seg.total_bytes = seg.ip_offset + packet_bytes
     return ACCEPTED
+
+
+cdef inline Reason ipv6_parse(const uint8_t *data, uint32_t head_bytes, uint32_t total_bytes,
+                              Segment *seg) noexcept nogil:
+    """The header of a TCP segment's packet."""
+    return ipv6_parse_for(NEXT_TCP, data, head_bytes, total_bytes, seg)

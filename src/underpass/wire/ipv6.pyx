@@ -44,10 +44,11 @@ cdef bint header_allows(uint8_t kind, const uint8_t *at, uint32_t length, bint f
     return options_allow(at + 2, at + length)
 
 
-cdef Reason ipv6_parse_extensions(const uint8_t *data, uint32_t bound, uint32_t *header_bytes) noexcept nogil:
+cdef Reason ipv6_parse_extensions(uint8_t protocol, const uint8_t *data, uint32_t bound,
+                                  uint32_t *header_bytes) noexcept nogil:
     cdef uint32_t at = IPV6_BYTES, length, count = 0
     cdef uint8_t next_header = data[IPV6_AT_NEXT_HEADER]
-    while next_header != NEXT_TCP:
+    while next_header != protocol:
         if next_header == NEXT_FRAGMENT:
             return IPV6_FRAGMENT
         if next_header != NEXT_HOP_BY_HOP and next_header != NEXT_ROUTING and next_header != NEXT_DESTINATION:

@@ -45,11 +45,12 @@ struct steer_config {
 #define COUNTERS(X) \
 	X(CLAIMED, "redirected_claimed")        /* to a socket: its port is claimed */ \
 	X(FLOW, "redirected_flow")              /* to a socket: an own outgoing flow */ \
+	X(ERROR, "redirected_icmp")             /* to a socket: an ICMP error about a segment of ours */ \
 	X(NO_SOCKET, "dropped_no_socket")       /* ours, but its queue has no socket; the kernel would reset it */ \
 	X(FIRST_FRAGMENT, "dropped_first_fragment") /* ours; put together, the kernel would reset the connection */ \
 	X(FRAGMENT, "passed_fragment")          /* another fragment of TCP to an address of ours: the kernel's */ \
 	X(UNCLAIMED, "passed_unclaimed")        /* TCP to a port that is not claimed */ \
-	X(NOT_TCP, "passed_not_tcp") \
+	X(NOT_TCP, "passed_not_tcp")            /* ICMP too, unless it is an error about a segment of ours */ \
 	X(NOT_IP, "passed_not_ip") \
 	X(OTHER_MAC, "passed_other_mac")        /* broadcast, multicast, another host's */ \
 	X(MALFORMED, "passed_malformed")        /* headers cut off or lengths that cannot be */ \

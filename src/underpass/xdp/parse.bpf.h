@@ -1,54 +1,14 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0 */
-/*
- * From the first octet of a frame to the destination of its TCP segment.
- *
- * Every parser moves the cursor past its header and returns the type of what follows, or REFUSED(reason), and
- * then the packet is the kernel's. Only the linear part is read: of a multi-buffer packet, the first buffer.
- */
+/* From the first octet of a frame to the destination of its TCP segment, or to the segment that an ICMP error quotes. */
 #pragma once
 
-#include <linux/bpf.h>
-#include <linux/if_ether.h>
-#include <linux/in.h>
-#include <linux/ip.h>
-#include <linux/ipv6.h>
-#include <linux/tcp.h>
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
-
-#include "contract.h"
-
-#define REFUSED(reason) (-1 - (int)(reason))
-#define REASON(refused) ((__u32)(-1 - (refused)))
+#include "cursor.bpf.h"
+#include "icmp.bpf.h"
 
 #define VLAN_TAGS_MAX 2
 #define EXTENSIONS_MAX 6
-#define IPV4_FRAGMENT 0x3fff            /* RFC 791 3.1: more fragments, and the offset */
-#define IPV4_OFFSET 0x1fff
 #define IPV6_FRAGMENT 0xfff9            /* RFC 8200 4.5: the offset, and more fragments */
 #define IPV6_OFFSET 0xfff8
-
-struct cursor {
-	void *at;
-	void *end;
-};
-
-enum fragment {
-	FRAGMENT_NONE = 0,
-	FRAGMENT_FIRST = 1,             /* has the ports */
-	FRAGMENT_LATER = 2,
-};
-
-struct target {
-	struct claim_key to;
-	int fragment;
-};
-
-struct tcp_start {                      /* what the shortest first fragment has of a segment (RFC 791 3.1: 8 octets) */
-	__be16 source;
-	__be16 dest;
-	__be32 seq;
-};
 
 struct vlan_tag {
 	__be16 control;
@@ -67,19 +27,6 @@ struct fragment_header {                /* RFC 8200 4.5 */
 	__be16 offset;
 	__be32 identification;
 };
-
-/* The header under the cursor, which moves past it; NULL where the packet ends before it does. */
-#define TAKE(cursor, type) ((type *)take(cursor, sizeof(type)))
-
-static __always_inline void *take(struct cursor *cursor, __u32 octets)
-{
-	void *header = cursor->at;
-
-	if (header + octets > cursor->end)
-		return NULL;
-	cursor->at = header + octets;
-	return header;
-}
 
 static __always_inline int same_mac(const void *one, const void *other)
 {
@@ -133,9 +80,7 @@ static __always_inline int parse_ipv4(struct cursor *cursor, struct target *targ
 	if (cursor->at + options > cursor->end)
 		return REFUSED(COUNT_MALFORMED);
 	cursor->at += options;
-	target->to.address[10] = 0xff;
-	target->to.address[11] = 0xff;
-	__builtin_memcpy(target->to.address + 12, &ip->daddr, 4);
+	address_of_ipv4(target, &ip->daddr);
 	target->fragment = fragment_of(bpf_ntohs(ip->frag_off), IPV4_FRAGMENT, IPV4_OFFSET);
 	return ip->protocol;
 }
@@ -225,6 +170,8 @@ static __always_inline int parse(struct cursor *cursor, const __u8 *mac, struct 
 		return REFUSED(COUNT_NOT_IP);
 	if (type < 0)
 		return type;
+	if (is_icmp(type))
+		return parse_icmp(cursor, type, target);
 	if (type != IPPROTO_TCP)
 		return REFUSED(COUNT_NOT_TCP);
 	return target->fragment == FRAGMENT_LATER ? 0 : parse_tcp(cursor, target);

@@ -3,6 +3,7 @@
  * The kernel half of Underpass: what is the stack's goes to its AF_XDP socket, everything else stays Linux's.
  *
  *     frame -> parse -> claimed, or an own flow? -- yes --> the socket of this queue; DROP if there is none
+ *                   |-> ICMP about a segment of ours -----> the same
  *                   \-> not TCP, malformed, fragment, unclaimed --> PASS
  */
 #include "claim.bpf.h"
@@ -35,6 +36,17 @@ static __always_inline int steer_fragment(const struct target *target, const str
 	return pass(flags_of_address(&target->to) ? COUNT_FRAGMENT : COUNT_UNCLAIMED);
 }
 
+/*
+ * An error about a segment of ours tells the kernel nothing: it has no such connection. For all others it is the other
+ * way round.
+ */
+static __always_inline int steer_error(struct xdp_md *ctx, const struct target *target, const struct steer_config *is)
+{
+	if (is_claimed(&target->to) || is_own_flow(&target->to, is))
+		return redirect(ctx, COUNT_ERROR);
+	return pass(COUNT_NOT_TCP);
+}
+
 static __always_inline int steer_packet(struct xdp_md *ctx)
 {
 	struct cursor cursor = { (void *)(long)ctx->data, (void *)(long)ctx->data_end };
@@ -49,6 +61,8 @@ static __always_inline int steer_packet(struct xdp_md *ctx)
 		return pass(REASON(refused));
 	if (target.fragment)
 		return steer_fragment(&target, is);
+	if (target.error)
+		return steer_error(ctx, &target, is);
 	if (is_claimed(&target.to))
 		return redirect(ctx, COUNT_CLAIMED);
 	if (is_own_flow(&target.to, is))

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0 */
+/*
+ * What all parsers share: the cursor, and what they fill in.
+ *
+ * Every parser moves the cursor past its header and returns the type of what follows, or REFUSED(reason), and
+ * then the packet is the kernel's. Only the linear part is read: of a multi-buffer packet, the first buffer.
+ */
+#pragma once
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "contract.h"
+
+#define REFUSED(reason) (-1 - (int)(reason))
+#define REASON(refused) ((__u32)(-1 - (refused)))
+
+#define IPV4_FRAGMENT 0x3fff            /* RFC 791 3.1: more fragments, and the offset */
+#define IPV4_OFFSET 0x1fff
+
+struct cursor {
+	void *at;
+	void *end;
+};
+
+enum fragment {
+	FRAGMENT_NONE = 0,
+	FRAGMENT_FIRST = 1,             /* has the ports */
+	FRAGMENT_LATER = 2,
+};
+
+struct target {
+	struct claim_key to;
+	int fragment;
+	int error;                      /* not the segment itself, but ICMP about one that came from there */
+};
+
+struct tcp_start {                      /* what the shortest first fragment has of a segment (RFC 791 3.1: 8 octets) */
+	__be16 source;
+	__be16 dest;
+	__be32 seq;
+};
+
+/* The header under the cursor, which moves past it; NULL where the packet ends before it does. */
+#define TAKE(cursor, type) ((type *)take(cursor, sizeof(type)))
+
+static __always_inline void *take(struct cursor *cursor, __u32 octets)
+{
+	void *header = cursor->at;
+
+	if (header + octets > cursor->end)
+		return NULL;
+	cursor->at = header + octets;
+	return header;
+}
+
+static __always_inline void address_of_ipv4(struct target *target, const __be32 *address)
+{
+	target->to.address[10] = 0xff;
+	target->to.address[11] = 0xff;
+	__builtin_memcpy(target->to.address + 12, address, 4);
+}
