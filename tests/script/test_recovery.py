@@ -43,6 +43,21 @@ def test_limited_transmit_leaves_the_window_as_it_is(wire, peer):
     assert conn.info()["cwnd_bytes"] == cwnd
 
 
+def test_what_was_reported_behind_a_hole_widens_no_window(wire, peer):
+    """RFC 9438 4.6, RFC 5681 3.1: a loss reduces the window, however far the hole lets the stream run on"""
+    conn = in_flight(peer, segments=400)
+    ack(peer, 0, block(1, 10))
+    last = 9
+    for _ in range(8):                      # the retransmission of 0 does not arrive, what follows does
+        last = max(last, *numbers(peer), 0)
+        ack(peer, 0, block(1, last + 1))
+    before = conn.info()
+    assert before["flight_bytes"] > 4 * before["ssthresh_bytes"]
+    while not wire.count("timeouts"):
+        wire.run(ms=10)
+    assert conn.info()["ssthresh_bytes"] <= before["ssthresh_bytes"]
+
+
 def test_a_timeout_keeps_what_was_reported(wire, peer):
     """RFC 8985 6.3, RFC 6675 5.1: only the holes are sent again"""
     in_flight(peer)

@@ -23,8 +23,12 @@ cdef enum:
     RENEGED_LEAST_NS = 10000000     # how long a SACK block at SND.UNA may stand before it counts as taken back
 
 
-cdef inline uint32_t flight(const Tcb *tcb) noexcept nogil:
-    return tcb.snd_nxt - tcb.snd_una
+cdef inline uint32_t window_used(const Tcb *tcb) noexcept nogil:
+    """What a loss reduces: FlightSize (RFC 5681 3.1, RFC 9438 4.6), but never more than cwnd.
+
+    While a hole stays open, what SACK reports behind it has left the network, and makes room for more.
+    """
+    return min(tcb.snd_nxt - tcb.snd_una, tcb.cwnd)
 
 
 cdef inline bint recovering(const Tcb *tcb) noexcept nogil:
@@ -42,7 +46,7 @@ cdef void enter_fast_recovery(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     tcp.colds[conn].recover = tcb.snd_nxt
     undo_keep(tcp, conn, False)
-    congestion_control(tcb.congestion).lost(tcp, conn, flight(tcb))
+    congestion_control(tcb.congestion).lost(tcp, conn, window_used(tcb))
     tcb.flags |= CONN_FAST_RECOVERY
     tcp.state.counters.fast_retransmits += 1
 
@@ -185,7 +189,7 @@ cdef void recovery_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
     scoreboard_lose_all(tcp, tcb, overdue_since(tcp, conn))
     if cold.backoff == 0:
         undo_keep(tcp, conn, True)
-        congestion_control(tcb.congestion).timed_out(tcp, conn, flight(tcb))
+        congestion_control(tcb.congestion).timed_out(tcp, conn, window_used(tcb))
     else:
         tcb.cwnd = tcb.mss
     cold.recover = tcb.snd_nxt
