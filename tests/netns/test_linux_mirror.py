@@ -89,7 +89,7 @@ def test_the_snapshot_holds_what_linux_holds(followed: Followed) -> None:
     assert stack.mac == mac(server.mac)
     assert stack.mtu == 1500
     assert (server.address, 15) in stack.addresses and (server.address6, 64) in stack.addresses
-    assert ("198.18.0.0", 15, None, server.address, 0, 0) in stack.routes
+    assert ("198.18.0.0", 15, None, server.address, 0, 0, 0) in stack.routes
     assert ("fd00:18::", 64, None) in [row[:3] for row in stack.routes]
 
 
@@ -106,16 +106,18 @@ def test_addresses_are_followed_and_tentative_ones_are_none(followed: Followed) 
 
 
 @pytest.mark.parametrize(("command", "row"), [
-    ("10.1.0.0/16 via 198.18.0.9 dev {dev} metric 5 mtu 1400", ("10.1.0.0", 16, "198.18.0.9", None, 5, 1400)),
-    ("10.2.0.0/16 dev {dev} src 198.18.0.2", ("10.2.0.0", 16, None, "198.18.0.2", 0, 0)),
-    ("default via 198.18.0.254 dev {dev}", ("0.0.0.0", 0, "198.18.0.254", None, 0, 0)),
-    ("10.3.0.0/16 via inet6 fe80::9 dev {dev}", ("10.3.0.0", 16, "fe80::9", None, 0, 0)),
+    ("10.1.0.0/16 via 198.18.0.9 dev {dev} metric 5 mtu 1400",
+     ("10.1.0.0", 16, "198.18.0.9", None, 5, 1400, 0)),
+    ("10.9.0.0/16 dev {dev} mtu 1400 advmss 1200", ("10.9.0.0", 16, None, None, 0, 1400, 1200)),
+    ("10.2.0.0/16 dev {dev} src 198.18.0.2", ("10.2.0.0", 16, None, "198.18.0.2", 0, 0, 0)),
+    ("default via 198.18.0.254 dev {dev}", ("0.0.0.0", 0, "198.18.0.254", None, 0, 0, 0)),
+    ("10.3.0.0/16 via inet6 fe80::9 dev {dev}", ("10.3.0.0", 16, "fe80::9", None, 0, 0, 0)),
     ("10.4.0.0/16 nexthop via 198.18.0.8 dev {dev} nexthop via 198.18.0.9 dev {dev}",
-     ("10.4.0.0", 16, "198.18.0.9", None, 0, 0)),
-    ("default via fe80::1 dev {dev} metric 77", ("::", 0, "fe80::1", None, 77, 0)),
+     ("10.4.0.0", 16, "198.18.0.9", None, 0, 0, 0)),
+    ("default via fe80::1 dev {dev} metric 77", ("::", 0, "fe80::1", None, 77, 0, 0)),
 ])
 def test_routes_are_followed(followed: Followed, command: str,
-                             row: tuple[str, int, str | None, str | None, int, int]) -> None:
+                             row: tuple[str, int, str | None, str | None, int, int, int]) -> None:
     family = "-6" if ":" in row[0] else "-4"
     followed.ip(f"{family} route add {command}")
     assert followed.comes_to(lambda stack: row in stack.routes)

@@ -45,6 +45,7 @@ def test_a_flight_that_is_too_big_is_sent_again_in_smaller_segments_at_once(wire
     assert sum(sizes(again)) == 4 * (1500 - headers)
     assert conn.info()["cwnd_bytes"] == cwnd
     assert conn.info()["mss"] == 1300 - headers
+    assert conn.info()["path_mtu"] == 1300
     assert wire.count("path_mtu_lowered") == 1
     assert wire.count("timeouts") == 0
 

@@ -46,7 +46,7 @@ NUD_DELAY, NUD_PROBE, NUD_FAILED = 0x08, 0x10, 0x20
 NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
 NUD_HAS_MAC = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_NOARP | NUD_PERMANENT
 
-Route = tuple[str, int, str | None, str | None, int, int]
+Route = tuple[str, int, str | None, str | None, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,10 +247,12 @@ def routes(netlink: NetlinkSocket, index: int) -> list[Route]:
                 continue
             metrics = it.get_attr("RTA_METRICS")
             mtu = (metrics and metrics.get_attr("RTAX_MTU")) or 0
+            advmss = (metrics and metrics.get_attr("RTAX_ADVMSS")) or 0
+            metric = it.get_attr("RTA_PRIORITY") or 0
             destination = it.get_attr("RTA_DST") or anywhere
             source = it.get_attr("RTA_PREFSRC")
             for via in _next_hops(it, index):
-                rows.append((destination, it["dst_len"], via, source, it.get_attr("RTA_PRIORITY") or 0, mtu))
+                rows.append((destination, it["dst_len"], via, source, metric, mtu, advmss))
     return rows
 
 

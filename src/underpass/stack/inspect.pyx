@@ -2,6 +2,7 @@
 from libc.stdint cimport uint8_t, uint32_t
 
 from underpass.tcp.congestion.control cimport congestion_control
+from underpass.tcp.path cimport path_mtu
 from underpass.tcp.scoreboard cimport scoreboard_pipe
 from underpass.tcp.tcb cimport (
     CLOSED, CONN_ORPHAN, CONN_SACK, CONN_TIMESTAMPS, CONN_WINDOW_SCALE, MAX_LISTENERS, TIME_WAIT, Listener, Tcb, TcbCold,
@@ -29,6 +30,7 @@ cdef dict connection_info(const Tcp *tcp, uint32_t conn):
         "rto_us": cold.rto_us,
         "backoff": cold.backoff,
         "mss": tcb.mss,
+        "path_mtu": path_mtu(tcp, conn),
         "peer_mss": cold.peer_mss,
         "cwnd_bytes": tcb.cwnd,
         "ssthresh_bytes": tcb.ssthresh,
