@@ -1,5 +1,6 @@
 """What loss, reordering and delay cost a transfer, in virtual time."""
 
+import socket
 from dataclasses import dataclass, field
 
 import pytest
@@ -22,6 +23,7 @@ class Upload:
     network: Network
     octets: int
     conditions: dict
+    control: str = "cubic"
     there: list = field(default_factory=list)
 
     def __post_init__(self):
@@ -32,6 +34,8 @@ class Upload:
         self.server.application = lambda conn, ready: self.take(conn, ready, data)
         self.start_ns = self.network.clock.now_ns
         conn = self.client.stack.connect((self.server.station.v4, 80))
+        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, self.control)
+        self.conn = conn
         self.client.application = Transfer(data, b"", conn=conn).on_ready
 
     def take(self, conn, ready, data):
@@ -138,3 +142,21 @@ def test_even_under_heavy_loss_everything_ends(loss):
         load.run()
         network.run(for_ns=1000 * SECOND)
         assert load.client.is_idle() and load.server.is_idle()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("control", ["cubic", "newreno"])
+def test_the_window_stays_small_where_every_tenth_packet_is_lost(seed, control):
+    """RFC 5681 3.1 (4): each loss reduces it, though recoveries follow one another. RFC 3522: none is taken
+    back for the echo of what the recovery before sent again.
+    """
+    widest = 0
+    with Network(seed, capture=False) as network:
+        path = {"delay_ns": 20 * MS, "rate_bps": 20 * MBIT, "loss": 0.1}
+        upload = Upload(network, 30 * MEGABYTE, path, control)
+        network.run(for_ns=5 * SECOND)
+        for _ in range(50):
+            network.run(for_ns=300 * MS)
+            widest = max(widest, upload.conn.info()["cwnd_bytes"])
+        assert widest < 25 * SEGMENT
+        assert upload.count("spurious_recoveries") == 0

@@ -18,10 +18,13 @@ cdef struct Undo:                   # how to take back a reduction of the window
     uint32_t octets                 # sent again since, and not reported as duplicates
     uint32_t stamp                  # TSval of the first segment sent again; with `stamped`
     seq_t una                       # SND.UNA at that time
+    seq_t again                     # behind the highest octet sent again, in this recovery or one before; with `resent`
     uint8_t stamped
     uint8_t timeout                 # the reduction was a timeout's
     uint8_t hold                    # F-RTO has new segments sent, not lost ones (RFC 5682 3.1 step 2 b)
-    uint8_t spare
+    uint8_t mixed                   # what an earlier recovery sent again may still be on its way
+    uint8_t resent
+    uint8_t[3] spare
 
 cdef struct TcbRare:
     # receiving

@@ -28,6 +28,9 @@ cdef void undo_keep(Tcp *tcp, uint32_t conn, bint timeout) noexcept nogil:
     undo.una = tcb.snd_una
     undo.stamped = undo.hold = 0
     undo.timeout = timeout
+    # Its echo is older than what this recovery sends again, though the loss is real.
+    undo.resent = undo.resent and seq_after(undo.again, tcb.snd_una)
+    undo.mixed = undo.resent and not timeout
     tcb.traits |= TRAIT_UNDO
     tcb.traits &= ~<uint32_t>TRAIT_FRTO
     # RFC 5682 2.1 step 1: a timeout within the recovery from another one proves nothing.
@@ -37,6 +40,10 @@ cdef void undo_keep(Tcp *tcp, uint32_t conn, bint timeout) noexcept nogil:
 
 cdef void undo_note_sent(Tcp *tcp, uint32_t conn, const Frame *it) noexcept nogil:
     cdef Undo *undo = &rare_of(tcp, conn).undo
+    cdef seq_t end = it.seq + it.length
+    if not undo.resent or seq_after(end, undo.again):
+        undo.again = end
+        undo.resent = 1
     if not seq_before(it.seq, tcp.colds[conn].recover):
         return                              # a loss probe, later on
     undo.octets += it.length
@@ -66,8 +73,9 @@ cdef inline bint proved_by_duplicates(const Undo *undo, const Delivery *news) no
 cdef inline bint proved_by_timestamp(const Tcb *tcb, const Undo *undo, const Segment *seg,
                                      const Delivery *news) noexcept nogil:
     """RFC 3522 3.2 step 4: the first acknowledgment answers what was sent before the retransmission."""
-    return news.acked != 0 and undo.stamped and tcb.flags & (CONN_FAST_RECOVERY | CONN_RTO_RECOVERY) and \
-        tcb.flags & CONN_TIMESTAMPS and seg.options & OPTION_TIMESTAMPS and seq_before(seg.ts_ecr, undo.stamp)
+    return news.acked != 0 and undo.stamped and not undo.mixed and \
+        tcb.flags & (CONN_FAST_RECOVERY | CONN_RTO_RECOVERY) and tcb.flags & CONN_TIMESTAMPS and \
+        seg.options & OPTION_TIMESTAMPS and seq_before(seg.ts_ecr, undo.stamp)
 
 
 cdef inline bint new_data_may_follow(const Tcb *tcb) noexcept nogil:
