@@ -5,6 +5,7 @@ Usage: process.py TARGET CORPUS [libFuzzer's arguments...]
 
 import hashlib
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import driver  # type: ignore[import-not-found]
 
 def main(name: str, corpus: Path, *arguments: str) -> int:
     """Fuzz until the time given is over, or something is found: then libFuzzer ends the process."""
+    os.environ.pop("LD_PRELOAD", None)  # what symbolizes a report is no Python
     target = importlib.import_module(f"target_{name}")
     for seed in target.SEEDS:
         (corpus / hashlib.sha1(seed).hexdigest()).write_bytes(seed)
