@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from underpass.testing.probe_congestion import CUBIC, LARGEST_WINDOW, NEWRENO, CongestionProbe, initial_window
+from underpass.testing.probe_congestion import (
+    CUBIC,
+    DCTCP,
+    LARGEST_WINDOW,
+    NEWRENO,
+    CongestionProbe,
+    initial_window,
+)
 
 MSS = 1000
 SECOND = 10**9
@@ -201,3 +208,43 @@ def test_cubic_goes_on_where_a_spurious_loss_broke_it_off(by: str) -> None:
     for control in (disturbed, other):
         one_round_trip(control, now, SECOND)
     assert disturbed.cwnd == other.cwnd
+
+
+def dctcp_window(control: CongestionProbe, marked: float, una: int) -> int:
+    """One observation window: 40 ACKs of one segment each, this share with ECE; returns SND.UNA."""
+    for number in range(40):
+        control.sent(una, una + 40 * MSS)
+        control.acknowledged(MSS, marked=number < marked * 40)
+        una += MSS
+    return una
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_dctcp_reduces_by_half_of_the_share_of_marks(share: float) -> None:
+    """RFC 8257 3.3: alpha becomes the share, with a gain of 1/16; cwnd = cwnd * (1 - alpha / 2)"""
+    control = CongestionProbe(DCTCP)
+    una = 0
+    for _ in range(100):
+        una = dctcp_window(control, share, una)
+    control.cwnd = 100 * MSS
+    dctcp_window(control, share, una)
+    assert control.cwnd == pytest.approx(100 * MSS * (1 - share / 2), rel=0.03)
+
+
+def test_dctcp_without_marks_keeps_its_window() -> None:
+    """RFC 8257 3.3: alpha falls by a sixteenth a window, and a late mark costs little"""
+    control = CongestionProbe(DCTCP)
+    control.cwnd = 100 * MSS
+    una = 0
+    for _ in range(80):
+        una = dctcp_window(control, 0, una)
+    assert control.cwnd == 100 * MSS
+    dctcp_window(control, 1 / 40, una)
+    assert control.cwnd > 98 * MSS
+
+
+def test_dctcp_answers_losses_as_newreno() -> None:
+    """RFC 8257 3.5"""
+    control = CongestionProbe(DCTCP)
+    control.lost(100 * MSS)
+    assert control.cwnd == 50 * MSS

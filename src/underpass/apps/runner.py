@@ -24,7 +24,7 @@ def serve(
     access_log: str | None = None,
     ready: Callable[[Any, HttpServer], None] | None = None,
     every_second: Callable[[HttpServer], None] | None = None,
-    limits: dict[str, int] | None = None,
+    limits: dict[str, int | str] | None = None,
     **attach: Any,
 ) -> dict[str, dict[str, int]]:
     """Serve `directory` over `interface` until SIGINT or SIGTERM; returns the server's counters.

@@ -16,6 +16,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=port, default=80, help="port to serve on (default: 80)")
     parser.add_argument("--access-log", metavar="FILE", help="log every request there; - for stdout")
     parser.add_argument("--connections", type=count, metavar="N", help="most connections at a time")
+    parser.add_argument("--congestion", metavar="NAME", choices=("cubic", "reno", "dctcp"),
+                        help="congestion control: cubic (default), reno, or dctcp")
     add_link_options(parser)
     parser.add_argument("--json", action="store_true", help="print counters as JSON at the end")
     parser.epilog = ("examples:\n"
@@ -33,10 +35,11 @@ def run(options: argparse.Namespace) -> int:
         print(f"path: {active}", *(f"      {line}" for line in why_not), sep="\n", file=out)
         print(f"serving {options.directory} on port {options.port}", file=out, flush=True)
 
+    chosen = {"connections": options.connections, "congestion": options.congestion}
     check_root("attaching to an interface")
     counters = serve(options.directory, options.interface, addresses=options.address or ("", "::"),
                      port=options.port, access_log=options.access_log, ready=ready,
-                     limits={"connections": options.connections} if options.connections else None,
+                     limits={name: value for name, value in chosen.items() if value is not None},
                      mode=options.mode, busy_poll=options.busy_poll)
     if options.json:
         print_json(counters)

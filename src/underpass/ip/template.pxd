@@ -19,6 +19,8 @@ cdef void template_make(HeaderTemplate *template, const Network *net, const Addr
 # Write the headers so that they end at tcp; returns their first octet. `tcp_bytes`: TCP header and payload.
 cdef uint8_t *template_write(const HeaderTemplate *template, const uint8_t *mac, uint8_t *tcp,
                              uint32_t tcp_bytes) noexcept nogil
+# Say in headers that template_write has written that the packet may be marked instead of dropped: ECT(0) (RFC 3168 5).
+cdef void template_mark(const HeaderTemplate *template, uint8_t *packet) noexcept nogil
 # Headers that answer seg: addresses and MACs swapped, same tag. For replies that belong to no connection.
 cdef uint8_t *template_answer(const Network *net, const Segment *seg, uint8_t *tcp,
                               uint32_t tcp_bytes) noexcept nogil

@@ -15,6 +15,9 @@ from underpass.wire.segment cimport NO_VLAN
 from underpass.wire.vlan cimport TYPE_VLAN, VLAN_AT_TCI, VLAN_AT_TYPE, VLAN_BYTES
 
 cdef enum:
+    ECT_0 = 2                       # RFC 3168 5
+    IPV4_AT_CLASS = 1               # DSCP and ECN
+    IPV6_AT_CLASS = 1               # its lower half, in the upper half of the octet
     HOP_LIMIT = 64                  # RFC 1700, RFC 4861: what hosts start with
     ONE_HEADER_V4 = ETHERNET_BYTES + IPV4_BYTES
     ONE_HEADER_V6 = ETHERNET_BYTES + IPV6_BYTES
@@ -91,6 +94,18 @@ cdef uint8_t *template_write(const HeaderTemplate *template, const uint8_t *mac,
     else:
         store16(at + template.ip_offset + IPV6_AT_PAYLOAD_LENGTH, <uint16_t>tcp_bytes)
     return at
+
+
+cdef void template_mark(const HeaderTemplate *template, uint8_t *packet) noexcept nogil:
+    cdef uint8_t *ip = packet + template.ip_offset
+    cdef uint16_t checksum
+    if template.length - template.ip_offset != IPV4_BYTES:
+        ip[IPV6_AT_CLASS] |= ECT_0 << 4         # the class lies across two octets
+        return
+    ip[IPV4_AT_CLASS] |= ECT_0
+    memcpy(&checksum, ip + IPV4_AT_CHECKSUM, 2)
+    checksum = ~checksum_fold(<uint16_t>~checksum + <uint64_t>bswap_16(ECT_0))     # RFC 1624 3
+    memcpy(ip + IPV4_AT_CHECKSUM, &checksum, 2)
 
 
 cdef uint8_t *template_answer(const Network *net, const Segment *seg, uint8_t *tcp,

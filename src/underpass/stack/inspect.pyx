@@ -1,13 +1,15 @@
 """Looking at connections from Python."""
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from underpass.tcp.congestion.control cimport congestion_control
 from underpass.tcp.path cimport path_mtu
+from underpass.tcp.rare cimport TcbRare
 from underpass.tcp.scoreboard cimport scoreboard_pipe
 from underpass.tcp.tcb cimport (
     CLOSED, CONN_ORPHAN, CONN_SACK, CONN_TIMESTAMPS, CONN_WINDOW_SCALE, MAX_LISTENERS, TIME_WAIT, Listener, Tcb, TcbCold,
     Tcp, TimeWait,
 )
+from underpass.tcp.traits cimport TRAIT_ECN, TRAIT_PACED
 from underpass.wire.address cimport address_to_text
 
 STATES = ("CLOSED", "LISTEN", "SYN-SENT", "SYN-RECEIVED", "ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2", "CLOSE-WAIT",
@@ -16,6 +18,13 @@ STATES = ("CLOSED", "LISTEN", "SYN-SENT", "SYN-RECEIVED", "ESTABLISHED", "FIN-WA
 
 cdef object state_name(uint8_t state):
     return STATES[state]
+
+
+cdef uint64_t pacing_rate(const Tcp *tcp, uint32_t conn):
+    """Octets a second, or 0."""
+    if not tcp.tcbs[conn].traits & TRAIT_PACED:
+        return 0
+    return (<const TcbRare *>tcp.rares + conn).pacing_rate
 
 
 cdef dict connection_info(const Tcp *tcp, uint32_t conn):
@@ -47,6 +56,8 @@ cdef dict connection_info(const Tcp *tcp, uint32_t conn):
         "out_of_order_bytes": tcb.ooo_bytes,
         "timestamps": int((tcb.flags & CONN_TIMESTAMPS) != 0),
         "sack": int((tcb.flags & CONN_SACK) != 0),
+        "ecn": int((tcb.traits & TRAIT_ECN) != 0),
+        "pacing_rate_bps": pacing_rate(tcp, conn) * 8,
         "window_scaling": int((tcb.flags & CONN_WINDOW_SCALE) != 0),
         "bytes_sent": cold.bytes_sent,
         "bytes_acked": cold.bytes_acked,

@@ -1,6 +1,6 @@
 """Socket options that mean something here; the errors are those of Linux."""
 from libc.errno cimport EINVAL, ENOENT, ENOPROTOOPT
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport UINT64_MAX, uint32_t, uint64_t
 
 import os
 import socket
@@ -9,7 +9,9 @@ from underpass.tcp.block cimport block_touch
 from underpass.tcp.congestion.control cimport (
     CONGESTION_CONTROLS, congestion_begin, congestion_control, congestion_named,
 )
-from underpass.tcp.tcb cimport CONN_KEEPALIVE, CONN_NODELAY, ESTABLISHED, Tcb, TcbCold, Tcp
+from underpass.tcp.pacing cimport pacing_set_limit
+from underpass.tcp.rare cimport rare_of
+from underpass.tcp.tcb cimport CONN_KEEPALIVE, CONN_NODELAY, CONN_RARE, ESTABLISHED, Tcb, TcbCold, Tcp
 
 cdef enum:
     FRAME_OCTETS = 1024             # octets of payload that SO_SNDBUF reckons for a frame
@@ -29,6 +31,7 @@ cdef int KEEPALIVE = socket.SO_KEEPALIVE
 cdef int SNDBUF = socket.SO_SNDBUF
 cdef int RCVBUF = socket.SO_RCVBUF
 cdef int ERROR = socket.SO_ERROR
+cdef int MAX_PACING_RATE = 47         # SO_MAX_PACING_RATE
 
 
 cdef int refuse(int number) except -1:
@@ -47,6 +50,8 @@ cdef object option_get(Tcp *tcp, uint32_t conn, int level, int option):
             return tcb.rcv_limit
         if option == ERROR:
             return cold.error
+        if option == MAX_PACING_RATE:
+            return (rare_of(tcp, conn).pacing_limit if tcb.flags & CONN_RARE else 0) or UINT64_MAX
     elif level == TCP:
         if option == NODELAY:
             return int((tcb.flags & CONN_NODELAY) != 0)
@@ -111,8 +116,19 @@ cdef int set_socket_option(Tcp *tcp, uint32_t conn, int option, object value) ex
     elif option == RCVBUF:
         # What was advertised is not taken back: a smaller buffer counts from what the peer has not used.
         tcb.rcv_limit = min(max(in_range(value, 0, 1 << 30), LEAST_BUFFER), 65535 << tcb.rcv_scale)
+    elif option == MAX_PACING_RATE:
+        set_pacing(tcp, conn, value)
     else:
         refuse(ENOPROTOOPT)
+    return 0
+
+
+cdef int set_pacing(Tcp *tcp, uint32_t conn, object value) except -1:
+    """SO_MAX_PACING_RATE in octets a second; what 32 or 64 bits of ones say is no limit."""
+    if not isinstance(value, int) or not -1 <= value <= UINT64_MAX or value == 0:
+        refuse(EINVAL)
+    pacing_set_limit(tcp, conn, UINT64_MAX if value in (-1, 0xFFFFFFFF) else value)
+    block_touch(tcp, conn)
     return 0
 
 

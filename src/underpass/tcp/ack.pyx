@@ -8,6 +8,7 @@ from underpass.tcp.block cimport block_touch
 from underpass.tcp.challenge cimport challenge_ack
 from underpass.tcp.delivery cimport Delivery, delivery_begin, delivery_note
 from underpass.tcp.dsack cimport dsack_read
+from underpass.tcp.ecn cimport ecn_acknowledged
 from underpass.tcp.recovery cimport recovery_acknowledged, recovery_concerned, recovery_grow
 from underpass.tcp.rtt cimport rtt_sample
 from underpass.tcp.scoreboard cimport scoreboard_forget, scoreboard_update
@@ -15,6 +16,7 @@ from underpass.tcp.tcb cimport (
     CONN_FIN_SENT, CONN_PERSISTING, CONN_SACK, CONN_WANTS_ROOM, EVENT_WRITABLE, Tcb, TcbCold, Tcp,
 )
 from underpass.tcp.timers cimport timers_look_again, timers_restart_retransmit
+from underpass.tcp.traits cimport TRAIT_ECN
 from underpass.wire.segment cimport FIN, OPTION_SACK, SYN, Segment
 from underpass.wire.seq cimport seq_after, seq_before, seq_t, seq_upto
 
@@ -153,6 +155,8 @@ cdef bint ack_process(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogi
             not seg.flags & (SYN | FIN) and not window_changed
     news.delivered = news.acked + tcb.sacked_bytes - sacked
     heard_of(tcp, conn, seg, &news)
+    if tcb.traits & TRAIT_ECN:
+        ecn_acknowledged(tcp, conn, seg, news.delivered)
     if tcb.flags & CONN_PERSISTING:
         window_opened(tcp, conn)
     block_touch(tcp, conn)

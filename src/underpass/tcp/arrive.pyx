@@ -10,6 +10,7 @@ from underpass.tcp.challenge cimport challenge_ack, challenge_allowed
 from underpass.tcp.connect cimport connect_segment
 from underpass.tcp.demux cimport DEMUX_NONE, TIME_WAIT_TAG, demux_find, demux_hash
 from underpass.tcp.dsack cimport dsack_note
+from underpass.tcp.ecn cimport ecn_received, ecn_take_syn_again
 from underpass.tcp.ending cimport ending_gone, ending_reset, ending_time_wait
 from underpass.tcp.isn cimport timestamp_clock
 from underpass.tcp.open cimport open_established, open_send_syn
@@ -21,6 +22,7 @@ from underpass.tcp.tcb cimport (
     Tcb, TcbCold, Tcp, TimeWait,
 )
 from underpass.tcp.time_wait cimport TIME_WAIT_ACK, TIME_WAIT_REOPEN, TimeWaitVerdict, time_wait_receive, time_wait_reopen
+from underpass.tcp.traits cimport TRAIT_ECN
 from underpass.wire.reason cimport IP_DESTINATION
 from underpass.wire.segment cimport ACK, OPTION_TIMESTAMPS, RST, SYN, URG, Segment, segment_length
 from underpass.wire.seq cimport seq_after, seq_upto, seq_within
@@ -99,6 +101,7 @@ cdef void answer_unacceptable(Tcp *tcp, uint32_t conn, const Segment *seg) noexc
     if seg.flags & RST:
         return
     if tcb.state == SYN_RECEIVED and seg.flags & SYN and seg.seq == tcp.colds[conn].irs:
+        ecn_take_syn_again(tcp, conn, seg)
         open_send_syn(tcp, conn)            # our SYN-ACK was lost: the peer says SYN again
         return
     if segment_length(seg) != 0:
@@ -203,6 +206,8 @@ cdef void arrive_text(Tcp *tcp, uint32_t conn, Arrival *arrival) noexcept nogil:
             tcp.state.counters.after_close += 1
             ending_reset(tcp, conn, 0)              # RFC 9293 3.6.1: nobody will read it
             return
+        if tcb.traits & TRAIT_ECN:
+            ecn_received(tcp, conn, seg)
         receive_text(tcp, conn, arrival)
         block_touch(tcp, conn)
     if receive_fin(tcp, conn, seg):

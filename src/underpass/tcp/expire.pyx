@@ -177,7 +177,7 @@ cdef inline bint has_come(uint64_t at, uint64_t now_ns) noexcept nogil:
 cdef void expire(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     if not (has_come(tcb.ack_at, tcp.now_ns) or has_come(tcb.retransmit_at, tcp.now_ns)
-            or has_come(tcb.linger_at, tcp.now_ns)):
+            or has_come(tcb.linger_at, tcp.now_ns) or has_come(tcb.pace_at, tcp.now_ns)):
         timers_arm(tcp, conn)               # the deadline has moved since the timer was set
         return
     if has_come(tcb.ack_at, tcp.now_ns):
@@ -189,4 +189,6 @@ cdef void expire(Tcp *tcp, uint32_t conn) noexcept nogil:
         retransmit_due(tcp, conn)
     if tcb.state != CLOSED and has_come(tcb.linger_at, tcp.now_ns):
         linger_due(tcp, conn)
+    if has_come(tcb.pace_at, tcp.now_ns):
+        tcb.pace_at = 0
     block_touch(tcp, conn)

@@ -7,6 +7,7 @@ from underpass.link.frames cimport TX_HEADROOM
 from underpass.tcp.block cimport block_take, block_touch
 from underpass.tcp.congestion.control cimport congestion_begin, congestion_initial_window
 from underpass.tcp.demux cimport demux_insert
+from underpass.tcp.ecn cimport ecn_take_syn
 from underpass.tcp.isn cimport isn_choose, isn_timestamp_offset
 from underpass.tcp.output cimport SENT_NO_NEIGHBOUR, output_syn
 from underpass.tcp.rtt cimport RTO_INITIAL_US, rtt_init, rtt_sample, rtt_syn_lost, rtt_timeout_ns
@@ -100,6 +101,7 @@ cdef void open_take_syn(Tcp *tcp, uint32_t conn, const Segment *syn) noexcept no
         tcb.flags |= CONN_TIMESTAMPS
         tcb.ts_recent = syn.ts_val
         mss -= TIMESTAMPS_PADDED            # RFC 6691: options come out of the segment
+    ecn_take_syn(tcp, conn, syn)
     if syn.options & OPTION_SACK_PERMITTED:
         tcb.flags |= CONN_SACK
     if syn.options & OPTION_WINDOW_SCALE:

@@ -4,17 +4,19 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from underpass.ip.network cimport (
     NEIGHBOUR_VALID, NO_NEIGHBOUR, WANT_RESOLVE, Neighbour, Network, network_announced_mss, network_want,
 )
-from underpass.ip.template cimport template_answer, template_write
+from underpass.ip.template cimport template_answer, template_mark, template_write
 from underpass.link.frames cimport (
     NO_FRAME, TX_HEADROOM, Frame, frame_chunk, frame_ref, frame_take, frame_unref,
 )
 from underpass.link.link cimport DESC_CHECKSUM, LINK_TX_CHECKSUM, Desc
 from underpass.tcp.dsack cimport dsack_blocks
+from underpass.tcp.ecn cimport ecn_flags, ecn_marks, ecn_syn_flags
 from underpass.tcp.isn cimport timestamp_clock
 from underpass.tcp.tcb cimport (
     CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_SACK, CONN_TIMESTAMPS, SYN_RECEIVED, Tcb, TcbCold, Tcp,
 )
-from underpass.tcp.traits cimport TRAIT_DUPLICATE_DUE
+from underpass.tcp.traits cimport TRAIT_DUPLICATE_DUE, TRAIT_ECN
+from underpass.tcp.validation cimport SENT_TICK_SHIFT
 from underpass.tcp.window cimport window_offer
 from underpass.wire.address cimport Address
 from underpass.wire.checksum cimport checksum_pseudo
@@ -119,6 +121,9 @@ cdef Sent emit(Tcp *tcp, uint32_t conn, uint32_t frame, uint8_t *payload, uint32
     cdef uint8_t *header = payload - header_bytes
     cdef uint8_t *options = header + TCP_BYTES
     cdef SackBlock[4] blocks                        # MAX_SACK_BLOCKS
+    cdef bint may_be_marked = ecn_marks(tcb, seq, payload_bytes)
+    if tcb.traits & TRAIT_ECN:
+        flags |= ecn_flags(tcb, flags, may_be_marked)
     tcp_write_header(header, tcb.local_port, tcb.remote_port, seq, tcb.rcv_nxt, flags,
                      0 if flags & RST else advertise(tcp, tcb), header_bytes)
     if stamps:
@@ -127,6 +132,8 @@ cdef Sent emit(Tcp *tcp, uint32_t conn, uint32_t frame, uint8_t *payload, uint32
         tcp_write_sack(options, blocks, dsack_blocks(tcp, conn, blocks, (sacks - SACK_BYTES) >> 3))
     cdef bint offload = finish_checksum(tcp, header, tcp_bytes, cold.template.pseudo)
     cdef uint8_t *packet = template_write(&cold.template, mac, header, tcp_bytes)
+    if may_be_marked:
+        template_mark(&cold.template, packet)
     queue_packet(tcp, frame, packet, <uint32_t>(header - packet) + tcp_bytes, header, offload)
     cold.segments_sent += 1
     if flags & ACK:
@@ -143,6 +150,7 @@ cdef Sent output_data(Tcp *tcp, uint32_t conn, uint32_t frame, uint8_t flags) no
         frame_unref(tcp.pool, frame)
         return sent
     it.sent_ns = tcp.now_ns
+    tcp.tcbs[conn].sent_tick = <uint32_t>(tcp.now_ns >> SENT_TICK_SHIFT)
     tcp.colds[conn].bytes_sent += it.length
     tcp.state.counters.payload_out += it.length
     return SENT
@@ -199,7 +207,7 @@ cdef Sent output_syn(Tcp *tcp, uint32_t conn) noexcept nogil:
     if tcb.rcv_adv - tcb.rcv_nxt < window or not answering:
         tcb.rcv_adv = tcb.rcv_nxt + window
     tcp_write_header(header, tcb.local_port, tcb.remote_port, cold.iss, tcb.rcv_nxt if answering else 0,
-                     SYN | ACK if answering else SYN, <uint16_t>window, tcp_bytes)
+                     (SYN | ACK if answering else SYN) | ecn_syn_flags(tcp, conn), <uint16_t>window, tcp_bytes)
     cdef bint offload = finish_checksum(tcp, header, tcp_bytes, cold.template.pseudo)
     cdef uint8_t *packet = template_write(&cold.template, mac, header, tcp_bytes)
     queue_packet(tcp, frame, packet, <uint32_t>(header - packet) + tcp_bytes, header, offload)

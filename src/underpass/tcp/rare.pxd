@@ -26,6 +26,14 @@ cdef struct Undo:                   # how to take back a reduction of the window
     uint8_t resent
     uint8_t[3] spare
 
+cdef struct Validation:             # of the congestion window: see tcp/validation.pxd
+    uint64_t unused_ns              # since when less than half of the window is used; 0: it is not
+    uint64_t period_ns              # when the present sampling period began
+    uint32_t pipe_ack               # most octets acknowledged in a round trip of this period (RFC 7661 4.2)
+    uint32_t pipe_ack_before        # and of the one before
+    seq_t start                     # SND.UNA when the sample in work began
+    seq_t end                       # it ends when this is acknowledged
+
 cdef struct TcbRare:
     # receiving
     seq_t[8] sack_recent            # start and end of each block, the one that changed last first (RFC 2018 4)
@@ -61,6 +69,14 @@ cdef struct TcbRare:
     # Fast Open
     uint32_t fast_open_bytes        # payload that left with our SYN
     uint32_t fast_open_spare
+    # ECN: until this is acknowledged, the window has been reduced for what the peer tells (RFC 3168 6.1.2)
+    seq_t cwr_end
+    uint32_t cwr_spare
+    Validation validation
+    # pacing: octets a second, nanoseconds
+    uint64_t pacing_rate            # 0: not known yet
+    uint64_t pacing_limit           # the application's; 0: none
+    uint64_t pace_next_ns           # until when what left already lasts at that rate
     # the congestion control's own, zero when it begins
     uint64_t[16] congestion_state
 

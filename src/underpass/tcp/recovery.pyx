@@ -2,7 +2,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from underpass.link.frames cimport FRAME_SACKED, NO_FRAME
-from underpass.tcp.congestion.control cimport congestion_control
+from underpass.tcp.congestion.control cimport congestion_control, congestion_lost, congestion_timed_out
 from underpass.tcp.prr cimport prr_begin, prr_update
 from underpass.tcp.rack cimport rack_detect_loss
 from underpass.tcp.rare cimport rare_of
@@ -14,8 +14,9 @@ from underpass.tcp.tcb cimport (
     CONN_CWND_LIMITED, CONN_FAST_RECOVERY, CONN_FIN_LOST, CONN_FIN_SENT, CONN_RTO_RECOVERY, CONN_SACK, Tcb, TcbCold, Tcp,
 )
 from underpass.tcp.tlp cimport tlp_acknowledged
-from underpass.tcp.traits cimport TRAIT_FRTO, TRAIT_PROBE_SENT, TRAIT_SACKED, TRAIT_UNDO
+from underpass.tcp.traits cimport TRAIT_CWR, TRAIT_FRTO, TRAIT_PROBE_SENT, TRAIT_SACKED, TRAIT_UNDO
 from underpass.tcp.undo cimport undo_acknowledged, undo_keep
+from underpass.tcp.validation cimport validation_unused
 from underpass.wire.seq cimport seq_after, seq_t
 
 cdef enum:
@@ -46,7 +47,7 @@ cdef void enter_fast_recovery(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     tcp.colds[conn].recover = tcb.snd_nxt
     undo_keep(tcp, conn, False)
-    congestion_control(tcb.congestion).lost(tcp, conn, window_used(tcb))
+    congestion_lost(tcp, conn, window_used(tcb))
     tcb.flags |= CONN_FAST_RECOVERY
     tcp.state.counters.fast_retransmits += 1
 
@@ -67,9 +68,12 @@ cdef void recovery_grow(Tcp *tcp, uint32_t conn, uint32_t acked) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     # RFC 5681 3.1, RFC 7661: a window that is not used up says nothing about the network.
     if tcb.flags & (CONN_CWND_LIMITED | CONN_RTO_RECOVERY):
-        congestion_control(tcb.congestion).acked(tcp, conn, acked)
+        if not tcb.traits & TRAIT_CWR:      # RFC 3168 6.1.2: nor does it grow where marks are answered
+            congestion_control(tcb.congestion).acked(tcp, conn, acked)
         if tcb.snd_unsent == NO_FRAME:
             tcb.flags &= ~<uint32_t>CONN_CWND_LIMITED
+    else:
+        validation_unused(tcp, conn)
 
 
 # ---------------------------------------------------------------------------------------------- acknowledgments
@@ -189,7 +193,7 @@ cdef void recovery_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
     scoreboard_lose_all(tcp, tcb, overdue_since(tcp, conn))
     if cold.backoff == 0:
         undo_keep(tcp, conn, True)
-        congestion_control(tcb.congestion).timed_out(tcp, conn, window_used(tcb))
+        congestion_timed_out(tcp, conn, window_used(tcb))
     else:
         tcb.cwnd = tcb.mss
     cold.recover = tcb.snd_nxt

@@ -7,6 +7,7 @@ from underpass.link.frames cimport (
 )
 from underpass.tcp.block cimport block_drop_queue, block_touch
 from underpass.tcp.output cimport SENT, SENT_NO_FRAME, Sent, output_control, output_data, output_next
+from underpass.tcp.pacing cimport pacing_holds, pacing_spent
 from underpass.tcp.prr cimport prr_sent
 from underpass.tcp.path cimport path_lowered, path_raise
 from underpass.tcp.reordering cimport reordering_watch
@@ -17,8 +18,9 @@ from underpass.tcp.tcb cimport (
     CONN_FIN_QUEUED, CONN_FIN_SENT, CONN_NODELAY, CONN_PERSISTING, CONN_SACK, CONN_STARVED, CONN_WANTS_ROOM, ESTABLISHED, FIN_WAIT_2, LAST_ACK, Tcb, TcbCold, Tcp,
 )
 from underpass.tcp.timers cimport timers_restart_retransmit, timers_sent
-from underpass.tcp.traits cimport TRAIT_REORDERING_TIMER, TRAIT_UNDO
+from underpass.tcp.traits cimport TRAIT_PACED, TRAIT_REORDERING_TIMER, TRAIT_UNDO
 from underpass.tcp.undo cimport undo_holds_lost, undo_note_sent
+from underpass.tcp.validation cimport validation_restart, validation_was_idle
 from underpass.tcp.window cimport window_worth_telling
 from underpass.wire.segment cimport ACK, FIN, PSH
 from underpass.wire.seq cimport seq_t
@@ -217,6 +219,8 @@ cdef Sent send_lost(Tcp *tcp, uint32_t conn) noexcept nogil:
         scoreboard_retransmitted(tcp, tcb, frame)
         if frame == tcb.snd_head and not tcb.traits & TRAIT_REORDERING_TIMER:
             timers_restart_retransmit(tcp, conn)        # RFC 6298 5.3: it had no time yet to be acknowledged
+        if tcb.traits & TRAIT_PACED and pacing_spent(tcp, conn, tcp.pool.frames[frame].length):
+            return SENT
     return SENT
 
 
@@ -250,6 +254,8 @@ cdef Sent send_new(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Frame *it
     cdef uint32_t frame, usable
     cdef Sent sent
+    if validation_was_idle(tcp, tcb, cold):
+        validation_restart(tcp, conn)
     while tcb.snd_unsent != NO_FRAME:
         frame = tcb.snd_unsent
         it = &tcp.pool.frames[frame]
@@ -266,6 +272,8 @@ cdef Sent send_new(Tcp *tcp, uint32_t conn) noexcept nogil:
         sent = send_frame(tcp, conn, frame)
         if sent != SENT:
             return sent
+        if tcb.traits & TRAIT_PACED and pacing_spent(tcp, conn, it.length):
+            return SENT
     return SENT
 
 
@@ -304,7 +312,7 @@ cdef Sent send_fin(Tcp *tcp, uint32_t conn) noexcept nogil:
 cdef inline void start_persisting(Tcp *tcp, uint32_t conn) noexcept nogil:
     """RFC 9293 3.8.6.1: something waits, nothing is in flight, and the window takes none of it."""
     cdef Tcb *tcb = &tcp.tcbs[conn]
-    if tcb.snd_unsent == NO_FRAME or tcb.snd_una != tcb.snd_nxt or tcb.flags & CONN_PERSISTING:
+    if tcb.snd_unsent == NO_FRAME or tcb.snd_una != tcb.snd_nxt or tcb.flags & CONN_PERSISTING or tcb.pace_at != 0:
         return
     tcb.flags |= CONN_PERSISTING
     tcp.colds[conn].backoff = 0
@@ -319,7 +327,7 @@ cdef Sent send_allowed(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Sent sent = SENT
     if tcb.lost_bytes > tcb.retransmitted_bytes and not undo_holds_lost(tcp, conn):
         sent = send_lost(tcp, conn)
-    if sent == SENT and tcb.snd_unsent != NO_FRAME:
+    if sent == SENT and tcb.snd_unsent != NO_FRAME and tcb.pace_at == 0:
         sent = send_new(tcp, conn)
     if sent == SENT:
         sent = send_fin(tcp, conn)
@@ -330,12 +338,16 @@ cdef Sent send_allowed(Tcp *tcp, uint32_t conn) noexcept nogil:
     return sent
 
 
+cdef inline bint held_by_pacing(Tcp *tcp, uint32_t conn) noexcept nogil:
+    return tcp.tcbs[conn].traits & TRAIT_PACED != 0 and pacing_holds(tcp, conn)
+
+
 cdef void send_output(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef Sent sent
     if path_lowered(tcb):
         path_raise(tcp, conn)
-    if may_transmit(tcb):
+    if may_transmit(tcb) and not held_by_pacing(tcp, conn):
         sent = send_allowed(tcp, conn)
         if sent == SENT:
             start_persisting(tcp, conn)

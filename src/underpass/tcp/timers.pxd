@@ -1,9 +1,10 @@
-"""The timers of a connection: three deadlines in its block, one entry in the wheel at the earliest of them.
+"""The timers of a connection: four deadlines in its block, one entry in the wheel at the earliest of them.
 
     retransmit_at   SYN, data or FIN not acknowledged (RFC 6298), or a zero window to be probed (RFC 9293 3.8.6.1);
                     before that the PTO (TRAIT_PROBE_TIMER) or the reordering timer (TRAIT_REORDERING_TIMER, RFC 8985 8)
     ack_at          a delayed acknowledgment (RFC 9293 3.8.6.3)
     linger_at       keepalive (RFC 9293 3.8.4) or the end of FIN-WAIT-2
+    pace_at         something waits for the pacing rate (see tcp/pacing.pxd)
 """
 from libc.stdint cimport uint32_t, uint64_t
 

@@ -21,7 +21,7 @@ cdef inline uint64_t earlier(uint64_t one, uint64_t other) noexcept nogil:
 
 cdef void timers_arm(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
-    cdef uint64_t at = earlier(earlier(tcb.retransmit_at, tcb.ack_at), tcb.linger_at)
+    cdef uint64_t at = earlier(earlier(tcb.retransmit_at, tcb.ack_at), earlier(tcb.linger_at, tcb.pace_at))
     cdef uint64_t armed = tcp.timers[conn].at_ns
     if at != 0 and (armed == 0 or at < armed):
         wheel_arm(<Wheel *>tcp.wheel, tcp.timers, conn, at)
@@ -29,7 +29,7 @@ cdef void timers_arm(Tcp *tcp, uint32_t conn) noexcept nogil:
 
 cdef void timers_stop(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
-    tcb.retransmit_at = tcb.ack_at = tcb.linger_at = 0
+    tcb.retransmit_at = tcb.ack_at = tcb.linger_at = tcb.pace_at = 0
     if tcp.timers[conn].at_ns != 0:
         wheel_cancel(<Wheel *>tcp.wheel, tcp.timers, conn)
 

@@ -1,23 +1,29 @@
 """A congestion control by number, in Python objects: windows are octets."""
 from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memset
 
 from underpass.tcp.congestion.control cimport (
-    CONGESTION_CUBIC, CONGESTION_NEWRENO, CWND_MAX, SSTHRESH_UNLIMITED, Congestion, congestion_begin,
+    CONGESTION_CUBIC, CONGESTION_DCTCP, CONGESTION_NEWRENO, CWND_MAX, SSTHRESH_UNLIMITED, Congestion, congestion_begin,
     congestion_control, congestion_initial_window)
 from underpass.tcp.congestion.cubic cimport Cubic
+from underpass.tcp.congestion.dctcp cimport Dctcp
+from underpass.tcp.ecn cimport ecn_acknowledged
 from underpass.tcp.rare cimport TcbRare
 from underpass.tcp.tcb cimport CONN_RTO_RECOVERY, Tcb
+from underpass.tcp.traits cimport TRAIT_ECN
 from underpass.testing.probe_context cimport TcpContext
+from underpass.wire.segment cimport ECE, Segment
 
 cdef enum:
     CONN = 3
 
 NEWRENO = CONGESTION_NEWRENO
 CUBIC = CONGESTION_CUBIC
+DCTCP = CONGESTION_DCTCP
 LARGEST_WINDOW = CWND_MAX
 
-if sizeof(Cubic) > sizeof((<TcbRare *>NULL).congestion_state):
-    raise ImportError("Cubic does not fit into TcbRare.congestion_state")
+if max(sizeof(Cubic), sizeof(Dctcp)) > sizeof((<TcbRare *>NULL).congestion_state):
+    raise ImportError("the state of a congestion control does not fit into TcbRare.congestion_state")
 
 
 def initial_window(uint32_t mss):
@@ -71,6 +77,15 @@ cdef class CongestionProbe(TcpContext):
         """What is outstanding."""
         self.tcb.snd_una = snd_una
         self.tcb.snd_nxt = snd_nxt
+
+    def acknowledged(self, uint32_t octets, bint marked=False):
+        """An ACK for so many octets on a connection with ECN; it carries ECE where `marked`."""
+        cdef Segment seg
+        memset(&seg, 0, sizeof(seg))
+        seg.flags = ECE if marked else 0
+        self.tcb.traits |= TRAIT_ECN
+        self.tcb.snd_una += octets
+        ecn_acknowledged(&self.tcp, CONN, &seg, octets)
 
     @property
     def name(self):

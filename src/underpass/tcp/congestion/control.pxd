@@ -1,6 +1,6 @@
 """What a congestion control is to the rest of TCP. Windows are octets; each has TcbRare.congestion_state for its own.
 
-The loss recovery calls it at five moments and does the rest itself: what may be in flight is `cwnd` less
+The loss recovery calls it at a few moments and does the rest itself: what may be in flight is `cwnd` less
 scoreboard_pipe, so no control inflates its window by duplicate ACKs. `cwnd` never falls under one MSS and
 never rises over CWND_MAX.
 """
@@ -13,13 +13,15 @@ from underpass.tcp.traits cimport TRAIT_PACED
 cdef enum:
     CONGESTION_NEWRENO = 0
     CONGESTION_CUBIC = 1
-    CONGESTION_CONTROLS = 2
+    CONGESTION_DCTCP = 2
+    CONGESTION_CONTROLS = 3
     CWND_MAX = 0x40000000               # 1 GiB, the largest window that RFC 7323 2.2 lets a peer offer
     SSTHRESH_UNLIMITED = 0xFFFFFFFF     # RFC 5681 3.1: arbitrarily high at the start
     SLOW_START_SEGMENTS = 8             # RFC 9406 4.3: L of a sender that does not pace
 
 cdef struct Congestion:
     const char *name
+    uint32_t traits                 # what its connections have: TRAIT_EXACT_ECN, TRAIT_PACED
     # A connection begins, or changes to this control, whose state is zero: NULL where that is enough. cwnd is
     # already the initial window (RFC 6928), ssthresh is unlimited.
     void (*start)(Tcp *tcp, uint32_t conn) noexcept nogil
@@ -33,6 +35,11 @@ cdef struct Congestion:
     # The last `lost` or `timed_out` was a mistake, and cwnd and ssthresh are set back: forget it in the state
     # too. NULL where there is nothing to forget.
     void (*undo)(Tcp *tcp, uint32_t conn) noexcept nogil
+    # The peer tells of congestion marks, for the first time in a window of data (RFC 3168 6.1.2): set ssthresh
+    # and cwnd. NULL: as `lost`.
+    void (*marked)(Tcp *tcp, uint32_t conn, uint32_t flight) noexcept nogil
+    # With TRAIT_EXACT_ECN, each ACK: `octets` newly acknowledged or sacked, and whether they came marked.
+    void (*echoed)(Tcp *tcp, uint32_t conn, uint32_t octets, bint marked) noexcept nogil
 
 # Out of range gives NewReno.
 cdef const Congestion *congestion_control(uint32_t which) noexcept nogil
@@ -40,6 +47,10 @@ cdef const Congestion *congestion_control(uint32_t which) noexcept nogil
 cdef uint32_t congestion_named(const char *name) noexcept nogil
 # The connection's control begins: TcbRare.congestion_state is zero, and stays untouched where the control leaves it so.
 cdef void congestion_begin(Tcp *tcp, uint32_t conn, uint32_t which) noexcept nogil
+# Loss, a timeout, or congestion marks: let the control reduce the window, once for a window of data.
+cdef void congestion_lost(Tcp *tcp, uint32_t conn, uint32_t flight) noexcept nogil
+cdef void congestion_timed_out(Tcp *tcp, uint32_t conn, uint32_t flight) noexcept nogil
+cdef void congestion_marked(Tcp *tcp, uint32_t conn, uint32_t flight) noexcept nogil
 # RFC 6928: min(10 * MSS, max(2 * MSS, 14600)).
 cdef uint32_t congestion_initial_window(uint32_t mss) noexcept nogil
 

@@ -2,13 +2,8 @@
 from libc.stdint cimport uint32_t
 
 from underpass.tcp.congestion.control cimport congestion_floor, congestion_state, congestion_widen
-from underpass.tcp.congestion.hystart cimport HyStart, hystart_acked
+from underpass.tcp.congestion.hystart cimport hystart_acked
 from underpass.tcp.tcb cimport Tcb, Tcp
-
-cdef struct NewReno:
-    HyStart hystart
-    uint32_t bytes_acked            # octets acknowledged towards the next segment
-
 
 cdef void newreno_acked(Tcp *tcp, uint32_t conn, uint32_t acked) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
