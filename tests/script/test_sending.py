@@ -315,6 +315,19 @@ def test_keepalive(wire, peer):
     assert wire.count("keepalive_drops") == 1
 
 
+def test_keepalive_probes_that_are_answered_do_not_add_up(wire, peer):
+    """RFC 9293 3.8.4: a peer that answers every probe lives, also where probes are further apart than the idle time"""
+    conn = opened(peer)
+    conn.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 2)):
+        conn.setsockopt(socket.IPPROTO_TCP, option, value)
+    for _ in range(6):
+        peer.expect(ACK, seq=0, payload=b"", within_ms=16_000)
+        wire.run(ms=50)
+        peer.send(ACK)
+    assert wire.count("keepalive_drops") == 0
+
+
 def test_the_user_timeout(wire, peer):
     """RFC 9293 3.9.1.1, RFC 5482"""
     conn = opened(peer)

@@ -168,7 +168,6 @@ cdef class Stack:
         state.hash_key = derive_key(seed, b"demultiplexing")
         state.secret = derive_key(seed, b"sequence numbers")
         state.cookie_key = derive_key(seed, b"cookies")
-        state.fast_open_key = derive_key(seed, b"fast open")
         key = derive_key(seed, b"neighbours")
         network_init(tcp.network, &key)
         wheel_init(<Wheel *>tcp.wheel, 0)

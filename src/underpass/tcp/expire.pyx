@@ -112,8 +112,9 @@ cdef void keepalive_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef uint64_t due = cold.heard_ns + <uint64_t>cold.keep_idle_ms * NS_PER_MS
     if not tcb.flags & CONN_KEEPALIVE:
         return
+    if cold.heard_ns >= cold.probed_ns:
+        cold.probes = 0                     # the last one was answered
     if due > tcp.now_ns:
-        cold.probes = 0
         tcb.linger_at = due
         return
     if cold.probes >= cold.keep_count:
@@ -121,6 +122,7 @@ cdef void keepalive_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
         ending_reset(tcp, conn, ETIMEDOUT)
         return
     cold.probes += 1
+    cold.probed_ns = tcp.now_ns
     tcp.state.counters.keepalives += 1
     output_control(tcp, conn, tcb.snd_una - 1, ACK)
     tcb.linger_at = tcp.now_ns + <uint64_t>cold.keep_interval_ms * NS_PER_MS

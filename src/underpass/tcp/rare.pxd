@@ -60,15 +60,8 @@ cdef struct TcbRare:
     Undo undo
     # the path: see tcp/path.pxd
     uint64_t path_search_at         # when a larger segment is tried next
-    uint16_t path_high              # largest IP packet that may still get through
-    uint16_t path_spare
-    seq_t probe_start
-    seq_t probe_end
     int32_t soft_error              # errno of the latest
     uint64_t soft_error_ns
-    # Fast Open
-    uint32_t fast_open_bytes        # payload that left with our SYN
-    uint32_t fast_open_spare
     # ECN: until this is acknowledged, the window has been reduced for what the peer tells (RFC 3168 6.1.2)
     seq_t cwr_end
     uint32_t cwr_spare

@@ -13,7 +13,6 @@ from underpass.ip.network cimport Network
 from underpass.ip.template cimport HeaderTemplate
 from underpass.link.frames cimport FramePool
 from underpass.link.link cimport Desc, Link
-from underpass.tcp.fast_open_cache cimport FastOpenCache
 from underpass.wire.address cimport Address
 from underpass.wire.reason cimport REASONS
 from underpass.wire.seq cimport seq_t
@@ -182,7 +181,8 @@ cdef struct TcbCold:                # in the arena; the first three cache lines 
     uint32_t keep_interval_ms
     uint32_t keep_count
     uint64_t opened_ns
-    uint64_t[2] spare2              # four cache lines in all
+    uint64_t probed_ns              # when the last keepalive probe left
+    uint64_t spare2                 # four cache lines in all
 
 cdef struct TimerNode:              # in the arena, one for each connection block
     uint64_t at_ns
@@ -196,15 +196,12 @@ cdef struct Listener:               # in the arena
     uint8_t used
     uint8_t family                  # 4, 6, or 0 for both
     uint8_t congestion
-    uint16_t fast_open              # connections that may be open by Fast Open alone (RFC 7413 5.1); 0: none
+    uint16_t spare
     uint32_t flags                  # CONN_NODELAY, CONN_KEEPALIVE for what it accepts
     uint32_t backlog                # half-open connections; beyond it SYN cookies
     uint32_t half_open
     uint32_t next                   # in its bucket
     uint64_t user
-    uint32_t fast_open_pending      # connections open by Fast Open whose handshake is not complete
-    uint32_t fast_open_resets       # of them, those that were reset since fast_open_reset_ns: they count on
-    uint64_t fast_open_reset_ns
 
 cdef struct TimeWait:               # in the arena: what RFC 9293 3.10.7.4 and RFC 6191 need, no more
     Address local
@@ -311,18 +308,7 @@ cdef struct TcpCounters:            # in the arena; names as in wire/reason.pyx 
     uint64_t icmp_hard              # ended a handshake
     uint64_t path_mtu_lowered       # by ICMP
     uint64_t path_black_holes       # segments made smaller because large ones vanish (RFC 4821 7.7)
-    uint64_t path_probes            # RFC 4821 7.5
-    uint64_t path_probes_lost
     uint64_t path_mtu_raised        # by a probe that arrived
-    uint64_t fast_open_sent         # SYNs that left with data (RFC 7413 4.2.1)
-    uint64_t fast_open_taken        # of them, those whose data the SYN-ACK acknowledged
-    uint64_t fast_open_refused      # those whose data it did not
-    uint64_t fast_open_lost         # those that were never answered
-    uint64_t fast_open_off          # connections that would have used it where it had failed before
-    uint64_t fast_open_asked        # SYNs that asked for a cookie, and got one (RFC 7413 4.1.1)
-    uint64_t fast_open_accepted     # connections accepted with the data of their SYN
-    uint64_t fast_open_bad_cookie
-    uint64_t fast_open_limit        # data refused: too many such connections are pending (RFC 7413 5.1)
     uint64_t hystart_exits          # slow starts that ended because round trips grew longer (RFC 9406)
     uint64_t idle_restarts          # windows closed because nothing was sent for a while (RFC 5681 4.1)
     uint64_t window_validations     # windows halved because less was used for minutes (RFC 7661 4.4.3)
@@ -340,7 +326,6 @@ cdef struct TcpState:               # in the arena
     SipKey hash_key                 # demultiplexing
     SipKey secret                   # RFC 6528, timestamps' offsets
     SipKey cookie_key
-    SipKey fast_open_key            # RFC 7413 4.1.2
     uint32_t tcb_free               # head of the free list (through Tcb.touched_next)
     uint32_t tcb_fresh
     uint32_t tcb_used
@@ -359,7 +344,6 @@ cdef struct TcpState:               # in the arena
     uint32_t spare
     uint32_t[256] listener_buckets
     Listener[256] listeners
-    FastOpenCache fast_open
 
 cdef struct Tcp
 
@@ -390,7 +374,6 @@ cdef struct Tcp:                    # this process's view
     Tcb *tcbs
     TcbCold *colds
     void *rares                     # TcbRare: see tcp/rare.pxd
-    void *stamps                    # RateStamp of each frame: see tcp/rate.pxd
     TimerNode *timers
     void *wheel
     DemuxSlot *demux

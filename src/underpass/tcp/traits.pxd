@@ -17,12 +17,7 @@ cdef enum ConnTraits:
     TRAIT_CWR_DUE = 0x800           # the next new segment says that the window was reduced (RFC 3168 6.1.2)
     TRAIT_CWR = 0x1000              # until TcbRare.cwr_end is acknowledged, marks reduce the window no further
     TRAIT_EXACT_ECN = 0x2000        # the control counts marks: ECE tells the mark of each segment (RFC 8257 3.2)
-    TRAIT_RATE = 0x4000             # delivery rates are sampled: see tcp/rate.pxd
     TRAIT_PACED = 0x8000            # TcbRare.pacing_rate bounds what leaves: see tcp/pacing.pxd
-    # the path, and Fast Open
+    # the path
     TRAIT_PATH = 0x1000000          # its segments are smaller than the route and the peer allow: see tcp/path.pxd
-    TRAIT_PATH_PROBE = 0x2000000    # a probe is in flight, TcbRare.probe_start to probe_end
     TRAIT_SOFT_ERROR = 0x4000000    # ICMP told of trouble: TcbRare.soft_error (RFC 9293 3.9.2.2)
-    TRAIT_FAST_OPEN = 0x8000000     # our SYN carries data or asks for a cookie; or the data of a SYN were accepted
-    TRAIT_FAST_OPEN_PENDING = 0x10000000  # counted as such by its listener (RFC 7413 5.1)
-    TRAIT_FAST_OPEN_GRANT = 0x20000000  # the SYN-ACK gives the peer a cookie

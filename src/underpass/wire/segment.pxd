@@ -20,7 +20,6 @@ cdef enum OptionSet:            # which options the segment carried
     OPTION_SACK_PERMITTED = 4
     OPTION_TIMESTAMPS = 8
     OPTION_SACK = 16
-    OPTION_FAST_OPEN = 32
 
 cdef enum:
     NO_VLAN = 0xFFFF
@@ -63,7 +62,6 @@ cdef struct Segment:
     uint8_t window_scale        # as sent; RFC 7323 2.3 caps it at 14 and so does the parser
     uint8_t sack_count
     uint8_t checksum_partial    # accepted because it equalled the pseudo-header sum
-    uint8_t fast_open_at        # octets from the TCP header to the Fast Open option, where there is one
     SackBlock[4] sack
 
 
