@@ -316,7 +316,7 @@ def test_keepalive(wire, peer):
 
 
 def test_keepalive_probes_that_are_answered_do_not_add_up(wire, peer):
-    """RFC 9293 3.8.4: a peer that answers every probe lives, also where probes are further apart than the idle time"""
+    """RFC 9293 3.8.4: probes further apart than the idle time; the peer answers each, and lives"""
     conn = opened(peer)
     conn.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 2)):
