@@ -55,6 +55,7 @@ class Web:
         if ready & READABLE and not browser.paused:
             browser.read()
         if ready & CLOSED:
+            browser.read()          # whether by a reset
             browser.ended = True
         browser.push()
 
