@@ -206,8 +206,7 @@ cdef uint32_t turn(Tcp *tcp, uint64_t now_ns, uint64_t *next_tick_ns) noexcept n
         batch_arrives(tcp, descs, count)
     timers_fire(tcp)
     time_wait_expire(tcp)
-    attend_all(tcp)
-    next_tick_ns[0] = run_ticks(tcp)        # after the callbacks, which may set deadlines
+    next_tick_ns[0] = run_ticks(tcp)
     attend_all(tcp)
     if tcp.starved:
         attend_starved(tcp)
