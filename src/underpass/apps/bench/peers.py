@@ -1,9 +1,9 @@
 """Underpass beside nginx: every row in several rounds, the servers taking turns, medians and spreads."""
 
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from underpass.apps.bench.cost import HOW
 from underpass.apps.bench.lab import PLACEMENTS, lab, machine
@@ -12,6 +12,17 @@ from underpass.apps.bench.servers import Nginx, Server, Underpass
 
 Say = Callable[[str], None]
 AnyRow = Row | EngineRow
+
+
+class Named(Protocol):
+    """What can be chosen by its name."""
+
+    @property
+    def name(self) -> str:
+        """As it is given on the command line."""
+
+
+AnyNamed = TypeVar("AnyNamed", bound=Named)
 
 
 @dataclass(slots=True)
@@ -35,13 +46,18 @@ def spread(values: list[float]) -> dict[str, float]:
 
 
 def chosen(only: Iterable[str]) -> list[AnyRow]:
+    """The rows by name, all of them for none."""
+    return by_name(ROWS, only)
+
+
+def by_name(rows: Sequence[AnyNamed], only: Iterable[str]) -> list[AnyNamed]:
     """The rows by name, all of them for none. Raises ValueError for a name that is not a row's."""
     wanted = list(only)
-    names = [row.name for row in ROWS]
+    names = [row.name for row in rows]
     for name in wanted:
         if name not in names:
             raise ValueError(f"no row {name!r}; rows are {', '.join(names)}")
-    return [row for row in ROWS if not wanted or row.name in wanted]
+    return [row for row in rows if not wanted or row.name in wanted]
 
 
 def measure(rows: list[AnyRow], rounds: int, seconds: float, say: Say) -> dict[str, dict[str, Series]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from underpass.apps.bench.lab import CLIENT_CORE, SERVER_CORE, machine
 from underpass.apps.bench.paths import FAIRNESS_S, PATHS, PLOTTED, UNITS, PathRow
-from underpass.apps.bench.peers import Series, goals
+from underpass.apps.bench.peers import Series, by_name, goals
 from underpass.apps.bench.rows import Figures
 from underpass.apps.bulk.host import Host
 from underpass.apps.relay.path import BACKLOG, RelayedPair
@@ -26,13 +26,8 @@ HOW = (f"both ends: {CONGESTION}, buffers of {BUFFER_BYTES >> 20} MiB each way; 
 
 
 def chosen(only: Iterable[str]) -> list[PathRow]:
-    """The rows by name, all of them for none. Raises ValueError for a name that is not a row's."""
-    wanted = list(only)
-    names = [row.name for row in PATHS]
-    for name in wanted:
-        if name not in names:
-            raise ValueError(f"no row {name!r}; rows are {', '.join(names)}")
-    return [row for row in PATHS if not wanted or row.name in wanted]
+    """The rows by name, all of them for none."""
+    return by_name(PATHS, only)
 
 
 def measure(rows: list[PathRow], rounds: int, say: Say) -> dict[str, dict[str, Series]]:

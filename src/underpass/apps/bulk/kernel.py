@@ -15,6 +15,7 @@ from collections import Counter
 from typing import Any
 
 from underpass.apps.bulk import bulk
+from underpass.apps.bulk.commands import carry_out
 from underpass.apps.bulk.tcp_info import tcp_info
 
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
@@ -226,14 +227,7 @@ def main(_interface: str, options: str) -> None:
     """Carry out commands until the end of stdin."""
     host = Kernel(json.loads(options))
     host.selector.register(sys.stdin, READ, "commands")
-    print("{}", flush=True)
-    while True:
-        if host.turn(60):
-            line = sys.stdin.readline()
-            if not line:
-                return
-            (name, arguments), = json.loads(line).items()
-            print(json.dumps(getattr(host, name)(**arguments)), flush=True)
+    carry_out(host, lambda: host.turn(60))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any
 
 import underpass
 from underpass.apps.bulk.bulk import Bulk
+from underpass.apps.bulk.commands import carry_out
 from underpass.nic import Nic
 
 FRAMES = 65536
@@ -66,15 +67,7 @@ def main(interface: str, options: str) -> None:
     given = json.loads(options)
     with underpass.attach(interface, frames=FRAMES, source_ports=int(given["source_ports"])) as nic:
         host = Ours(nic, given)
-        print("{}", flush=True)
-        while True:
-            if not host.stack.run(60, (0,)):
-                continue
-            line = sys.stdin.readline()
-            if not line:
-                return
-            (name, arguments), = json.loads(line).items()
-            print(json.dumps(getattr(host, name)(**arguments)), flush=True)
+        carry_out(host, lambda: host.stack.run(60, (0,)))
 
 
 if __name__ == "__main__":
