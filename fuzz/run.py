@@ -9,7 +9,9 @@ fuzz/corpus/TARGET, where every run tries it first. Exit status 1: something was
 printed.
 """
 
+import base64
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -34,8 +36,18 @@ def environment(libraries: list[Path]) -> dict[str, str]:
     }
 
 
-def fuzz(target: str, seconds: int, libraries: list[Path]) -> bool:
-    """Whether the target survived."""
+def how_to_repeat(target: str, said: str) -> str:
+    """The input that was found, to be put where every run tries it first."""
+    written = re.search(r"Test unit written to (.+)", said)
+    if not written:
+        return f"what it printed stands above; to repeat it: python fuzz/run.py 1 {target}"
+    octets = base64.b64encode(Path(written[1]).read_bytes()).decode()
+    kept = f"fuzz/corpus/{target}/{Path(written[1]).name.removeprefix(target + '-')}"
+    return f"to repeat it: echo {octets} | base64 -d > {kept} && python fuzz/run.py 1 {target}"
+
+
+def fuzz(target: str, seconds: int, libraries: list[Path]) -> str:
+    """What became of the target, in one line: it begins with 'ok' where nothing was found."""
     corpus, found = build.OUT / "corpus" / target, build.OUT / "found"
     for folder in (corpus, found):
         folder.mkdir(parents=True, exist_ok=True)
@@ -48,12 +60,10 @@ def fuzz(target: str, seconds: int, libraries: list[Path]) -> bool:
         command, env=environment(libraries), text=True, errors="replace", stderr=subprocess.PIPE, check=False
     )
     if done.returncode:
-        print(f"{done.stderr}\nFAILED  {target}: to repeat it, copy the input named above to")
-        print(f"        fuzz/corpus/{target}/ and run: python fuzz/run.py 1 {target}")
-        return False
+        print(done.stderr)
+        return f"FAILED  {target}: {how_to_repeat(target, done.stderr)}"
     stats = [line for line in done.stderr.splitlines() if line.startswith("stat::number_of_executed_units:")]
-    print(f"ok      {target}: {int(stats[0].split()[-1]):,} inputs in {seconds} s")
-    return True
+    return f"ok      {target}: {int(stats[0].split()[-1]):,} inputs in {seconds} s"
 
 
 def main(seconds: int, *chosen: str) -> int:
@@ -64,8 +74,9 @@ def main(seconds: int, *chosen: str) -> int:
         sys.exit(f"fuzz: no target {', '.join(unknown)}; there are {', '.join(there)}")
     libraries = build.build()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        survived = list(pool.map(lambda target: fuzz(target, seconds, libraries), chosen or there))
-    return int(not all(survived))
+        verdicts = list(pool.map(lambda target: fuzz(target, seconds, libraries), chosen or there))
+    print("\n".join(verdicts))
+    return int(not all(verdict.startswith("ok") for verdict in verdicts))
 
 
 if __name__ == "__main__":

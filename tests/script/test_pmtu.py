@@ -117,6 +117,18 @@ def test_after_ten_minutes_larger_segments_are_tried_again(wire, peer):
     assert sizes(flight(wire, other, other.open()))[0] == 1460
 
 
+@pytest.mark.wire(path_mtu_ms=20_000)
+def test_a_larger_segment_fits_the_window_of_a_connection_that_lost_smaller_ones(wire, peer):
+    """RFC 5681 3.1: after a timeout the window is one segment, and never less, whatever size that has"""
+    conn = peer.open()
+    too_big(peer, flight(wire, peer, conn)[0], 552)
+    wire.run(ms=30_000)
+    info = conn.info()
+    assert wire.count("timeouts") >= 1
+    assert info["mss"] == 1460
+    assert info["cwnd_bytes"] >= 1460
+
+
 @pytest.mark.parametrize("mtu", [1500, 1501, 65535])
 def test_an_mtu_that_is_no_smaller_is_refused(wire, peer, mtu):
     conn = peer.open()

@@ -4,6 +4,7 @@ from libc.stdint cimport uint16_t, uint64_t
 from underpass.ip.network cimport network_fixed_headers, network_learn_mtu, network_path_mtu
 from underpass.link.frames cimport FRAME_SACKED, NO_FRAME, TX_HEADROOM, Frame
 from underpass.tcp.block cimport block_touch
+from underpass.tcp.congestion.control cimport congestion_floor
 from underpass.tcp.rare cimport rare_of
 from underpass.tcp.scoreboard cimport SCOREBOARD_VISITS, scoreboard_lose
 from underpass.tcp.tcb cimport CONN_FAST_RECOVERY, CONN_RTO_RECOVERY, CONN_TIMESTAMPS, ESTABLISHED, TcbCold
@@ -109,6 +110,13 @@ cdef void path_suspect(Tcp *tcp, uint32_t conn) noexcept nogil:
 
 # ---------------------------------------------------------------------------------------------- larger
 
+cdef inline void enlarge(Tcb *tcb, uint32_t mss) noexcept nogil:
+    """Windows are counted in segments: one of the larger ones fits (RFC 5681 3.1; RFC 4821 7.4)."""
+    tcb.mss = <uint16_t>mss
+    tcb.cwnd = max(tcb.cwnd, mss)
+    tcb.ssthresh = congestion_floor(tcb, tcb.ssthresh)
+
+
 cdef void path_raise(Tcp *tcp, uint32_t conn) noexcept nogil:
     """RFC 8201 4, RFC 1191 6.3: after ten minutes the path may have changed; a router that still minds says so again."""
     cdef Tcb *tcb = &tcp.tcbs[conn]
@@ -122,4 +130,4 @@ cdef void path_raise(Tcp *tcp, uint32_t conn) noexcept nogil:
     tcb.traits &= ~<uint32_t>TRAIT_PATH
     if mss > tcb.mss:
         tcp.state.counters.path_mtu_raised += 1
-        tcb.mss = <uint16_t>mss
+        enlarge(tcb, mss)

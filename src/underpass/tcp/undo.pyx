@@ -125,8 +125,8 @@ cdef void set_back(Tcp *tcp, uint32_t conn, const Undo *undo, const Delivery *ne
     cdef TcbCold *cold = &tcp.colds[conn]
     scoreboard_lose_nothing(tcp, tcb)
     cdef uint32_t room = scoreboard_pipe(tcb, cold) + congestion_initial_window(tcb.mss)
-    # Not less than the end of a recovery that was none would leave.
-    tcb.cwnd = min(undo.cwnd, max(room, tcb.ssthresh))
+    # Not less than the end of a recovery that was none would leave; and a segment, which may have grown since.
+    tcb.cwnd = max(min(undo.cwnd, max(room, tcb.ssthresh)), <uint32_t>tcb.mss)
     tcb.ssthresh = max(undo.ssthresh, undo.cwnd) if tcb.cwnd < undo.cwnd else undo.ssthresh
     if congestion_control(tcb.congestion).undo != NULL:
         congestion_control(tcb.congestion).undo(tcp, conn)
