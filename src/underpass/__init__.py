@@ -2,8 +2,8 @@
 
 from typing import Any
 
-__all__ = ["ACCEPTED", "CLOSED", "CONNECTED", "READABLE", "WRITABLE", "Connection", "Listener", "Stack",
-           "__version__", "attach"]
+__all__ = ["ACCEPTED", "CLOSED", "CONNECTED", "READABLE", "TROUBLE", "URGENT", "WRITABLE", "Connection",
+           "Listener", "Stack", "__version__", "attach"]
 
 _HOMES = {
     "attach": "underpass.nic",
@@ -14,6 +14,8 @@ _HOMES = {
     "CONNECTED": "underpass.stack.stack",
     "READABLE": "underpass.stack.stack",
     "WRITABLE": "underpass.stack.stack",
+    "URGENT": "underpass.stack.stack",
+    "TROUBLE": "underpass.stack.stack",
     "CLOSED": "underpass.stack.stack",
 }
 

@@ -5,6 +5,8 @@ from underpass.stack.stack import ACCEPTED as ACCEPTED
 from underpass.stack.stack import CLOSED as CLOSED
 from underpass.stack.stack import CONNECTED as CONNECTED
 from underpass.stack.stack import READABLE as READABLE
+from underpass.stack.stack import TROUBLE as TROUBLE
+from underpass.stack.stack import URGENT as URGENT
 from underpass.stack.stack import WRITABLE as WRITABLE
 from underpass.stack.stack import Stack as Stack
 

@@ -3,10 +3,12 @@
 import pytest
 
 from underpass.testing.clock import SECOND
+from underpass.testing.packets import Flags
 from underpass.testing.peer import ACK, PSH, RST, SYN
 
 pytestmark = pytest.mark.wire(half_open=0)
 
+ECE, CWR = Flags.ECE, Flags.CWR
 FULL = {"mss": 1460, "window_scale": 7, "sack_permitted": True}
 
 
@@ -145,3 +147,62 @@ def test_the_window_scale_of_a_cookie_lets_a_large_window_open(wire, peer):
     finish(wire, peer)
     peer.send(ACK | PSH, bytes(1000))
     assert peer.expect(ACK, ack=1001).window << answer.window_scale > 65535
+
+
+@pytest.mark.parametrize("v6", [False, True])
+def test_ecn_is_agreed_to_and_comes_back(wire, v6):
+    """RFC 3168 6.1.1: the SYN-ACK says ECE, and what the timestamp brings back makes data ECN-capable"""
+    peer = wire.peer(v6=v6)
+    peer.timestamp = 1000
+    peer.send(SYN | ECE | CWR, **FULL)
+    peer.expect(SYN | ACK | ECE)
+    conn = finish(wire, peer)
+    assert conn.info()["ecn"] == 1
+    conn.send(b"data")
+    assert peer.expect(ACK).traffic_class & 3 == 2
+    assert wire.count("ecn_negotiated") == 1
+
+
+@pytest.mark.parametrize("flags", [Flags.NONE, ECE, CWR])
+def test_a_syn_that_is_not_ecn_setup_gets_a_cookie_without(wire, peer, flags):
+    """RFC 3168 6.1.1"""
+    peer.timestamp = 1000
+    peer.send(SYN | flags, **FULL)
+    peer.expect(SYN | ACK)
+    assert finish(wire, peer).info()["ecn"] == 0
+
+
+def test_without_timestamps_a_cookie_cannot_agree_to_ecn(wire, peer):
+    peer.send(SYN | ECE | CWR, **FULL)
+    peer.expect(SYN | ACK)
+    assert finish(wire, peer).info()["ecn"] == 0
+
+
+@pytest.mark.wire(half_open=0, ecn=0)
+def test_ecn_switched_off_holds_for_cookies(wire, peer):
+    peer.timestamp = 1000
+    peer.send(SYN | ECE | CWR, **FULL)
+    peer.expect(SYN | ACK)
+    conn = finish(wire, peer)
+    assert conn.info()["ecn"] == 0
+
+
+@pytest.mark.wire(half_open=0, ecn=0, congestion="dctcp")
+def test_a_control_that_needs_ecn_has_it_over_cookies_too(wire, peer):
+    """RFC 8257 3.1"""
+    peer.timestamp = 1000
+    peer.send(SYN | ECE | CWR, **FULL)
+    peer.expect(SYN | ACK | ECE)
+    assert finish(wire, peer).info()["ecn"] == 1
+
+
+def test_the_fallback_of_a_lost_syn_is_followed(wire, peer):
+    """RFC 3168 6.1.1.1: the second SYN has a cookie of its own, and the ACK says which one it answers"""
+    peer.timestamp = 1000
+    peer.send(SYN | ECE | CWR, **FULL)
+    peer.expect(SYN | ACK | ECE)
+    wire.run(ms=1000)
+    peer.timestamp = 2000
+    peer.send(SYN, seq=0, **FULL)
+    peer.expect(SYN | ACK)
+    assert finish(wire, peer, ack=1).info()["ecn"] == 0

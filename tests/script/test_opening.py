@@ -184,6 +184,25 @@ def test_a_syn_is_sent_again_and_at_last_given_up(wire):
     assert wire.count("connect_failures") == 1
 
 
+def test_a_syn_is_sent_for_three_minutes_at_least(wire):
+    """RFC 9293 3.8.3, MUST-22, MUST-23: R2 of a SYN"""
+    peer = wire.peer(port=80, to_port=50000)
+    conn = wire.stack.connect((peer.base.src, 80), (peer.base.dst, 50000))
+    wire.run(ms=180_000)
+    assert not wire.host.was_closed(conn)
+    assert len(peer.drain()) == 8
+    wire.run(ms=120_000)
+    assert wire.host.was_closed(conn)
+
+
+def test_a_syn_ack_is_given_up_sooner(wire, peer):
+    """What a stranger asked for is not worth three minutes: RFC 4987 2.2 tells why."""
+    peer.send(SYN, mss=1460)
+    wire.run(ms=64_000)
+    assert len(peer.drain()) == 6
+    assert [row["state"] for row in wire.stack.connections()] == ["LISTEN"] * 2
+
+
 def test_a_refused_connection(wire):
     """RFC 9293 3.10.7.3, second"""
     peer = wire.peer(port=80, to_port=50000)

@@ -9,7 +9,7 @@ from underpass.tcp.tcb cimport (
     CLOSED, CONN_ORPHAN, CONN_SACK, CONN_TIMESTAMPS, CONN_WINDOW_SCALE, MAX_LISTENERS, TIME_WAIT, Listener, Tcb, TcbCold,
     Tcp, TimeWait,
 )
-from underpass.tcp.traits cimport TRAIT_ECN, TRAIT_PACED
+from underpass.tcp.traits cimport TRAIT_ECN, TRAIT_PACED, TRAIT_SOFT_ERROR
 from underpass.wire.address cimport address_to_text
 
 STATES = ("CLOSED", "LISTEN", "SYN-SENT", "SYN-RECEIVED", "ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2", "CLOSE-WAIT",
@@ -25,6 +25,13 @@ cdef uint64_t pacing_rate(const Tcp *tcp, uint32_t conn):
     if not tcp.tcbs[conn].traits & TRAIT_PACED:
         return 0
     return (<const TcbRare *>tcp.rares + conn).pacing_rate
+
+
+cdef int soft_error(const Tcp *tcp, uint32_t conn):
+    """The errno of the latest ICMP error that did not end the connection, or 0."""
+    if not tcp.tcbs[conn].traits & TRAIT_SOFT_ERROR:
+        return 0
+    return (<const TcbRare *>tcp.rares + conn).soft_error
 
 
 cdef dict connection_info(const Tcp *tcp, uint32_t conn):
@@ -68,6 +75,7 @@ cdef dict connection_info(const Tcp *tcp, uint32_t conn):
         "timeouts": cold.timeouts,
         "age_ms": (tcp.now_ns - cold.opened_ns) // 1000000,
         "silent_ms": (tcp.now_ns - cold.heard_ns) // 1000000,
+        "soft_error": soft_error(tcp, conn),
     }
 
 

@@ -19,6 +19,7 @@ from underpass.tcp.tcb cimport (
     CLOSE_WAIT, CONN_FIN_QUEUED, ESTABLISHED, EVENT_ACCEPTED, EVENT_CLOSED, EVENT_CONNECTED, EVENT_READABLE,
     EVENT_WRITABLE, NO_CONN, SYN_RECEIVED, SYN_SENT, Tcb, Tcp,
 )
+from underpass.tcp.urgent cimport urgent_left, urgent_queue
 from underpass.wire.address cimport address_to_text
 
 
@@ -53,6 +54,10 @@ cdef void on_closed(Tcp *tcp, uint32_t conn, int error, void *self) noexcept nog
     remember(<EventQueue *>self, conn, EVENT_CLOSED)
 
 
+cdef void on_noticed(Tcp *tcp, uint32_t conn, uint8_t events, void *self) noexcept nogil:
+    remember(<EventQueue *>self, conn, events)
+
+
 cdef class PythonApp:
     """Collects events for at most `limit` connections."""
 
@@ -74,6 +79,7 @@ cdef class PythonApp:
         self.app.readable = on_readable
         self.app.writable = on_writable
         self.app.closed = on_closed
+        self.app.noticed = on_noticed
 
     def __dealloc__(self):
         free(self.queue.ring)
@@ -192,6 +198,17 @@ cdef class Connection:
             return done
         finally:
             PyBuffer_Release(&view)
+
+    def send_urgent(self, data):
+        """Queue octets as send() does; what is queued up to their end is urgent. New protocols do without (RFC 6093 5)."""
+        taken = self.send(data)
+        urgent_queue(self.tcp, self.index())
+        return taken
+
+    @property
+    def urgent(self):
+        """Octets that recv() has yet to give, those on their way counted, up to the end of the peer's urgent data."""
+        return urgent_left(self.tcp, self.index())
 
     def want_writable(self):
         """Ask for a WRITABLE event when there is room to send."""

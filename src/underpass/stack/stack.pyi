@@ -11,6 +11,8 @@ WRITABLE: int
 ACCEPTED: int
 CONNECTED: int
 CLOSED: int
+URGENT: int
+TROUBLE: int
 
 class Stack:
     """A worker over a link. Control-plane methods take text addresses; the packet path never calls Python.

@@ -24,7 +24,8 @@ from underpass.stack.turn cimport (
 from underpass.tcp.api cimport tcp_connect, tcp_hold, tcp_listen
 from underpass.tcp.congestion.control cimport CONGESTION_CONTROLS, CONGESTION_CUBIC, congestion_control
 from underpass.tcp.tcb cimport (
-    EVENT_ACCEPTED, EVENT_CLOSED, EVENT_CONNECTED, EVENT_READABLE, EVENT_WRITABLE, LISTENER_BUCKETS, MAX_APPS, NO_CONN,
+    EVENT_ACCEPTED, EVENT_CLOSED, EVENT_CONNECTED, EVENT_READABLE, EVENT_TROUBLE, EVENT_URGENT, EVENT_WRITABLE,
+    LISTENER_BUCKETS, MAX_APPS, NO_CONN,
     NO_LISTENER, App, DemuxSlot, Limits, Tcb, TcbCold, Tcp, TcpState, TimerNode, TimeWait,
 )
 from underpass.tcp.time_wait cimport time_wait_init
@@ -38,6 +39,8 @@ CONNECTED = EVENT_CONNECTED
 READABLE = EVENT_READABLE
 WRITABLE = EVENT_WRITABLE
 CLOSED = EVENT_CLOSED
+URGENT = EVENT_URGENT
+TROUBLE = EVENT_TROUBLE
 
 DEFAULT_LIMITS = {
     "connections": 131072,
@@ -48,7 +51,8 @@ DEFAULT_LIMITS = {
     "ooo_frames": 512,
     "time_wait_ms": 60000,
     "fin_wait_2_ms": 60000,
-    "syn_retries": 5,
+    "syn_retries": 7,
+    "synack_retries": 5,
     "retries": 15,
     "rto_min_us": 200000,
     "delayed_ack_us": 40000,
@@ -74,6 +78,7 @@ LIMIT_RANGES = {
     "time_wait_ms": (1, 600000),
     "fin_wait_2_ms": (1, 600000),
     "syn_retries": (0, 32),
+    "synack_retries": (0, 32),
     "retries": (1, 32),
     "rto_min_us": (1000, 60000000),
     "delayed_ack_us": (0, 500000),
@@ -168,6 +173,7 @@ cdef class Stack:
         state.hash_key = derive_key(seed, b"demultiplexing")
         state.secret = derive_key(seed, b"sequence numbers")
         state.cookie_key = derive_key(seed, b"cookies")
+        state.fast_open_key = derive_key(seed, b"Fast Open")
         key = derive_key(seed, b"neighbours")
         network_init(tcp.network, &key)
         wheel_init(<Wheel *>tcp.wheel, 0)

@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from underpass.tcp.cookies cimport cookie_check, cookie_send
+from underpass.tcp.ecn cimport ecn_accepts
 from underpass.tcp.ending cimport ending_handshake_over
 from underpass.tcp.isn cimport isn_above
 from underpass.tcp.open cimport open_block, open_established, open_send_syn, open_take_syn
@@ -147,6 +148,7 @@ cdef uint32_t complete_cookie(Tcp *tcp, uint32_t index, const Segment *seg, uint
         return NO_CONN
     tcb = &tcp.tcbs[conn]
     adopt(tcp, conn, index, seg)
+    tcb.state = SYN_RECEIVED                # what the options are agreed on in
     open_take_syn(tcp, conn, &syn)
     tcp.colds[conn].iss = seg.ack - 1
     tcb.snd_nxt = tcb.snd_end = tcb.snd_una = seg.ack
@@ -177,7 +179,7 @@ cdef uint32_t accept_segment(Tcp *tcp, uint32_t listener, const Segment *seg, ui
         half_open(tcp, listener, seg, hash, floor)
     else:
         tcp.state.counters.half_open_limit += 1             # RFC 4987 3.6: nothing is kept
-        cookie_send(tcp, seg)
+        cookie_send(tcp, seg, ecn_accepts(tcp, tcp.state.listeners[listener].congestion))
     return NO_CONN
 
 

@@ -1,6 +1,6 @@
 """SEGMENT ARRIVES, step by step in the order of RFC 9293 3.10.7.4, with the stricter rules of RFC 5961 and RFC 7323."""
 from libc.errno cimport ECONNREFUSED, ECONNRESET
-from libc.stdint cimport int32_t, uint32_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t
 
 from underpass.ip.network cimport network_is_local
 from underpass.tcp.accept cimport accept_completed, accept_find, accept_has_room, accept_segment
@@ -23,6 +23,7 @@ from underpass.tcp.tcb cimport (
 )
 from underpass.tcp.time_wait cimport TIME_WAIT_ACK, TIME_WAIT_REOPEN, TimeWaitVerdict, time_wait_receive, time_wait_reopen
 from underpass.tcp.traits cimport TRAIT_ECN
+from underpass.tcp.urgent cimport urgent_arrives
 from underpass.wire.reason cimport IP_DESTINATION
 from underpass.wire.segment cimport ACK, OPTION_TIMESTAMPS, RST, SYN, URG, Segment, segment_length
 from underpass.wire.seq cimport seq_after, seq_upto, seq_within
@@ -194,13 +195,20 @@ cdef void complete_handshake(Tcp *tcp, uint32_t conn, const Segment *seg) noexce
         accept_completed(tcp, conn)
 
 
-# --------------------------------------------------------------------------- seventh: text, eighth: FIN
+# --------------------------------------------------------------------------- sixth: URG, seventh: text, eighth: FIN
+
+cdef inline void urgent_step(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogil:
+    """The sixth step: not once the peer has said that its stream ends."""
+    cdef uint8_t state = tcp.tcbs[conn].state
+    if state == ESTABLISHED or state == FIN_WAIT_1 or state == FIN_WAIT_2:
+        urgent_arrives(tcp, conn, seg)
+
 
 cdef void arrive_text(Tcp *tcp, uint32_t conn, Arrival *arrival) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef const Segment *seg = &arrival.seg
     if seg.flags & URG:
-        tcp.state.counters.urgent_ignored += 1      # RFC 6093 6: the octets are ordinary ones
+        urgent_step(tcp, conn, seg)
     if seg.payload_bytes != 0 and (tcb.state == ESTABLISHED or tcb.state == FIN_WAIT_1 or tcb.state == FIN_WAIT_2):
         if tcb.flags & CONN_ORPHAN:
             tcp.state.counters.after_close += 1

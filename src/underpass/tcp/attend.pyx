@@ -5,7 +5,8 @@ from underpass.tcp.block cimport block_drop_queue, block_free, block_next_touche
 from underpass.tcp.send cimport send_output
 from underpass.tcp.tcb cimport (
     CLOSED, CONN_ACTIVE, CONN_ANNOUNCED, CONN_HELD, CONN_ORPHAN, CONN_STARVED, CONN_TOUCHED, CONN_WANTS_ROOM, EVENT_ACCEPTED,
-    EVENT_CLOSED, EVENT_CONNECTED, EVENT_READABLE, EVENT_WRITABLE, NO_CONN, TIME_WAIT, App, Tcb, Tcp,
+    EVENT_CLOSED, EVENT_CONNECTED, EVENT_READABLE, EVENT_TROUBLE, EVENT_URGENT, EVENT_WRITABLE, NO_CONN, TIME_WAIT, App,
+    Tcb, Tcp,
 )
 from underpass.tcp.timers cimport timers_arm
 
@@ -30,6 +31,8 @@ cdef inline void tell(Tcp *tcp, uint32_t conn, uint8_t events) noexcept nogil:
     if events & EVENT_WRITABLE and tcb.flags & CONN_WANTS_ROOM and not tcb.flags & CONN_ORPHAN:
         tcb.flags &= ~<uint32_t>CONN_WANTS_ROOM
         app.writable(tcp, conn, app.self)
+    if events & (EVENT_URGENT | EVENT_TROUBLE) and app.noticed != NULL and not tcb.flags & CONN_ORPHAN:
+        app.noticed(tcp, conn, events & (EVENT_URGENT | EVENT_TROUBLE), app.self)
 
 
 cdef void bury(Tcp *tcp, uint32_t conn) noexcept nogil:

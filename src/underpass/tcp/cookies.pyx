@@ -112,8 +112,8 @@ cdef inline uint8_t *_write_options(Tcp *tcp, const Segment *syn, uint32_t optio
     return at
 
 
-cdef void cookie_send(Tcp *tcp, const Segment *syn) noexcept nogil:
-    cdef uint32_t options = cookie_options(syn, False)
+cdef void cookie_send(Tcp *tcp, const Segment *syn, bint ecn) noexcept nogil:
+    cdef uint32_t options = cookie_options(syn, ecn)
     cdef uint32_t frame = frame_take(tcp.pool)
     cdef uint32_t window = min(tcp.state.limits.rcv_bytes, <uint32_t>65535)
     cdef uint8_t flags = SYN | ACK | ECE if options & COOKIE_ECN else SYN | ACK

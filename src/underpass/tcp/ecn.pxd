@@ -18,6 +18,8 @@ cdef enum EcnPolicy:                # Limits.ecn, by the numbers of Linux' tcp_e
     ECN_ASK = 1                     # our SYNs ask for it
     ECN_ACCEPT = 2                  # only where the peer asks
 
+# Whether a connection under that congestion control agrees to ECN where the peer's SYN offers it.
+cdef bint ecn_accepts(const Tcp *tcp, uint32_t congestion) noexcept nogil
 # ECE and CWR for the SYN or SYN-ACK that is about to leave. A SYN that is sent again does without (RFC 3168 6.1.1.1).
 cdef uint8_t ecn_syn_flags(Tcp *tcp, uint32_t conn) noexcept nogil
 # What the peer's SYN or SYN-ACK says.

@@ -20,9 +20,13 @@ cdef enum:
 
 # ---------------------------------------------------------------------------------------------- the handshake
 
-cdef inline bint _wants(const Tcp *tcp, const Tcb *tcb, uint32_t policy) noexcept nogil:
+cdef inline bint _wants(const Tcp *tcp, uint32_t congestion) noexcept nogil:
     """The policy, or a control that cannot do without."""
-    return tcp.state.limits.ecn == policy or congestion_control(tcb.congestion).traits & TRAIT_EXACT_ECN != 0
+    return tcp.state.limits.ecn == ECN_ASK or congestion_control(congestion).traits & TRAIT_EXACT_ECN != 0
+
+
+cdef bint ecn_accepts(const Tcp *tcp, uint32_t congestion) noexcept nogil:
+    return tcp.state.limits.ecn != ECN_OFF or _wants(tcp, congestion)
 
 
 cdef uint8_t ecn_syn_flags(Tcp *tcp, uint32_t conn) noexcept nogil:
@@ -30,7 +34,7 @@ cdef uint8_t ecn_syn_flags(Tcp *tcp, uint32_t conn) noexcept nogil:
     if tcb.state == SYN_RECEIVED:
         return ECE if tcb.traits & TRAIT_ECN else 0
     if tcp.colds[conn].backoff == 0:
-        if not _wants(tcp, tcb, ECN_ASK):
+        if not _wants(tcp, tcb.congestion):
             return 0
         tcb.traits |= TRAIT_ECN_ASKED
         return ECE | CWR
@@ -45,9 +49,7 @@ cdef inline bint _agrees(const Tcp *tcp, const Tcb *tcb, const Segment *syn) noe
     cdef uint8_t both = syn.flags & (ECE | CWR)
     if tcb.state == SYN_SENT:
         return tcb.traits & TRAIT_ECN_ASKED != 0 and both == (ECE if syn.flags & ACK else ECE | CWR)
-    if tcb.state != SYN_RECEIVED or both != ECE | CWR:
-        return False                # SYN_RECEIVED, but for a cookie that came back
-    return tcp.state.limits.ecn != ECN_OFF or _wants(tcp, tcb, ECN_ASK)
+    return both == ECE | CWR and ecn_accepts(tcp, tcb.congestion)
 
 
 cdef void ecn_take_syn(Tcp *tcp, uint32_t conn, const Segment *syn) noexcept nogil:

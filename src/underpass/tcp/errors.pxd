@@ -19,3 +19,5 @@ cdef void errors_arrive(Tcp *tcp, const IcmpError *error) noexcept nogil
 # The errno for a connection that nobody answers any more: what ICMP said since the peer was last heard, else
 # ETIMEDOUT.
 cdef int errors_reason(Tcp *tcp, uint32_t conn) noexcept nogil
+# Tell the application of trouble that does not end the connection yet, if it asked (RFC 9293 3.9.1.8, 3.8.3).
+cdef void errors_report(Tcp *tcp, uint32_t conn) noexcept nogil

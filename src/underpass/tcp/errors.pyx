@@ -2,12 +2,13 @@
 from libc.errno cimport ETIMEDOUT
 from libc.stdint cimport uint32_t
 
+from underpass.tcp.block cimport block_touch
 from underpass.tcp.demux cimport DEMUX_NONE, TIME_WAIT_TAG, demux_find, demux_hash
 from underpass.tcp.ending cimport ending_gone
 from underpass.tcp.path cimport path_too_big
 from underpass.tcp.rare cimport TcbRare, rare_of
-from underpass.tcp.tcb cimport CONN_ACTIVE, NO_CONN, SYN_RECEIVED, SYN_SENT, Tcb, Tcp
-from underpass.tcp.traits cimport TRAIT_SOFT_ERROR
+from underpass.tcp.tcb cimport CONN_ACTIVE, EVENT_TROUBLE, NO_CONN, SYN_RECEIVED, SYN_SENT, Tcb, Tcp
+from underpass.tcp.traits cimport TRAIT_REPORTS, TRAIT_SOFT_ERROR
 from underpass.wire.icmp cimport ICMP_REFUSED, ICMP_TOO_BIG, ICMP_UNREACHABLE
 from underpass.wire.seq cimport seq_within
 
@@ -30,6 +31,7 @@ cdef void remember(Tcp *tcp, uint32_t conn, int error) noexcept nogil:
     tcp.tcbs[conn].traits |= TRAIT_SOFT_ERROR
     rare.soft_error = error
     rare.soft_error_ns = tcp.now_ns
+    errors_report(tcp, conn)
 
 
 cdef void errors_arrive(Tcp *tcp, const IcmpError *error) noexcept nogil:
@@ -51,6 +53,12 @@ cdef void errors_arrive(Tcp *tcp, const IcmpError *error) noexcept nogil:
         ending_gone(tcp, conn, error.error)
     else:
         remember(tcp, conn, error.error)
+
+
+cdef void errors_report(Tcp *tcp, uint32_t conn) noexcept nogil:
+    if tcp.tcbs[conn].traits & TRAIT_REPORTS:
+        tcp.tcbs[conn].events |= EVENT_TROUBLE
+        block_touch(tcp, conn)
 
 
 cdef int errors_reason(Tcp *tcp, uint32_t conn) noexcept nogil:

@@ -5,7 +5,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from underpass.ip.network cimport NO_NEIGHBOUR, WANT_PROBE, network_want
 from underpass.tcp.block cimport block_touch
 from underpass.tcp.ending cimport ending_gone, ending_reset
-from underpass.tcp.errors cimport errors_reason
+from underpass.tcp.errors cimport errors_reason, errors_report
 from underpass.tcp.open cimport open_send_syn
 from underpass.tcp.output cimport output_control
 from underpass.tcp.path cimport path_suspect
@@ -23,6 +23,7 @@ from underpass.wire.segment cimport ACK
 
 cdef enum:
     NS_PER_MS = 1000000
+    TELL_AFTER = 3                  # R1: retransmissions until the application may be told (RFC 9293 3.8.3, SHLD-9, SHLD-10)
     SUSPECT_PATH_AFTER = 4          # timeouts of one segment (RFC 4821 7.7): chance loses fewer in a row
     SUSPECT_AGAIN_AFTER = 7
     ORPHAN_RETRIES = 8              # a connection that nobody waits for is given up sooner
@@ -53,17 +54,23 @@ cdef void back_off(Tcp *tcp, uint32_t conn) noexcept nogil:
     tcp.tcbs[conn].retransmit_at = tcp.now_ns + rtt_timeout_ns(cold)
 
 
+cdef inline uint32_t handshake_retries(const Tcp *tcp, const Tcb *tcb) noexcept nogil:
+    return tcp.state.limits.syn_retries if tcb.flags & CONN_ACTIVE else tcp.state.limits.synack_retries
+
+
 cdef void syn_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef TcbCold *cold = &tcp.colds[conn]
     if cold.since_ns == 0:                  # it never left: the next hop was not known
         open_send_syn(tcp, conn)
-    elif cold.backoff >= tcp.state.limits.syn_retries or overdue(tcp, cold):
+    elif cold.backoff >= handshake_retries(tcp, &tcp.tcbs[conn]) or overdue(tcp, cold):
         give_up(tcp, conn)
     else:
         cold.backoff += 1
         tcp.state.counters.timeouts += 1
         tcp.state.counters.retransmits += 1
         open_send_syn(tcp, conn)
+        if cold.backoff == TELL_AFTER:
+            errors_report(tcp, conn)
 
 
 cdef inline bint peer_answers(const Tcp *tcp, const TcbCold *cold) noexcept nogil:
@@ -79,12 +86,14 @@ cdef void retransmit_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
         limit = ORPHAN_RETRIES
     if cold.since_ns == 0:
         cold.since_ns = tcp.now_ns
-    # RFC 9293 3.8.6 (SHLD-18): a peer that shrank its window to nothing and still answers is not timed out.
+    # RFC 9293 3.8.6 (SHLD-17): a peer that shrank its window to nothing and still answers is not timed out.
     if (cold.backoff >= limit and not (tcb.snd_wnd == 0 and peer_answers(tcp, cold))) or overdue(tcp, cold):
         give_up(tcp, conn)
         return
     if tcb.neighbour != NO_NEIGHBOUR:
         network_want(tcp.network, tcb.neighbour, WANT_PROBE, tcp.now_ns)
+    if cold.backoff == TELL_AFTER:
+        errors_report(tcp, conn)
     if cold.backoff == SUSPECT_PATH_AFTER or cold.backoff == SUSPECT_AGAIN_AFTER:
         path_suspect(tcp, conn)
     if tcb.snd_una != tcb.snd_nxt:

@@ -15,7 +15,8 @@ from underpass.tcp.isn cimport timestamp_clock
 from underpass.tcp.tcb cimport (
     CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_SACK, CONN_TIMESTAMPS, SYN_RECEIVED, Tcb, TcbCold, Tcp,
 )
-from underpass.tcp.traits cimport TRAIT_DUPLICATE_DUE, TRAIT_ECN
+from underpass.tcp.traits cimport TRAIT_DUPLICATE_DUE, TRAIT_ECN, TRAIT_URGENT_OUT
+from underpass.tcp.urgent cimport urgent_mark
 from underpass.tcp.validation cimport SENT_TICK_SHIFT
 from underpass.tcp.window cimport window_offer
 from underpass.wire.address cimport Address
@@ -126,6 +127,8 @@ cdef Sent emit(Tcp *tcp, uint32_t conn, uint32_t frame, uint8_t *payload, uint32
         flags |= ecn_flags(tcb, flags, may_be_marked)
     tcp_write_header(header, tcb.local_port, tcb.remote_port, seq, tcb.rcv_nxt, flags,
                      0 if flags & RST else advertise(tcp, tcb), header_bytes)
+    if tcb.traits & TRAIT_URGENT_OUT:
+        urgent_mark(tcp, conn, header, seq)
     if stamps:
         options += tcp_write_timestamps(options, timestamp_clock(tcp) + cold.ts_offset, tcb.ts_recent)
     if sacks:

@@ -62,6 +62,11 @@ cdef struct TcbRare:
     uint64_t path_search_at         # when a larger segment is tried next
     int32_t soft_error              # errno of the latest
     uint64_t soft_error_ns
+    # urgent data (RFC 9293 3.3.1): behind the last urgent octet
+    seq_t rcv_up
+    seq_t snd_up
+    # Fast Open: octets that our latest SYN carries
+    uint32_t fast_open_octets
     # ECN: until this is acknowledged, the window has been reduced for what the peer tells (RFC 3168 6.1.2)
     seq_t cwr_end
     uint32_t cwr_spare

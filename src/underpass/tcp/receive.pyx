@@ -10,6 +10,8 @@ from underpass.tcp.sacks cimport sacks_note, sacks_trim
 from underpass.tcp.tcb cimport (
     CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_FIN_RECEIVED, CONN_FIN_SEEN, EVENT_READABLE, Tcb, TcbCold, Tcp,
 )
+from underpass.tcp.traits cimport TRAIT_URGENT_IN
+from underpass.tcp.urgent cimport urgent_consumed
 from underpass.wire.segment cimport FIN, SYN, Segment, segment_length
 from underpass.wire.seq cimport seq_after, seq_before, seq_t, seq_upto
 
@@ -288,4 +290,6 @@ cdef void receive_consumed(Tcp *tcp, uint32_t conn, uint32_t octets) noexcept no
         frame_unref(tcp.pool, frame)
     if tcb.rcv_head == NO_FRAME:
         tcb.rcv_tail = NO_FRAME
+    if tcb.traits & TRAIT_URGENT_IN:
+        urgent_consumed(tcp, conn)
     block_touch(tcp, conn)

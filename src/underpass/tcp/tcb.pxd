@@ -13,6 +13,7 @@ from underpass.ip.network cimport Network
 from underpass.ip.template cimport HeaderTemplate
 from underpass.link.frames cimport FramePool
 from underpass.link.link cimport Desc, Link
+from underpass.tcp.cookie_jar cimport CookieTable
 from underpass.wire.address cimport Address
 from underpass.wire.reason cimport REASONS
 from underpass.wire.seq cimport seq_t
@@ -78,6 +79,8 @@ cdef enum Event:                    # what the application has yet to be told
     EVENT_READABLE = 4              # octets in the receive queue, or the peer's FIN
     EVENT_WRITABLE = 8
     EVENT_CLOSED = 16               # both sides done, or reset, or timed out: see Tcb.error
+    EVENT_URGENT = 32               # the peer's urgent pointer moved on: see tcp/urgent.pxd
+    EVENT_TROUBLE = 64              # ICMP or retransmissions tell of it, and the application asked (RFC 9293 3.9.1.8)
 
 cdef struct Tcb:                    # in the arena; the part that a segment in flight touches
     # the key
@@ -202,6 +205,11 @@ cdef struct Listener:               # in the arena
     uint32_t half_open
     uint32_t next                   # in its bucket
     uint64_t user
+    # Fast Open: see tcp/fast_open.pxd
+    uint32_t fast_open              # connections that may be served before their handshake ends; 0: none
+    uint32_t fast_open_pending
+    uint32_t[2] fast_open_resets    # handshakes of such that were reset, in this minute and the one before
+    uint64_t fast_open_minute
 
 cdef struct TimeWait:               # in the arena: what RFC 9293 3.10.7.4 and RFC 6191 need, no more
     Address local
@@ -232,7 +240,8 @@ cdef struct Limits:
     uint32_t ooo_frames             # frames out of order that a connection may hold
     uint32_t time_wait_ms
     uint32_t fin_wait_2_ms
-    uint32_t syn_retries
+    uint32_t syn_retries            # of our SYNs (RFC 9293 3.8.3: for three minutes at least)
+    uint32_t synack_retries
     uint32_t retries
     uint32_t rto_min_us
     uint32_t delayed_ack_us
@@ -276,7 +285,7 @@ cdef struct TcpCounters:            # in the arena; names as in wire/reason.pyx 
     uint64_t out_of_order
     uint64_t ooo_limit
     uint64_t duplicates_in
-    uint64_t urgent_ignored
+    uint64_t urgent_in              # segments with an urgent pointer
     uint64_t after_close            # payload for a connection that nobody reads any more
     uint64_t retransmits
     uint64_t fast_retransmits
@@ -316,6 +325,13 @@ cdef struct TcpCounters:            # in the arena; names as in wire/reason.pyx 
     uint64_t ecn_fallbacks          # SYNs sent again without ECN
     uint64_t ce_marks_in            # segments that came with Congestion Experienced
     uint64_t ecn_reductions         # windows reduced because the peer echoed such marks
+    uint64_t fast_open_requests     # SYNs that asked for a cookie (RFC 7413 4.1.2)
+    uint64_t fast_open_accepted     # SYNs whose cookie was good: served before the handshake ended
+    uint64_t fast_open_refused      # whose cookie was not
+    uint64_t fast_open_limit        # whose listener had no more room for such (RFC 7413 5.1)
+    uint64_t fast_open_sent         # SYNs of ours that carried data
+    uint64_t fast_open_acked        # of them, those whose data the SYN-ACK acknowledged
+    uint64_t fast_open_fallbacks    # of them, those that were sent again without
     uint64_t pace_waits             # times that sending waited for the pacing rate
     uint64_t unroutable
     uint64_t no_neighbour           # segments not sent: the MAC is not known
@@ -326,6 +342,7 @@ cdef struct TcpState:               # in the arena
     SipKey hash_key                 # demultiplexing
     SipKey secret                   # RFC 6528, timestamps' offsets
     SipKey cookie_key
+    SipKey fast_open_key
     uint32_t tcb_free               # head of the free list (through Tcb.touched_next)
     uint32_t tcb_fresh
     uint32_t tcb_used
@@ -344,6 +361,7 @@ cdef struct TcpState:               # in the arena
     uint32_t spare
     uint32_t[256] listener_buckets
     Listener[256] listeners
+    CookieTable fast_open_cookies
 
 cdef struct Tcp
 
@@ -356,6 +374,8 @@ cdef struct App:
     void (*readable)(Tcp *tcp, uint32_t conn, void *self) noexcept nogil
     void (*writable)(Tcp *tcp, uint32_t conn, void *self) noexcept nogil
     void (*closed)(Tcp *tcp, uint32_t conn, int error, void *self) noexcept nogil
+    # NULL, or called for EVENT_URGENT and EVENT_TROUBLE.
+    void (*noticed)(Tcp *tcp, uint32_t conn, uint8_t events, void *self) noexcept nogil
     # NULL, or called once a turn: the application's own timers. Returns when it next has something to do, or NEVER.
     uint64_t (*tick)(Tcp *tcp, void *self) noexcept nogil
 

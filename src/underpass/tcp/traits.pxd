@@ -18,6 +18,15 @@ cdef enum ConnTraits:
     TRAIT_CWR = 0x1000              # until TcbRare.cwr_end is acknowledged, marks reduce the window no further
     TRAIT_EXACT_ECN = 0x2000        # the control counts marks: ECE tells the mark of each segment (RFC 8257 3.2)
     TRAIT_PACED = 0x8000            # TcbRare.pacing_rate bounds what leaves: see tcp/pacing.pxd
+    # what the application set
+    TRAIT_REPORTS = 0x800000        # it is told of trouble before that ends the connection (IP_RECVERR)
     # the path
     TRAIT_PATH = 0x1000000          # its segments are smaller than the route and the peer allow: see tcp/path.pxd
     TRAIT_SOFT_ERROR = 0x4000000    # ICMP told of trouble: TcbRare.soft_error (RFC 9293 3.9.2.2)
+    # Fast Open: see tcp/fast_open.pxd
+    TRAIT_FAST_OPEN = 0x8000000     # our SYN carries data or asks for a cookie
+    TRAIT_FAST_OPEN_PENDING = 0x10000000    # served in SYN-RECEIVED, and counted by its listener
+    TRAIT_FAST_OPEN_GRANT = 0x20000000      # the SYN-ACK brings a cookie
+    # urgent data: see tcp/urgent.pxd
+    TRAIT_URGENT_IN = 0x40000000    # the application has yet to read up to TcbRare.rcv_up
+    TRAIT_URGENT_OUT = 0x80000000   # TcbRare.snd_up is not yet acknowledged
