@@ -9,7 +9,7 @@ Leaving the `with` block, an error half-way, and the end of the process all leav
 
 import errno
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from math import inf
 from types import TracebackType
@@ -184,7 +184,12 @@ class NicStack(Stack):
             self._nic.claims.release(*address)
             raise
 
-    def connect(self, address: tuple[str, int], source: tuple[str, int] | None = None) -> Connection:
+    def connect(
+        self,
+        address: tuple[str, int],
+        source: tuple[str, int] | None = None,
+        options: Iterable[tuple[int, int, int | bytes | str]] = (),
+    ) -> Connection:
         """Open a connection; its source port is one of the reserved ones, or, where given, claimed for it.
 
         Raises OSError: EADDRNOTAVAIL where none was reserved, and what `Stack.connect` raises.
@@ -194,10 +199,10 @@ class NicStack(Stack):
         if port == 0 and ports is None:
             raise OSError(errno.EADDRNOTAVAIL, "attach() was told to reserve no source ports")
         if source is None or port == 0 or (ports and ports.first <= port <= ports.last):
-            return super().connect(address, source)
+            return super().connect(address, source, options)
         release = self.claim(source)
         try:
-            return super().connect(address, source)
+            return super().connect(address, source, options)
         finally:
             release()
 

@@ -1,5 +1,7 @@
 """Explicit Congestion Notification (RFC 3168), with a peer that marks and echoes as it likes."""
 
+import socket
+
 import pytest
 
 from underpass.testing.packets import Flags
@@ -272,6 +274,7 @@ def test_echoes_without_an_agreement_are_ignored(wire, peer):
 def test_a_peer_that_always_echoes_never_stops_us(wire, peer):
     """RFC 3168 6.1.2: two segments at least, whatever it says"""
     conn, _ = opened(peer)
+    conn.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**20)
     conn.send(bytes(400 * MSS))
     acked = 0
     for _ in range(100):

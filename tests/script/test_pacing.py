@@ -1,6 +1,5 @@
 """Pacing (SO_MAX_PACING_RATE): what leaves, leaves at that rate, a quantum at a time."""
 
-import errno
 import itertools
 import socket
 
@@ -32,6 +31,7 @@ def arrivals(peer, for_ms):
     return times
 
 
+@pytest.mark.wire(snd_initial_frames=4096)
 @pytest.mark.parametrize("rate", [50_000, 1_000_000, 5_000_000])
 def test_the_rate_is_kept(wire, peer, rate):
     """Octets of payload a second, over any longer time, whatever the wheel's granularity"""
@@ -93,14 +93,6 @@ def test_by_default_nothing_is_paced(wire, peer):
     wire.settle()
     assert len(peer.drain()) == 10
     assert wire.count("pace_waits") == 0
-
-
-@pytest.mark.parametrize("value", [0, -2, 2**64, "fast"])
-def test_a_wrong_rate(peer, value):
-    conn = opened(peer)
-    with pytest.raises(OSError) as caught:
-        conn.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, value)
-    assert caught.value.errno == errno.EINVAL
 
 
 def test_waiting_for_the_rate_is_not_a_closed_window(wire, peer):

@@ -96,16 +96,33 @@ def test_an_ack_out_of_range_in_syn_received_is_reset(wire, peer):
 
 
 @pytest.mark.wire(challenge_acks_ps=10)
-def test_challenge_acks_are_limited(wire, peer):
+def test_challenge_acks_are_limited_in_all(wire):
     """RFC 5961 7"""
+    peers = [wire.peer(port=port) for port in range(1000, 1100)]
+    for peer in peers:
+        peer.open()
+    for peer in peers:
+        peer.send(RST, seq=2)
+    assert 5 <= sum(len(peer.drain()) for peer in peers) <= 15
+    assert wire.count("challenge_limited") >= 85
+    wire.run(ms=1000)
+    peers[0].send(RST, seq=2)
+    peers[0].expect(ACK)
+
+
+def test_a_connection_answers_one_bad_segment_in_half_a_second(wire, peer):
+    """RFC 5961 7: two sides that take each other's numbers for wrong do not answer each other for ever"""
     peer.open()
     for _ in range(100):
         peer.send(RST, seq=2)
-    assert 5 <= len(peer.drain()) <= 15
-    assert wire.count("challenge_limited") >= 85
-    wire.run(ms=1000)
-    peer.send(RST, seq=2)
-    peer.expect(ACK)
+        peer.send(SYN, seq=1, mss=1460)
+        peer.send(ACK, seq=2**30)
+        peer.send(ACK, seq=0)
+    assert len(peer.drain()) == 1
+    assert wire.count("answer_limited") == 399
+    wire.run(ms=500)
+    peer.send(ACK, seq=0)
+    peer.expect(ACK, seq=1, ack=1)
 
 
 def test_a_segment_outside_the_window_is_answered_with_an_ack(wire, peer):

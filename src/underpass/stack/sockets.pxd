@@ -1,6 +1,7 @@
 """The Python side of a worker: its connections and listeners, and the application that collects events for them."""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from underpass.stack.options cimport Target
 from underpass.tcp.tcb cimport App, Tcp
 
 cdef struct EventQueue:             # connections with events that Python has not seen; each stands in it once
@@ -40,6 +41,8 @@ cdef class Listener:
     cdef object owner
     cdef uint32_t number
     cdef readonly tuple address
+
+    cdef int target(self, Target *target) except -1
 
 
 # A Connection, kept in the register until it is closed.

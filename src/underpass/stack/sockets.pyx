@@ -10,11 +10,12 @@ from libc.string cimport memcpy, memset
 import os
 
 from underpass.stack.inspect cimport connection_info, state_name
-from underpass.stack.options cimport option_get, option_set
+from underpass.stack.options cimport Target, option_get, option_set, option_target
 from underpass.tcp.api cimport (
     tcp_abort, tcp_at_end, tcp_close, tcp_consume, tcp_handle, tcp_hold, tcp_peek, tcp_readable, tcp_resolve,
     tcp_shutdown, tcp_unlisten, tcp_want_writable, tcp_write,
 )
+from underpass.tcp.preset cimport preset_change
 from underpass.tcp.tcb cimport (
     CLOSE_WAIT, CONN_FIN_QUEUED, ESTABLISHED, EVENT_ACCEPTED, EVENT_CLOSED, EVENT_CONNECTED, EVENT_READABLE,
     EVENT_WRITABLE, NO_CONN, SYN_RECEIVED, SYN_SENT, Tcb, Tcp,
@@ -240,13 +241,21 @@ cdef class Connection:
         if conn != NO_CONN:
             tcp_abort(self.tcp, conn)
 
-    def getsockopt(self, int level, int option):
-        """As socket.getsockopt, for the options in docs/python.md; OSError(ENOPROTOOPT) for others."""
-        return option_get(self.tcp, self.index(), level, option)
+    def getsockopt(self, int level, int option, int buflen=0):
+        """As socket.getsockopt, for the options in docs/python.md; OSError(ENOPROTOOPT) for others.
+
+        Without `buflen` an int, or the octets of a structure or a name.
+        """
+        cdef Target target
+        option_target(self.tcp, self.index(), &target)
+        return option_get(&target, level, option, buflen)
 
     def setsockopt(self, int level, int option, value):
         """As socket.setsockopt; TCP_CONGESTION takes a name as bytes or str."""
-        option_set(self.tcp, self.index(), level, option, value)
+        cdef Target target
+        option_target(self.tcp, self.index(), &target)
+        option_set(&target, level, option, value)
+        preset_change(self.tcp, target.conn, &target.preset)
 
     def info(self):
         """What TCP_INFO tells on Linux, by name: state, rtt_us, cwnd_bytes, retransmits, ..."""
@@ -280,6 +289,29 @@ cdef Listener make_listener(object owner, Tcp *tcp, uint32_t number, tuple addre
 
 cdef class Listener:
     """An address and port on which a Stack accepts connections; they come as ACCEPTED events of poll()."""
+
+    cdef int target(self, Target *target) except -1:
+        if self.tcp == NULL:
+            raise_errno(EBADF)
+        target.tcp = self.tcp
+        target.conn = NO_CONN
+        target.listening = True
+        target.v6 = ":" in self.address[0]
+        target.preset = self.tcp.state.listeners[self.number].preset
+        return 0
+
+    def getsockopt(self, int level, int option, int buflen=0):
+        """As Connection.getsockopt."""
+        cdef Target target
+        self.target(&target)
+        return option_get(&target, level, option, buflen)
+
+    def setsockopt(self, int level, int option, value):
+        """As Connection.setsockopt: the connections accepted from now on begin with it."""
+        cdef Target target
+        self.target(&target)
+        option_set(&target, level, option, value)
+        self.tcp.state.listeners[self.number].preset = target.preset
 
     def close(self):
         """Accept no more. Connections accepted before stay."""

@@ -44,7 +44,12 @@ class Stack:
     def listen(
         self, address: tuple[str, int], backlog: int = 1024, *, congestion: str | None = None
     ) -> Listener: ...
-    def connect(self, address: tuple[str, int], source: tuple[str, int] | None = None) -> Connection: ...
+    def connect(
+        self,
+        address: tuple[str, int],
+        source: tuple[str, int] | None = None,
+        options: Iterable[tuple[int, int, int | bytes | str]] = (),
+    ) -> Connection: ...
     # the loop
     def step(self, now_ns: int) -> int:
         """One turn at the given time, for virtual clocks. Returns packets received."""

@@ -16,13 +16,14 @@ from underpass.link.frames cimport NO_FRAME
 from underpass.link.link cimport NEVER, Desc, LinkBase
 from underpass.stack.arena cimport Arena
 from underpass.stack.inspect cimport connection_rows
-from underpass.stack.options cimport congestion_index
+from underpass.stack.options cimport Target, congestion_index, option_set
 from underpass.stack.sockets cimport PythonApp, make_connection, make_listener
 from underpass.stack.turn cimport (
     LOOP_TIMEOUT, LOOP_WAKE, MAX_WAKE_FDS, LoopEnd, loop_run, monotonic_ns, turn as turn_once, turn_deadline,
 )
-from underpass.tcp.api cimport tcp_connect, tcp_hold, tcp_listen
+from underpass.tcp.api cimport tcp_connect_preset, tcp_hold, tcp_listen
 from underpass.tcp.congestion.control cimport CONGESTION_CONTROLS, CONGESTION_CUBIC, congestion_control
+from underpass.tcp.preset cimport preset_default
 from underpass.tcp.tcb cimport (
     EVENT_ACCEPTED, EVENT_CLOSED, EVENT_CONNECTED, EVENT_READABLE, EVENT_TROUBLE, EVENT_URGENT, EVENT_WRITABLE,
     LISTENER_BUCKETS, MAX_APPS, NO_CONN,
@@ -46,11 +47,15 @@ DEFAULT_LIMITS = {
     "connections": 131072,
     "half_open": 4096,
     "time_waits": 32768,
-    "rcv_bytes": 1048576,
-    "snd_frames": 1024,
+    "rcv_bytes": 4194304,
+    "rcv_initial_bytes": 131072,
+    "snd_frames": 4096,
+    "snd_initial_frames": 64,
     "ooo_frames": 512,
     "time_wait_ms": 60000,
     "fin_wait_2_ms": 60000,
+    "orphans": 16384,
+    "orphan_ms": 120000,
     "syn_retries": 7,
     "synack_retries": 5,
     "retries": 15,
@@ -73,10 +78,14 @@ LIMIT_RANGES = {
     "half_open": (0, 1 << 24),
     "time_waits": (1, 1 << 24),
     "rcv_bytes": (2048, 1 << 30),
+    "rcv_initial_bytes": (2048, 1 << 30),
     "snd_frames": (2, 1 << 20),
+    "snd_initial_frames": (2, 1 << 20),
     "ooo_frames": (0, 1 << 20),
     "time_wait_ms": (1, 600000),
     "fin_wait_2_ms": (1, 600000),
+    "orphans": (0, 1 << 24),
+    "orphan_ms": (1, 3600000),
     "syn_retries": (0, 32),
     "synack_retries": (0, 32),
     "retries": (1, 32),
@@ -303,11 +312,15 @@ cdef class Stack:
         if number == NO_LISTENER:
             raise_errno(error, f"{text} port {port}")
         if control is not None:
-            self.tcp.state.listeners[number].congestion = control
+            self.tcp.state.listeners[number].preset.congestion = control
         return make_listener(self, &self.tcp, number, (text, port))
 
-    def connect(self, tuple address, source=None):
-        """Open a connection to (address, port); a CONNECTED or CLOSED event tells how it went."""
+    def connect(self, tuple address, source=None, options=()):
+        """Open a connection to (address, port); a CONNECTED or CLOSED event tells how it went.
+
+        `options` are rows of (level, option, value) as setsockopt takes them; they hold from the SYN on.
+        """
+        cdef Target target
         cdef Address remote
         cdef Address local
         cdef int error = 0
@@ -322,7 +335,15 @@ cdef class Stack:
             raise ValueError(f"a port lies between 1 and 65535, not {address[1]}")
         if self.tcp.now_ns == 0:
             self.tcp.now_ns = monotonic_ns()
-        conn = tcp_connect(&self.tcp, &local, port, &remote, address[1], <uint8_t>self.python_app, 0, &error)
+        target.tcp = &self.tcp
+        target.conn = NO_CONN
+        target.listening = False
+        target.v6 = not address_is_v4(&remote)
+        preset_default(&self.tcp, &target.preset)
+        for level, option, value in options:
+            option_set(&target, level, option, value)
+        conn = tcp_connect_preset(&self.tcp, &local, port, &remote, address[1], <uint8_t>self.python_app, 0,
+                                  &target.preset, &error)
         if conn == NO_CONN:
             raise_errno(error, f"{address[0]} port {address[1]}")
         tcp_hold(&self.tcp, conn)

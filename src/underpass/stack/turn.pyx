@@ -200,6 +200,8 @@ cdef inline void timers_fire(Tcp *tcp) noexcept nogil:
 cdef uint32_t turn(Tcp *tcp, uint64_t now_ns, uint64_t *next_tick_ns) noexcept nogil:
     cdef Desc[BATCH] descs
     cdef uint32_t count
+    if now_ns < tcp.now_ns:
+        now_ns = tcp.now_ns                 # a clock that goes back stands still for us
     tcp.now_ns = now_ns
     count = tcp.link.receive(tcp.link, descs, BATCH, now_ns)
     if count:

@@ -16,5 +16,7 @@ cdef bint accept_has_room(const Tcp *tcp, uint32_t listener) noexcept nogil
 # A segment for a listener. Returns the connection that a cookie completed, for which the segment goes on to be processed, or NO_CONN.
 # `floor`: where not 0, the initial sequence number must lie beyond it (RFC 6191: a connection that was in TIME_WAIT).
 cdef uint32_t accept_segment(Tcp *tcp, uint32_t listener, const Segment *seg, uint32_t hash, seq_t floor) noexcept nogil
-# The handshake's last ACK came: the application will be told.
-cdef void accept_completed(Tcp *tcp, uint32_t conn) noexcept nogil
+# The handshake's last ACK came, perhaps with data (`arrived`): the application will be told, now or once there are some.
+cdef void accept_completed(Tcp *tcp, uint32_t conn, bint arrived) noexcept nogil
+# Tell it now.
+cdef void accept_announce(Tcp *tcp, uint32_t conn) noexcept nogil

@@ -9,10 +9,15 @@ from underpass.tcp.ending cimport ending_handshake_over
 from underpass.tcp.isn cimport isn_above
 from underpass.tcp.open cimport open_block, open_established, open_send_syn, open_take_syn
 from underpass.tcp.output cimport output_reset_for
+from underpass.tcp.keepalive cimport keepalive_arm
+from underpass.tcp.preset cimport preset_default
+from underpass.tcp.rare cimport rare_of
 from underpass.tcp.tcb cimport (
     CONN_COUNTED_HALF_OPEN, EVENT_ACCEPTED, LISTENER_BUCKETS, MAX_LISTENERS, NO_CONN, NO_LISTENER, SYN_RECEIVED,
     Listener, Tcb, TcbCold, Tcp, TcpState,
 )
+from underpass.tcp.traits cimport TRAIT_DEFER_ACCEPT
+from underpass.tcp.window cimport window_of_syn
 from underpass.wire.address cimport Address, address_equal, address_is_any, address_is_v4
 from underpass.wire.segment cimport ACK, RST, SYN, Segment
 from underpass.wire.seq cimport seq_t
@@ -74,8 +79,8 @@ cdef uint32_t accept_listen(Tcp *tcp, const Address *address, uint8_t family, ui
             listener.app = app
             listener.family = family
             listener.backlog = backlog if backlog else 1
-            listener.flags = flags
-            listener.congestion = <uint8_t>state.limits.congestion
+            preset_default(tcp, &listener.preset)
+            listener.preset.flags = flags
             listener.user = user
             listener.used = 1
             listener.next = state.listener_buckets[bucket]
@@ -98,7 +103,8 @@ cdef void accept_unlisten(Tcp *tcp, uint32_t listener) noexcept nogil:
 cdef void half_open(Tcp *tcp, uint32_t index, const Segment *syn, uint32_t hash, seq_t floor) noexcept nogil:
     """RFC 9293 3.10.7.2, third: a SYN makes a connection in SYN-RECEIVED. Payload with it will be sent again."""
     cdef Listener *listener = &tcp.state.listeners[index]
-    cdef uint32_t conn = open_block(tcp, &syn.dst, syn.dst_port, &syn.src, syn.src_port, syn.vlan, hash)
+    cdef uint32_t conn = open_block(tcp, &syn.dst, syn.dst_port, &syn.src, syn.src_port, syn.vlan, hash,
+                                    &listener.preset)
     cdef Tcb *tcb
     cdef TcbCold *cold
     if conn == NO_CONN:
@@ -119,14 +125,12 @@ cdef void half_open(Tcp *tcp, uint32_t index, const Segment *syn, uint32_t hash,
 
 
 cdef inline void adopt(Tcp *tcp, uint32_t conn, uint32_t index, const Segment *seg) noexcept nogil:
-    """What a connection takes from its listener, and the MAC that the handshake came from."""
+    """Whose a connection is, and the MAC that the handshake came from."""
     cdef Listener *listener = &tcp.state.listeners[index]
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef TcbCold *cold = &tcp.colds[conn]
     tcb.app = listener.app
     tcb.user = listener.user
-    tcb.congestion = listener.congestion
-    tcb.flags |= listener.flags
     cold.listener = index
     memcpy(cold.reply_mac, seg.packet + 6, 6)
 
@@ -143,7 +147,8 @@ cdef uint32_t complete_cookie(Tcp *tcp, uint32_t index, const Segment *seg, uint
         tcp.state.counters.cookies_refused += 1
         output_reset_for(tcp, seg)
         return NO_CONN
-    conn = open_block(tcp, &seg.dst, seg.dst_port, &seg.src, seg.src_port, seg.vlan, hash)
+    conn = open_block(tcp, &seg.dst, seg.dst_port, &seg.src, seg.src_port, seg.vlan, hash,
+                      &tcp.state.listeners[index].preset)
     if conn == NO_CONN:
         return NO_CONN
     tcb = &tcp.tcbs[conn]
@@ -152,10 +157,10 @@ cdef uint32_t complete_cookie(Tcp *tcp, uint32_t index, const Segment *seg, uint
     open_take_syn(tcp, conn, &syn)
     tcp.colds[conn].iss = seg.ack - 1
     tcb.snd_nxt = tcb.snd_end = tcb.snd_una = seg.ack
-    tcb.rcv_adv = tcb.rcv_nxt + (tcb.rcv_limit if tcb.rcv_limit < 65535 else 65535)
+    tcb.rcv_adv = tcb.rcv_nxt + window_of_syn(tcb)
     tcp.state.counters.cookies_accepted += 1
     open_established(tcp, conn, seg)
-    accept_completed(tcp, conn)
+    accept_completed(tcp, conn, True)           # nothing of it was kept while it was half-open
     return conn
 
 
@@ -179,11 +184,26 @@ cdef uint32_t accept_segment(Tcp *tcp, uint32_t listener, const Segment *seg, ui
         half_open(tcp, listener, seg, hash, floor)
     else:
         tcp.state.counters.half_open_limit += 1             # RFC 4987 3.6: nothing is kept
-        cookie_send(tcp, seg, ecn_accepts(tcp, tcp.state.listeners[listener].congestion))
+        cookie_send(tcp, seg, ecn_accepts(tcp, tcp.state.listeners[listener].preset.congestion))
     return NO_CONN
 
 
-cdef void accept_completed(Tcp *tcp, uint32_t conn) noexcept nogil:
+cdef void accept_completed(Tcp *tcp, uint32_t conn, bint arrived) noexcept nogil:
+    """With TCP_DEFER_ACCEPT it stays one of the listener's half-open connections until data have come, or the time is over."""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    if not tcb.traits & TRAIT_DEFER_ACCEPT or arrived:
+        accept_announce(tcp, conn)
+        return
+    tcp.state.counters.deferred_accepts += 1
+    tcb.linger_at = tcp.now_ns + <uint64_t>rare_of(tcp, conn).settings.defer_accept_ms * 1000000
+
+
+cdef void accept_announce(Tcp *tcp, uint32_t conn) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    if tcb.traits & TRAIT_DEFER_ACCEPT:
+        tcb.traits &= ~<uint32_t>TRAIT_DEFER_ACCEPT
+        tcb.linger_at = 0
+        keepalive_arm(tcp, conn)
     ending_handshake_over(tcp, conn)
     tcp.state.counters.passive_opens += 1
-    tcp.tcbs[conn].events |= EVENT_ACCEPTED
+    tcb.events |= EVENT_ACCEPTED

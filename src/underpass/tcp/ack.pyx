@@ -4,16 +4,18 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from underpass.link.frames cimport (
     FRAME_EVER_RETRANSMITTED, FRAME_SACKED, NO_FRAME, Frame, frame_unref,
 )
+from underpass.tcp.autosize cimport autosize_send
 from underpass.tcp.block cimport block_touch
 from underpass.tcp.challenge cimport challenge_ack
 from underpass.tcp.delivery cimport Delivery, delivery_begin, delivery_note
 from underpass.tcp.dsack cimport dsack_read
 from underpass.tcp.ecn cimport ecn_acknowledged
+from underpass.tcp.ending cimport ending_progress
 from underpass.tcp.recovery cimport recovery_acknowledged, recovery_concerned, recovery_grow
 from underpass.tcp.rtt cimport rtt_sample
 from underpass.tcp.scoreboard cimport scoreboard_forget, scoreboard_update
 from underpass.tcp.tcb cimport (
-    CONN_FIN_SENT, CONN_PERSISTING, CONN_SACK, CONN_WANTS_ROOM, EVENT_WRITABLE, Tcb, TcbCold, Tcp,
+    CONN_FIN_SENT, CONN_ORPHAN, CONN_PERSISTING, CONN_SACK, CONN_WANTS_ROOM, Tcb, TcbCold, Tcp,
 )
 from underpass.tcp.timers cimport timers_look_again, timers_restart_retransmit
 from underpass.tcp.traits cimport TRAIT_ECN
@@ -60,6 +62,14 @@ cdef void free_acknowledged(Tcp *tcp, uint32_t conn, const Segment *seg, Deliver
         tcb.snd_tail = NO_FRAME
 
 
+cdef void application_heard(Tcp *tcp, uint32_t conn, uint32_t acked) noexcept nogil:
+    """Frames have left the queue, for which the application waits, or did not wait."""
+    if tcp.tcbs[conn].flags & CONN_ORPHAN:
+        ending_progress(tcp, conn)
+    else:
+        autosize_send(tcp, conn, acked)
+
+
 cdef void advance(Tcp *tcp, uint32_t conn, const Segment *seg, Delivery *news) noexcept nogil:
     """SND.UNA < SEG.ACK =< SND.NXT"""
     cdef Tcb *tcb = &tcp.tcbs[conn]
@@ -71,8 +81,8 @@ cdef void advance(Tcp *tcp, uint32_t conn, const Segment *seg, Delivery *news) n
     cold.probes = 0
     cold.since_ns = 0
     cold.bytes_acked += news.acked
-    if tcb.flags & CONN_WANTS_ROOM and tcb.snd_frames <= cold.snd_limit - (cold.snd_limit >> 2):
-        tcb.events |= EVENT_WRITABLE
+    if tcb.flags & (CONN_WANTS_ROOM | CONN_ORPHAN):
+        application_heard(tcp, conn, news.acked)
 
 
 cdef inline void heard_of(Tcp *tcp, uint32_t conn, const Segment *seg, Delivery *news) noexcept nogil:
@@ -122,7 +132,8 @@ cdef inline void window_opened(Tcp *tcp, uint32_t conn) noexcept nogil:
     """The peer answered a probe, or opened its window: probing has no reason any more, or starts over."""
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef TcbCold *cold = &tcp.colds[conn]
-    cold.since_ns = 0                       # it lives (RFC 9293 3.8.6.1: a window may stay closed for ever)
+    if tcb.snd_wnd != 0 or cold.user_timeout_ms == 0:
+        cold.since_ns = 0                   # it lives (RFC 9293 3.8.6.1: a window may stay closed for ever)
     if tcb.snd_wnd != 0 and tcb.snd_unsent != NO_FRAME:
         tcb.flags &= ~<uint32_t>CONN_PERSISTING
         cold.backoff = 0

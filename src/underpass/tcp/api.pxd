@@ -6,7 +6,7 @@ made part of the stream by `tcp_commit`.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from underpass.tcp.tcb cimport Tcp
+from underpass.tcp.tcb cimport Preset, Tcp
 from underpass.wire.address cimport Address
 
 # Octets at the head of the receive queue that lie together; 0 when there are none. `at` is not set for 0.
@@ -35,6 +35,10 @@ cdef void tcp_hold(Tcp *tcp, uint32_t conn) noexcept nogil
 # Open a connection from `local` (any: by route; port 0: one of the ephemeral range). Returns NO_CONN with *error an errno.
 cdef uint32_t tcp_connect(Tcp *tcp, const Address *local, uint16_t local_port, const Address *remote,
                           uint16_t remote_port, uint8_t app, uint64_t user, int *error) noexcept nogil
+# The same, with options that hold from the SYN on: see tcp/preset.pxd.
+cdef uint32_t tcp_connect_preset(Tcp *tcp, const Address *local, uint16_t local_port, const Address *remote,
+                                 uint16_t remote_port, uint8_t app, uint64_t user, const Preset *preset,
+                                 int *error) noexcept nogil
 # Accept connections to (address or any, port) for `app`. Returns the listener's index or NO_LISTENER with *error an errno.
 cdef uint32_t tcp_listen(Tcp *tcp, const Address *address, uint8_t family, uint16_t port, uint8_t app, uint32_t backlog,
                          uint32_t flags, uint64_t user, int *error) noexcept nogil

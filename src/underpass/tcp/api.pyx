@@ -4,14 +4,16 @@ from libc.string cimport memcpy
 
 from underpass.link.frames cimport NO_FRAME, frame_payload
 from underpass.tcp.accept cimport accept_listen, accept_unlisten
+from underpass.tcp.autosize cimport autosize_has_room, autosize_send_limit
 from underpass.tcp.block cimport block_prefetch, block_touch
 from underpass.tcp.connect cimport connect_open
 from underpass.tcp.ending cimport ending_abort, ending_close, ending_shutdown
+from underpass.tcp.preset cimport preset_default
 from underpass.tcp.receive cimport receive_consumed
 from underpass.tcp.send cimport send_commit, send_reserve
 from underpass.tcp.tcb cimport (
     CLOSED, CLOSE_WAIT, CONN_FIN_RECEIVED, CONN_HELD, CONN_ORPHAN, CONN_WANTS_ROOM, ESTABLISHED, EVENT_WRITABLE,
-    NO_CONN, Tcb, Tcp,
+    NO_CONN, Preset, Tcb, Tcp,
 )
 from underpass.wire.address cimport Address
 
@@ -46,7 +48,7 @@ cdef void tcp_commit(Tcp *tcp, uint32_t conn, uint32_t octets) noexcept nogil:
 
 cdef uint32_t tcp_room(const Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef const Tcb *tcb = &tcp.tcbs[conn]
-    cdef uint32_t limit = tcp.colds[conn].snd_limit
+    cdef uint32_t limit = autosize_send_limit(tcp, &tcp.colds[conn])
     cdef uint32_t frames = limit - tcb.snd_frames if limit > tcb.snd_frames else 0
     cdef uint32_t spare = tcp.pool.state.free - tcp.pool.state.reserve
     if tcp.pool.state.free <= tcp.pool.state.reserve:
@@ -88,7 +90,15 @@ cdef void tcp_hold(Tcp *tcp, uint32_t conn) noexcept nogil:
 
 cdef uint32_t tcp_connect(Tcp *tcp, const Address *local, uint16_t local_port, const Address *remote,
                           uint16_t remote_port, uint8_t app, uint64_t user, int *error) noexcept nogil:
-    return connect_open(tcp, local, local_port, remote, remote_port, app, user, error)
+    cdef Preset preset
+    preset_default(tcp, &preset)
+    return connect_open(tcp, local, local_port, remote, remote_port, app, user, &preset, error)
+
+
+cdef uint32_t tcp_connect_preset(Tcp *tcp, const Address *local, uint16_t local_port, const Address *remote,
+                                 uint16_t remote_port, uint8_t app, uint64_t user, const Preset *preset,
+                                 int *error) noexcept nogil:
+    return connect_open(tcp, local, local_port, remote, remote_port, app, user, preset, error)
 
 
 cdef uint32_t tcp_listen(Tcp *tcp, const Address *address, uint8_t family, uint16_t port, uint8_t app, uint32_t backlog,
@@ -124,8 +134,7 @@ cdef uint32_t tcp_resolve(const Tcp *tcp, uint64_t handle) noexcept nogil:
 cdef void tcp_want_writable(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     tcb.flags |= CONN_WANTS_ROOM
-    if tcb.snd_frames <= tcp.colds[conn].snd_limit - (tcp.colds[conn].snd_limit >> 2) and \
-            (tcb.state == ESTABLISHED or tcb.state == CLOSE_WAIT):
+    if (tcb.state == ESTABLISHED or tcb.state == CLOSE_WAIT) and autosize_has_room(tcp, conn):
         tcb.events |= EVENT_WRITABLE
         block_touch(tcp, conn)
 

@@ -1,35 +1,37 @@
 """SEGMENT ARRIVES, step by step in the order of RFC 9293 3.10.7.4, with the stricter rules of RFC 5961 and RFC 7323."""
 from libc.errno cimport ECONNREFUSED, ECONNRESET
-from libc.stdint cimport int32_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
 from underpass.ip.network cimport network_is_local
-from underpass.tcp.accept cimport accept_completed, accept_find, accept_has_room, accept_segment
+from underpass.tcp.accept cimport accept_announce, accept_completed, accept_find, accept_has_room, accept_segment
 from underpass.tcp.ack cimport ack_covers_fin, ack_process
 from underpass.tcp.block cimport block_touch
-from underpass.tcp.challenge cimport challenge_ack, challenge_allowed
+from underpass.tcp.challenge cimport challenge_ack, challenge_allowed, challenge_due
 from underpass.tcp.connect cimport connect_segment
 from underpass.tcp.demux cimport DEMUX_NONE, TIME_WAIT_TAG, demux_find, demux_hash
 from underpass.tcp.dsack cimport dsack_note
 from underpass.tcp.ecn cimport ecn_received, ecn_take_syn_again
-from underpass.tcp.ending cimport ending_gone, ending_reset, ending_time_wait
+from underpass.tcp.ending cimport ending_fin_wait_2, ending_gone, ending_reset, ending_time_wait
 from underpass.tcp.isn cimport timestamp_clock
 from underpass.tcp.open cimport open_established, open_send_syn
 from underpass.tcp.output cimport output_answer, output_reset_for
 from underpass.tcp.receive cimport Arrival, receive_fin, receive_text
 from underpass.tcp.tcb cimport (
-    CLOSE_WAIT, CLOSING, CONN_ACK_NOW, CONN_ACTIVE, CONN_FIN_QUEUED, CONN_ORPHAN, CONN_TIMESTAMPS,
-    ESTABLISHED, EVENT_CONNECTED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, NO_CONN, NO_LISTENER, SYN_RECEIVED, SYN_SENT,
+    CLOSE_WAIT, CLOSING, CONN_ACK_NOW, CONN_ACTIVE, CONN_FIN_QUEUED, CONN_ORPHAN,
+    CONN_TIMESTAMPS, ESTABLISHED, EVENT_CONNECTED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, NO_CONN, NO_LISTENER, SYN_RECEIVED, SYN_SENT,
     Tcb, TcbCold, Tcp, TimeWait,
 )
-from underpass.tcp.time_wait cimport TIME_WAIT_ACK, TIME_WAIT_REOPEN, TimeWaitVerdict, time_wait_receive, time_wait_reopen
-from underpass.tcp.traits cimport TRAIT_ECN
+from underpass.tcp.time_wait cimport (
+    TIME_WAIT_ACK, TIME_WAIT_REOPEN, TimeWaitVerdict, time_wait_may_answer, time_wait_receive, time_wait_reopen,
+)
+from underpass.tcp.traits cimport TRAIT_DEFER_ACCEPT, TRAIT_ECN
 from underpass.tcp.urgent cimport urgent_arrives
 from underpass.wire.reason cimport IP_DESTINATION
-from underpass.wire.segment cimport ACK, OPTION_TIMESTAMPS, RST, SYN, URG, Segment, segment_length
+from underpass.wire.segment cimport ACK, FIN, OPTION_TIMESTAMPS, RST, SYN, URG, Segment, segment_length
 from underpass.wire.seq cimport seq_after, seq_upto, seq_within
 
 cdef enum:
-    PAWS_IDLE_MS = 2073600000       # RFC 7323 5.5: after 24 days an old timestamp proves nothing
+    PAWS_IDLE_S = 2073600           # RFC 7323 5.5: after 24 days without a segment TS.Recent proves nothing
 
 
 # --------------------------------------------------------------------------- no connection, or TIME-WAIT
@@ -60,7 +62,7 @@ cdef void arrive_time_wait(Tcp *tcp, Arrival *arrival, uint32_t hash, uint32_t e
         listener = accept_find(tcp, &seg.dst, seg.dst_port)
         if listener != NO_LISTENER and accept_has_room(tcp, listener):
             accept_segment(tcp, listener, seg, hash, time_wait_reopen(tcp, entry))
-    elif verdict == TIME_WAIT_ACK and challenge_allowed(tcp):
+    elif verdict == TIME_WAIT_ACK and time_wait_may_answer(tcp, entry, seg) and challenge_allowed(tcp):
         output_answer(tcp, seg, wait.snd_nxt, wait.rcv_nxt, ACK, 0, (wait.flags & CONN_TIMESTAMPS) != 0,
                       timestamp_clock(tcp) + wait.ts_offset, wait.ts_recent)
 
@@ -85,15 +87,22 @@ cdef inline bint paws_refuses(const Tcp *tcp, const Tcb *tcb, const TcbCold *col
         return False
     if <int32_t>(seg.ts_val - tcb.ts_recent) >= 0:
         return False
-    return <uint32_t>(tcp.now_ns // 1000000) - cold.ts_recent_ms < <uint32_t>PAWS_IDLE_MS
+    return tcp.now_ns - cold.heard_ns < <uint64_t>PAWS_IDLE_S * 1000000000
 
 
-cdef inline void take_timestamp(const Tcp *tcp, Tcb *tcb, TcbCold *cold, const Segment *seg) noexcept nogil:
-    """RFC 7323 4.3 (2), 5.3 R3"""
-    if tcb.flags & CONN_TIMESTAMPS and seg.options & OPTION_TIMESTAMPS and seq_upto(seg.seq, tcb.rcv_acked) and \
-            <int32_t>(seg.ts_val - tcb.ts_recent) >= 0:
+cdef inline void take_timestamp(Tcp *tcp, Tcb *tcb, const Segment *seg) noexcept nogil:
+    """RFC 7323 4.3 (2), 5.3 R3
+
+    A segment without the timestamps that were agreed on is taken as it is (3.2 would have it dropped): behind SYN cookies and
+    boxes that strip options there are such peers, and the stream is whole all the same.
+    """
+    if not tcb.flags & CONN_TIMESTAMPS:
+        return
+    if not seg.options & OPTION_TIMESTAMPS:
+        if not seg.flags & RST:
+            tcp.state.counters.timestamps_missing += 1
+    elif seq_upto(seg.seq, tcb.rcv_acked) and <int32_t>(seg.ts_val - tcb.ts_recent) >= 0:
         tcb.ts_recent = seg.ts_val
-        cold.ts_recent_ms = <uint32_t>(tcp.now_ns // 1000000)
 
 
 cdef void answer_unacceptable(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogil:
@@ -103,18 +112,32 @@ cdef void answer_unacceptable(Tcp *tcp, uint32_t conn, const Segment *seg) noexc
         return
     if tcb.state == SYN_RECEIVED and seg.flags & SYN and seg.seq == tcp.colds[conn].irs:
         ecn_take_syn_again(tcp, conn, seg)
-        open_send_syn(tcp, conn)            # our SYN-ACK was lost: the peer says SYN again
+        if challenge_due(tcp, conn):
+            open_send_syn(tcp, conn)        # our SYN-ACK was lost: the peer says SYN again
         return
     if segment_length(seg) != 0:
         if seg.payload_bytes != 0 and seq_upto(seg.seq + seg.payload_bytes, tcb.rcv_nxt):
             dsack_note(tcp, conn, seg.seq, seg.seq + seg.payload_bytes)
         tcb.flags |= CONN_ACK_NOW           # data or FIN again: the sender waits for this acknowledgment
         block_touch(tcp, conn)
-    elif seg.seq == tcb.rcv_nxt - 1:
+    elif seg.seq != tcb.rcv_nxt - 1:
+        challenge_ack(tcp, conn)
+    elif challenge_due(tcp, conn):
         tcb.flags |= CONN_ACK_NOW           # keepalive or window probe without payload
         block_touch(tcp, conn)
-    else:
-        challenge_ack(tcp, conn)            # two confused sides must not answer each other for ever
+
+
+cdef void answer_old_timestamp(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogil:
+    """RFC 7323 5.3 R1, as for any unacceptable segment; but an acknowledgment that another one overtook is no old duplicate,
+    and wants no answer.
+    """
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    tcp.state.counters.paws_refused += 1
+    if segment_length(seg) != 0:
+        tcb.flags |= CONN_ACK_NOW
+        block_touch(tcp, conn)
+    elif seg.seq != tcb.rcv_nxt or seq_after(seg.ack, tcb.snd_una):
+        challenge_ack(tcp, conn)
 
 
 cdef inline bint syns_crossed(const Tcb *tcb, const TcbCold *cold, const Segment *seg) noexcept nogil:
@@ -127,15 +150,13 @@ cdef inline bint check_sequence(Tcp *tcp, uint32_t conn, const Segment *seg) noe
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef TcbCold *cold = &tcp.colds[conn]
     if paws_refuses(tcp, tcb, cold, seg):
-        tcp.state.counters.paws_refused += 1
-        tcb.flags |= CONN_ACK_NOW
-        block_touch(tcp, conn)
+        answer_old_timestamp(tcp, conn, seg)
         return False
     if not sequence_acceptable(tcb, seg):
         tcp.state.counters.out_of_window += 1
         answer_unacceptable(tcp, conn, seg)
         return False
-    take_timestamp(tcp, tcb, cold, seg)
+    take_timestamp(tcp, tcb, seg)
     return True
 
 
@@ -172,7 +193,8 @@ cdef bint arrive_ack(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogil
     if tcb.state == FIN_WAIT_1 and ack_covers_fin(tcp, conn):
         tcb.state = FIN_WAIT_2
         if tcb.flags & CONN_ORPHAN:
-            tcb.linger_at = tcp.now_ns + <unsigned long long>tcp.state.limits.fin_wait_2_ms * 1000000
+            ending_fin_wait_2(tcp, conn)
+            return tcb.state == FIN_WAIT_2
     elif tcb.state == CLOSING and ack_covers_fin(tcp, conn):
         ending_time_wait(tcp, conn)
         return False
@@ -192,7 +214,7 @@ cdef void complete_handshake(Tcp *tcp, uint32_t conn, const Segment *seg) noexce
     if active:
         tcb.events |= EVENT_CONNECTED
     else:
-        accept_completed(tcp, conn)
+        accept_completed(tcp, conn, seg.payload_bytes != 0 or seg.flags & FIN)
 
 
 # --------------------------------------------------------------------------- sixth: URG, seventh: text, eighth: FIN
@@ -202,6 +224,14 @@ cdef inline void urgent_step(Tcp *tcp, uint32_t conn, const Segment *seg) noexce
     cdef uint8_t state = tcp.tcbs[conn].state
     if state == ESTABLISHED or state == FIN_WAIT_1 or state == FIN_WAIT_2:
         urgent_arrives(tcp, conn, seg)
+
+
+cdef void before_text(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    if tcb.traits & TRAIT_ECN:
+        ecn_received(tcp, conn, seg)
+    if tcb.traits & TRAIT_DEFER_ACCEPT:
+        accept_announce(tcp, conn)
 
 
 cdef void arrive_text(Tcp *tcp, uint32_t conn, Arrival *arrival) noexcept nogil:
@@ -214,8 +244,8 @@ cdef void arrive_text(Tcp *tcp, uint32_t conn, Arrival *arrival) noexcept nogil:
             tcp.state.counters.after_close += 1
             ending_reset(tcp, conn, 0)              # RFC 9293 3.6.1: nobody will read it
             return
-        if tcb.traits & TRAIT_ECN:
-            ecn_received(tcp, conn, seg)
+        if tcb.traits & (TRAIT_ECN | TRAIT_DEFER_ACCEPT):
+            before_text(tcp, conn, seg)
         receive_text(tcp, conn, arrival)
         block_touch(tcp, conn)
     if receive_fin(tcp, conn, seg):
@@ -225,6 +255,8 @@ cdef void arrive_text(Tcp *tcp, uint32_t conn, Arrival *arrival) noexcept nogil:
 cdef void arrive_fin(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     block_touch(tcp, conn)
+    if tcb.traits & TRAIT_DEFER_ACCEPT:
+        accept_announce(tcp, conn)
     if tcb.state == ESTABLISHED:
         tcb.state = CLOSE_WAIT
     elif tcb.state == FIN_WAIT_1:

@@ -2,7 +2,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from underpass.tcp.output cimport output_control, output_next
-from underpass.tcp.tcb cimport Tcp, TcpState
+from underpass.tcp.tcb cimport Tcp, TcbCold, TcpState
 from underpass.wire.segment cimport ACK
 from underpass.wire.siphash cimport siphash13_words
 
@@ -26,6 +26,16 @@ cdef bint challenge_allowed(Tcp *tcp) noexcept nogil:
     return True
 
 
+cdef bint challenge_due(Tcp *tcp, uint32_t conn) noexcept nogil:
+    cdef TcbCold *cold = &tcp.colds[conn]
+    cdef uint32_t now_ms = <uint32_t>(tcp.now_ns // 1000000)
+    if cold.challenged_ms != 0 and now_ms - cold.challenged_ms < CHALLENGE_MS:
+        tcp.state.counters.answer_limited += 1
+        return False
+    cold.challenged_ms = now_ms if now_ms else 1
+    return True
+
+
 cdef void challenge_ack(Tcp *tcp, uint32_t conn) noexcept nogil:
-    if challenge_allowed(tcp):
+    if challenge_due(tcp, conn) and challenge_allowed(tcp):
         output_control(tcp, conn, output_next(&tcp.tcbs[conn]), ACK)

@@ -9,8 +9,10 @@ from underpass.tcp.ending cimport ending_gone
 from underpass.tcp.open cimport open_block, open_established, open_send_syn, open_take_syn
 from underpass.tcp.output cimport output_reset_for
 from underpass.tcp.tcb cimport (
-    CONN_ACK_NOW, CONN_ACTIVE, EVENT_CONNECTED, NO_CONN, SYN_RECEIVED, SYN_SENT, Tcb, TcbCold, Tcp,
+    CONN_ACK_NOW, CONN_ACTIVE, EVENT_CONNECTED, NO_CONN, SYN_RECEIVED, SYN_SENT, Preset, Tcb, TcbCold, Tcp,
 )
+from underpass.tcp.traits cimport TRAIT_DEFER_ACCEPT
+from underpass.tcp.window cimport window_of_syn
 from underpass.wire.address cimport Address, address_is_any, address_is_v4
 from underpass.wire.segment cimport ACK, NO_VLAN, RST, SYN, Segment
 from underpass.wire.seq cimport seq_after, seq_upto
@@ -53,7 +55,8 @@ cdef int choose_local(Tcp *tcp, const Address *wanted, const Address *remote, Ad
 
 
 cdef uint32_t connect_open(Tcp *tcp, const Address *local, uint16_t local_port, const Address *remote,
-                           uint16_t remote_port, uint8_t app, uint64_t user, int *error) noexcept nogil:
+                           uint16_t remote_port, uint8_t app, uint64_t user, const Preset *preset,
+                           int *error) noexcept nogil:
     cdef Address source
     cdef uint32_t hash, conn
     cdef Tcb *tcb
@@ -72,7 +75,7 @@ cdef uint32_t connect_open(Tcp *tcp, const Address *local, uint16_t local_port, 
     if demux_find(tcp, hash, &source, local_port, remote, remote_port) != DEMUX_NONE:
         error[0] = EADDRINUSE
         return NO_CONN
-    conn = open_block(tcp, &source, local_port, remote, remote_port, NO_VLAN, hash)
+    conn = open_block(tcp, &source, local_port, remote, remote_port, NO_VLAN, hash, preset)
     if conn == NO_CONN:
         error[0] = ENOBUFS
         return NO_CONN
@@ -80,6 +83,7 @@ cdef uint32_t connect_open(Tcp *tcp, const Address *local, uint16_t local_port, 
     tcb.app = app
     tcb.user = user
     tcb.flags |= CONN_ACTIVE
+    tcb.traits &= ~<uint32_t>TRAIT_DEFER_ACCEPT
     tcb.state = SYN_SENT
     tcp.state.counters.active_opens += 1
     open_send_syn(tcp, conn)
@@ -114,7 +118,7 @@ cdef bint connect_segment(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept 
         cold.backoff = 0
         open_send_syn(tcp, conn)
         return False
-    tcb.rcv_adv = tcb.rcv_nxt + (tcb.rcv_limit if tcb.rcv_limit < 65535 else 65535)
+    tcb.rcv_adv = tcb.rcv_nxt + window_of_syn(tcb)
     open_established(tcp, conn, seg)
     tcb.flags |= CONN_ACK_NOW
     tcb.events |= EVENT_CONNECTED

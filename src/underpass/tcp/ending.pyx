@@ -1,21 +1,26 @@
 """How connections end."""
 from libc.errno cimport ECONNABORTED
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from underpass.ip.network cimport NO_NEIGHBOUR, network_release
 from underpass.tcp.block cimport block_drop_queue, block_touch
 from underpass.tcp.demux cimport demux_remove
 from underpass.tcp.output cimport output_control, output_next
+from underpass.tcp.rare cimport rare_of
 from underpass.tcp.receive cimport receive_drop_out_of_order
 from underpass.tcp.send cimport send_drop_queue
 from underpass.tcp.tcb cimport (
     CLOSE_WAIT, CLOSED, CONN_ACK_NOW, CONN_COUNTED_HALF_OPEN, CONN_FIN_QUEUED, CONN_ORPHAN, CONN_STARVED,
-    ESTABLISHED, EVENT_CLOSED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, NO_LISTENER, SYN_RECEIVED, SYN_SENT, TIME_WAIT,
-    Tcb, Tcp,
+    ESTABLISHED, EVENT_CLOSED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, NO_LISTENER, SETTING_LINGER, SETTING_NO_FIN_WAIT_2,
+    SYN_RECEIVED, SYN_SENT, TIME_WAIT, Settings, Tcb, Tcp,
 )
 from underpass.tcp.time_wait cimport time_wait_enter
 from underpass.tcp.timers cimport timers_stop
+from underpass.tcp.traits cimport TRAIT_SETTINGS
 from underpass.wire.segment cimport ACK, RST
+
+cdef enum:
+    NS_PER_MS = 1000000
 
 
 cdef void ending_handshake_over(Tcp *tcp, uint32_t conn) noexcept nogil:
@@ -44,30 +49,68 @@ cdef void ending_shutdown(Tcp *tcp, uint32_t conn) noexcept nogil:
     block_touch(tcp, conn)
 
 
-cdef void ending_close(Tcp *tcp, uint32_t conn) noexcept nogil:
+cdef inline bint let_go(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """The application's part is over. False: the connection was gone already, and its block is released."""
     cdef Tcb *tcb = &tcp.tcbs[conn]
-    cdef bint unread = tcb.rcv_bytes != 0
     tcb.flags |= CONN_ORPHAN
     if tcb.state == CLOSED or tcb.state == TIME_WAIT:
         ending_release(tcp, conn)
-    elif tcb.state == SYN_SENT:
+        return False
+    tcp.state.orphans += 1
+    return True
+
+
+cdef inline bint resets_on_close(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """SO_LINGER with no time to linger; or data that nobody will read, and that must not look delivered (RFC 2525 2.17)."""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef const Settings *settings
+    if tcb.rcv_bytes != 0:
+        return True
+    if not tcb.traits & TRAIT_SETTINGS:
+        return False
+    settings = &rare_of(tcp, conn).settings
+    return settings.flags & SETTING_LINGER and settings.linger_s == 0
+
+
+cdef void ending_close(Tcp *tcp, uint32_t conn) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    if not let_go(tcp, conn):
+        return
+    if tcb.state == SYN_SENT:
         ending_gone(tcp, conn, 0)
-    elif unread:
-        # RFC 2525 2.17: data that nobody will read must not look delivered.
+    elif resets_on_close(tcp, conn):
+        ending_reset(tcp, conn, 0)
+    elif tcp.state.orphans > tcp.state.limits.orphans:
+        tcp.state.counters.orphan_limit += 1
         ending_reset(tcp, conn, 0)
     else:
         ending_shutdown(tcp, conn)
+        ending_progress(tcp, conn)
         if tcb.state == FIN_WAIT_2:
-            tcb.linger_at = tcp.now_ns + <unsigned long long>tcp.state.limits.fin_wait_2_ms * 1000000
+            ending_fin_wait_2(tcp, conn)
         block_touch(tcp, conn)
 
 
+cdef void ending_progress(Tcp *tcp, uint32_t conn) noexcept nogil:
+    tcp.tcbs[conn].linger_at = tcp.now_ns + <uint64_t>tcp.state.limits.orphan_ms * NS_PER_MS
+
+
+cdef void ending_fin_wait_2(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """RFC 9293 3.6 lets it wait for ever; nobody is there to wait any more. TCP_LINGER2 sets the time, or that there is none."""
+    cdef uint32_t wait_ms = tcp.state.limits.fin_wait_2_ms
+    cdef const Settings *settings
+    if tcp.tcbs[conn].traits & TRAIT_SETTINGS:
+        settings = &rare_of(tcp, conn).settings
+        if settings.flags & SETTING_NO_FIN_WAIT_2:
+            ending_reset(tcp, conn, 0)
+            return
+        if settings.linger2_ms:
+            wait_ms = settings.linger2_ms
+    tcp.tcbs[conn].linger_at = tcp.now_ns + <uint64_t>wait_ms * NS_PER_MS
+
+
 cdef void ending_abort(Tcp *tcp, uint32_t conn) noexcept nogil:
-    cdef Tcb *tcb = &tcp.tcbs[conn]
-    tcb.flags |= CONN_ORPHAN
-    if tcb.state == CLOSED or tcb.state == TIME_WAIT:
-        ending_release(tcp, conn)
-    else:
+    if let_go(tcp, conn):
         ending_reset(tcp, conn, ECONNABORTED)
 
 
@@ -83,6 +126,8 @@ cdef void detach(Tcp *tcp, uint32_t conn) noexcept nogil:
     """What a block holds besides its place in the table and what was received."""
     cdef Tcb *tcb = &tcp.tcbs[conn]
     timers_stop(tcp, conn)
+    if tcb.flags & CONN_ORPHAN:
+        tcp.state.orphans -= 1
     send_drop_queue(tcp, conn)
     receive_drop_out_of_order(tcp, conn)
     ending_handshake_over(tcp, conn)

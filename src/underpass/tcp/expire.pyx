@@ -3,23 +3,25 @@ from libc.errno cimport ETIMEDOUT
 from libc.stdint cimport uint32_t, uint64_t
 
 from underpass.ip.network cimport NO_NEIGHBOUR, WANT_PROBE, network_want
+from underpass.link.frames cimport NO_FRAME
+from underpass.tcp.accept cimport accept_announce
 from underpass.tcp.block cimport block_touch
 from underpass.tcp.ending cimport ending_gone, ending_reset
 from underpass.tcp.errors cimport errors_reason, errors_report
+from underpass.tcp.keepalive cimport keepalive_timeout
 from underpass.tcp.open cimport open_send_syn
-from underpass.tcp.output cimport output_control
 from underpass.tcp.path cimport path_suspect
+from underpass.tcp.rare cimport rare_of
 from underpass.tcp.recovery cimport recovery_overdue, recovery_timeout
 from underpass.tcp.rtt cimport rtt_timeout_ns
-from underpass.tcp.send cimport send_first_lost, send_window_probe
+from underpass.tcp.send cimport send_first_lost, send_override, send_window_probe
 from underpass.tcp.tcb cimport (
-    CLOSED, CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_ACTIVE, CONN_KEEPALIVE, CONN_ORPHAN, CONN_PERSISTING, ESTABLISHED,
+    CLOSED, CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_ACTIVE, CONN_ORPHAN, CONN_PERSISTING, ESTABLISHED,
     FIN_WAIT_2, SYN_RECEIVED, SYN_SENT, Tcb, TcbCold, Tcp,
 )
 from underpass.tcp.timers cimport timers_arm, timers_look_again
 from underpass.tcp.tlp cimport tlp_send
-from underpass.tcp.traits cimport TRAIT_PROBE_TIMER, TRAIT_REORDERING_TIMER
-from underpass.wire.segment cimport ACK
+from underpass.tcp.traits cimport TRAIT_DEFER_ACCEPT, TRAIT_PROBE_TIMER, TRAIT_REORDERING_TIMER, TRAIT_SETTINGS
 
 cdef enum:
     NS_PER_MS = 1000000
@@ -52,9 +54,17 @@ cdef void back_off(Tcp *tcp, uint32_t conn) noexcept nogil:
     if cold.backoff < 255:
         cold.backoff += 1
     tcp.tcbs[conn].retransmit_at = tcp.now_ns + rtt_timeout_ns(cold)
+    if cold.user_timeout_ms != 0 and cold.since_ns != 0:        # no later than that
+        tcp.tcbs[conn].retransmit_at = min(tcp.tcbs[conn].retransmit_at,
+                                           max(cold.since_ns + <uint64_t>cold.user_timeout_ms * NS_PER_MS,
+                                               tcp.now_ns + NS_PER_MS))
 
 
-cdef inline uint32_t handshake_retries(const Tcp *tcp, const Tcb *tcb) noexcept nogil:
+cdef inline uint32_t handshake_retries(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """TCP_SYNCNT, or the stack's limit."""
+    cdef const Tcb *tcb = &tcp.tcbs[conn]
+    if tcb.traits & TRAIT_SETTINGS and rare_of(tcp, conn).settings.syn_retries:
+        return rare_of(tcp, conn).settings.syn_retries
     return tcp.state.limits.syn_retries if tcb.flags & CONN_ACTIVE else tcp.state.limits.synack_retries
 
 
@@ -62,7 +72,7 @@ cdef void syn_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef TcbCold *cold = &tcp.colds[conn]
     if cold.since_ns == 0:                  # it never left: the next hop was not known
         open_send_syn(tcp, conn)
-    elif cold.backoff >= handshake_retries(tcp, &tcp.tcbs[conn]) or overdue(tcp, cold):
+    elif cold.backoff >= handshake_retries(tcp, conn) or overdue(tcp, cold):
         give_up(tcp, conn)
     else:
         cold.backoff += 1
@@ -78,6 +88,14 @@ cdef inline bint peer_answers(const Tcp *tcp, const TcbCold *cold) noexcept nogi
     return tcp.now_ns - cold.heard_ns < 2 * rtt_timeout_ns(cold)
 
 
+cdef inline uint64_t first_left_ns(const Tcp *tcp, uint32_t conn) noexcept nogil:
+    """When the oldest segment left that is not acknowledged: where the user timeout begins (RFC 9293 3.9.1.1)."""
+    cdef uint32_t frame = tcp.tcbs[conn].snd_head
+    if frame == NO_FRAME or tcp.pool.frames[frame].sent_ns == 0:
+        return tcp.now_ns - rtt_timeout_ns(&tcp.colds[conn])
+    return tcp.pool.frames[frame].sent_ns
+
+
 cdef void retransmit_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef TcbCold *cold = &tcp.colds[conn]
@@ -85,7 +103,7 @@ cdef void retransmit_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
     if tcb.flags & CONN_ORPHAN and limit > ORPHAN_RETRIES:
         limit = ORPHAN_RETRIES
     if cold.since_ns == 0:
-        cold.since_ns = tcp.now_ns
+        cold.since_ns = first_left_ns(tcp, conn)
     # RFC 9293 3.8.6 (SHLD-17): a peer that shrank its window to nothing and still answers is not timed out.
     if (cold.backoff >= limit and not (tcb.snd_wnd == 0 and peer_answers(tcp, cold))) or overdue(tcp, cold):
         give_up(tcp, conn)
@@ -110,31 +128,9 @@ cdef void persist_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
     if (cold.backoff >= tcp.state.limits.retries and not peer_answers(tcp, cold)) or overdue(tcp, cold):
         give_up(tcp, conn)
         return
-    send_window_probe(tcp, conn)
-    back_off(tcp, conn)
-
-
-cdef void keepalive_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
-    """RFC 9293 3.8.4: a probe at SND.UNA - 1 after long silence."""
-    cdef Tcb *tcb = &tcp.tcbs[conn]
-    cdef TcbCold *cold = &tcp.colds[conn]
-    cdef uint64_t due = cold.heard_ns + <uint64_t>cold.keep_idle_ms * NS_PER_MS
-    if not tcb.flags & CONN_KEEPALIVE:
-        return
-    if cold.heard_ns >= cold.probed_ns:
-        cold.probes = 0                     # the last one was answered
-    if due > tcp.now_ns:
-        tcb.linger_at = due
-        return
-    if cold.probes >= cold.keep_count:
-        tcp.state.counters.keepalive_drops += 1
-        ending_reset(tcp, conn, ETIMEDOUT)
-        return
-    cold.probes += 1
-    cold.probed_ns = tcp.now_ns
-    tcp.state.counters.keepalives += 1
-    output_control(tcp, conn, tcb.snd_una - 1, ACK)
-    tcb.linger_at = tcp.now_ns + <uint64_t>cold.keep_interval_ms * NS_PER_MS
+    if not send_override(tcp, conn):
+        send_window_probe(tcp, conn)
+        back_off(tcp, conn)
 
 
 cdef void reordering_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
@@ -175,8 +171,14 @@ cdef void retransmit_due(Tcp *tcp, uint32_t conn) noexcept nogil:
 cdef void linger_due(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     tcb.linger_at = 0
-    if tcb.state == FIN_WAIT_2 and tcb.flags & CONN_ORPHAN:
-        ending_gone(tcp, conn, 0)
+    if tcb.flags & CONN_ORPHAN:
+        if tcb.state == FIN_WAIT_2:
+            ending_gone(tcp, conn, 0)
+        else:
+            tcp.state.counters.orphan_drops += 1
+            ending_reset(tcp, conn, ETIMEDOUT)
+    elif tcb.traits & TRAIT_DEFER_ACCEPT:
+        accept_announce(tcp, conn)          # TCP_DEFER_ACCEPT: the time for data is over
     elif tcb.state >= ESTABLISHED:
         keepalive_timeout(tcp, conn)
 

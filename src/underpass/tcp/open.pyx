@@ -1,5 +1,5 @@
 """Opening connections."""
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 from underpass.ip.network cimport NO_NEIGHBOUR, network_fixed_headers, network_next_hop, network_path_mtu
 from underpass.ip.template cimport template_make
@@ -9,11 +9,13 @@ from underpass.tcp.congestion.control cimport congestion_begin, congestion_initi
 from underpass.tcp.demux cimport demux_insert
 from underpass.tcp.ecn cimport ecn_take_syn
 from underpass.tcp.isn cimport isn_choose, isn_timestamp_offset
+from underpass.tcp.keepalive cimport keepalive_arm
 from underpass.tcp.output cimport SENT_NO_NEIGHBOUR, output_syn
+from underpass.tcp.preset cimport QUICK_ACKS, preset_begin
 from underpass.tcp.rtt cimport RTO_INITIAL_US, rtt_init, rtt_sample, rtt_syn_lost, rtt_timeout_ns
 from underpass.tcp.scoreboard cimport scoreboard_init
 from underpass.tcp.tcb cimport (
-    CONN_KEEPALIVE, CONN_SACK, CONN_TIMESTAMPS, CONN_WINDOW_SCALE, ESTABLISHED, NO_CONN, Tcb, TcbCold, Tcp,
+    CONN_SACK, CONN_TIMESTAMPS, CONN_WINDOW_SCALE, ESTABLISHED, NO_CONN, Preset, Tcb, TcbCold, Tcp,
 )
 from underpass.tcp.window cimport window_scale_for
 from underpass.wire.address cimport Address, address_is_v4
@@ -24,13 +26,9 @@ from underpass.wire.segment cimport (
 cdef enum:
     DEFAULT_MSS_V4 = 536            # RFC 9293 3.7.1
     DEFAULT_MSS_V6 = 1220
-    LEAST_MSS = 64                  # a smaller one is an attack on our packet rate
+    LEAST_MSS = 64                  # a smaller one is an attack on our packet rate; 52 octets beside timestamps
     TIMESTAMPS_PADDED = 12
-    QUICK_ACKS = 16                 # at the start the peer's window grows by our acknowledgments
     RESOLVE_RETRY_NS = 2000000      # how soon to look again whether the next hop has a MAC
-    KEEP_IDLE_MS = 7200000          # RFC 9293 3.8.4: two hours
-    KEEP_INTERVAL_MS = 75000
-    KEEP_COUNT = 9
 
 
 cdef inline uint32_t path_mss(const Tcp *tcp, const Address *remote) noexcept nogil:
@@ -41,7 +39,7 @@ cdef inline uint32_t path_mss(const Tcp *tcp, const Address *remote) noexcept no
 
 
 cdef uint32_t open_block(Tcp *tcp, const Address *local, uint16_t local_port, const Address *remote,
-                         uint16_t remote_port, uint16_t vlan, uint32_t hash) noexcept nogil:
+                         uint16_t remote_port, uint16_t vlan, uint32_t hash, const Preset *preset) noexcept nogil:
     cdef uint32_t conn = block_take(tcp)
     cdef Tcb *tcb
     cdef TcbCold *cold
@@ -60,12 +58,7 @@ cdef uint32_t open_block(Tcp *tcp, const Address *local, uint16_t local_port, co
         tcp.state.counters.unroutable += 1
     template_make(&cold.template, tcp.network, local, remote, vlan)
     cold.vlan = vlan
-    tcb.rcv_limit = tcp.state.limits.rcv_bytes
-    tcb.rcv_scale = window_scale_for(tcb.rcv_limit)
-    cold.snd_limit = tcp.state.limits.snd_frames
-    cold.keep_idle_ms = KEEP_IDLE_MS
-    cold.keep_interval_ms = KEEP_INTERVAL_MS
-    cold.keep_count = KEEP_COUNT
+    tcb.rcv_scale = window_scale_for(tcp.state.limits.rcv_bytes)        # for the largest that the window may become
     cold.iss = isn_choose(tcp, tcb)
     cold.ts_offset = isn_timestamp_offset(tcp, tcb)
     cold.opened_ns = cold.heard_ns = tcp.now_ns
@@ -73,8 +66,8 @@ cdef uint32_t open_block(Tcp *tcp, const Address *local, uint16_t local_port, co
     tcb.snd_una = cold.iss
     tcb.snd_nxt = tcb.snd_end = cold.iss + 1
     tcb.ssthresh = 0xFFFFFFFF
-    tcb.congestion = <uint8_t>tcp.state.limits.congestion
     tcb.mss = <uint16_t>path_mss(tcp, remote)
+    preset_begin(tcp, conn, preset)
     cold.peer_mss = tcb.mss
     rtt_init(tcb, cold)
     scoreboard_init(tcb, cold)
@@ -132,8 +125,9 @@ cdef void open_established(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept
     cold.backoff = 0
     cold.since_ns = 0
     congestion_begin(tcp, conn, tcb.congestion)
-    if tcb.flags & CONN_KEEPALIVE:
-        tcb.linger_at = tcp.now_ns + <uint64_t>cold.keep_idle_ms * 1000000
+    cold.rcv_space_seq = tcb.rcv_nxt
+    cold.heard_ns = tcp.now_ns
+    keepalive_arm(tcp, conn)
     block_touch(tcp, conn)
 
 

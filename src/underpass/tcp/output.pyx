@@ -12,13 +12,14 @@ from underpass.link.link cimport DESC_CHECKSUM, LINK_TX_CHECKSUM, Desc
 from underpass.tcp.dsack cimport dsack_blocks
 from underpass.tcp.ecn cimport ecn_flags, ecn_marks, ecn_syn_flags
 from underpass.tcp.isn cimport timestamp_clock
+from underpass.tcp.rare cimport rare_of
 from underpass.tcp.tcb cimport (
     CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_SACK, CONN_TIMESTAMPS, SYN_RECEIVED, Tcb, TcbCold, Tcp,
 )
-from underpass.tcp.traits cimport TRAIT_DUPLICATE_DUE, TRAIT_ECN, TRAIT_URGENT_OUT
+from underpass.tcp.traits cimport TRAIT_DUPLICATE_DUE, TRAIT_ECN, TRAIT_SETTINGS, TRAIT_URGENT_OUT
 from underpass.tcp.urgent cimport urgent_mark
 from underpass.tcp.validation cimport SENT_TICK_SHIFT
-from underpass.tcp.window cimport window_offer
+from underpass.tcp.window cimport window_of_syn, window_offer
 from underpass.wire.address cimport Address
 from underpass.wire.checksum cimport checksum_pseudo
 from underpass.wire.segment cimport (
@@ -191,6 +192,13 @@ cdef uint16_t output_mss(const Tcp *tcp, const Address *remote) noexcept nogil:
     return <uint16_t>min(network_announced_mss(tcp.network, remote), tcp.state.limits.mss)
 
 
+cdef inline uint16_t announced_mss(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """What the interface takes, or less where the application wants it (TCP_MAXSEG)."""
+    cdef uint16_t mss = output_mss(tcp, &tcp.tcbs[conn].remote)
+    cdef uint16_t wanted = rare_of(tcp, conn).settings.mss if tcp.tcbs[conn].traits & TRAIT_SETTINGS else 0
+    return min(mss, wanted) if wanted else mss
+
+
 cdef Sent output_syn(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef TcbCold *cold = &tcp.colds[conn]
@@ -202,11 +210,10 @@ cdef Sent output_syn(Tcp *tcp, uint32_t conn) noexcept nogil:
     if frame == NO_FRAME:
         return SENT_NO_FRAME
     cdef uint8_t *header = frame_chunk(tcp.pool, frame) + TX_HEADROOM
-    cdef uint8_t *end = write_syn_options(tcp, tcb, cold, output_mss(tcp, &tcb.remote), header + TCP_BYTES)
+    cdef uint8_t *end = write_syn_options(tcp, tcb, cold, announced_mss(tcp, conn), header + TCP_BYTES)
     cdef uint32_t tcp_bytes = <uint32_t>(end - header)
     cdef bint answering = tcb.state == SYN_RECEIVED
-    # RFC 7323 2.2: the window of a SYN is never scaled.
-    cdef uint32_t window = tcb.rcv_limit if tcb.rcv_limit < 65535 else 65535
+    cdef uint32_t window = window_of_syn(tcb)
     if tcb.rcv_adv - tcb.rcv_nxt < window or not answering:
         tcb.rcv_adv = tcb.rcv_nxt + window
     tcp_write_header(header, tcb.local_port, tcb.remote_port, cold.iss, tcb.rcv_nxt if answering else 0,

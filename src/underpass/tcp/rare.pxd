@@ -6,7 +6,7 @@ A third block of each connection in the arena, all zero when its use begins. Its
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from underpass.tcp.tcb cimport CONN_RARE, Tcb, Tcp
+from underpass.tcp.tcb cimport CONN_RARE, Settings, Tcb, Tcp
 from underpass.wire.seq cimport seq_t
 
 cdef enum:
@@ -75,6 +75,13 @@ cdef struct TcbRare:
     uint64_t pacing_rate            # 0: not known yet
     uint64_t pacing_limit           # the application's; 0: none
     uint64_t pace_next_ns           # until when what left already lasts at that rate
+    # the receive window: see tcp/autosize.pxd
+    seq_t rcv_space_start           # RCV.NXT when the measure in work began
+    uint32_t rcv_space_ms           # and the time; 0: none has begun
+    uint32_t rcv_rtt_ms             # round trip as the receiver sees it; 0: not known
+    uint32_t rcv_spare
+    # what the application set, where TRAIT_SETTINGS says so
+    Settings settings
     # the congestion control's own, zero when it begins
     uint64_t[16] congestion_state
 

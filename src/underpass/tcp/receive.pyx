@@ -3,6 +3,7 @@ from libc.stdint cimport uint16_t, uint32_t
 from libc.string cimport memcpy
 
 from underpass.link.frames cimport NO_FRAME, Frame, frame_chunk, frame_is_outstanding, frame_unref
+from underpass.tcp.autosize cimport autosize_receive, autosize_receive_due
 from underpass.tcp.block cimport block_touch
 from underpass.tcp.dsack cimport dsack_note
 from underpass.tcp.rare cimport rare_of
@@ -204,12 +205,26 @@ cdef inline void receive_part(Tcp *tcp, uint32_t conn, Part *part, seq_t seq) no
         insert_out_of_order(tcp, conn, part, seq)
 
 
-cdef inline void owe_acknowledgment(Tcp *tcp, uint32_t conn, seq_t before, bint gap) noexcept nogil:
-    """RFC 5681 4.2: at once for anything out of order or that fills a gap, else for every second full segment."""
-    cdef Tcb *tcb = &tcp.tcbs[conn]
+cdef inline bint owed_at_once(Tcp *tcp, uint32_t conn, const Segment *seg, seq_t before, bint gap) noexcept nogil:
+    """RFC 5681 4.2: at once for anything out of order or that fills a gap, else for every second full segment.
+
+    Small segments, as requests are, go past all of it.
+    """
+    cdef const Tcb *tcb = &tcp.tcbs[conn]
     cdef TcbCold *cold = &tcp.colds[conn]
     cdef uint32_t full = cold.peer_mss if cold.peer_mss < tcb.mss else tcb.mss
-    if tcb.rcv_nxt == before or gap or tcb.rcv_nxt - tcb.rcv_acked >= 2 * full:
+    cdef uint32_t owed = tcb.rcv_nxt - tcb.rcv_acked
+    if owed < full and not gap and tcb.rcv_nxt != before:
+        return False
+    if autosize_receive_due(tcb, cold):
+        autosize_receive(tcp, conn, seg)
+    return gap or tcb.rcv_nxt == before or owed >= 2 * full
+
+
+cdef inline void owe_acknowledgment(Tcp *tcp, uint32_t conn, bint at_once) noexcept nogil:
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef TcbCold *cold = &tcp.colds[conn]
+    if at_once:
         tcb.flags |= CONN_ACK_NOW
     elif cold.quick_acks:
         cold.quick_acks -= 1
@@ -236,7 +251,7 @@ cdef void receive_text(Tcp *tcp, uint32_t conn, Arrival *arrival) noexcept nogil
             sacks_trim(tcp, conn, tcb.rcv_nxt)
     elif not gap and tcb.ooo_head == NO_FRAME and seq_upto(seq, before):
         tcp.state.counters.duplicates_in += 1
-    owe_acknowledgment(tcp, conn, before, gap)
+    owe_acknowledgment(tcp, conn, owed_at_once(tcp, conn, &arrival.seg, before, gap))
 
 
 cdef bint receive_fin(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogil:

@@ -10,7 +10,9 @@ cdef void send_commit(Tcp *tcp, uint32_t conn, uint32_t octets) noexcept nogil
 # Send what the windows, Nagle and the congestion control allow: lost segments first, then new ones, then FIN; at last an
 # acknowledgment where one is still due.
 cdef void send_output(Tcp *tcp, uint32_t conn) noexcept nogil
-# The retransmission timer fired while the window was closed, or too small to be worth a segment (RFC 9293 3.8.6.1).
+# The retransmission timer fired while nothing was in flight: send what the window takes, however little. False: it takes nothing.
+cdef bint send_override(Tcp *tcp, uint32_t conn) noexcept nogil
+# It takes nothing: ask the peer whether that is so still (RFC 9293 3.8.6.1).
 cdef void send_window_probe(Tcp *tcp, uint32_t conn) noexcept nogil
 # Send a frame again, or the first one never sent where the peer's window has room for it, whatever the congestion
 # window says.

@@ -5,6 +5,7 @@ from libc.string cimport memcpy
 from underpass.link.frames cimport (
     FRAME_EVER_RETRANSMITTED, NO_FRAME, TX_HEADROOM, Frame, frame_chunk, frame_is_outstanding, frame_take_for_data, frame_unref,
 )
+from underpass.tcp.autosize cimport SND_UNASKED, autosize_has_room, autosize_is_full
 from underpass.tcp.block cimport block_drop_queue, block_touch
 from underpass.tcp.output cimport SENT, SENT_NO_FRAME, Sent, output_control, output_data, output_next
 from underpass.tcp.pacing cimport pacing_holds, pacing_spent
@@ -15,15 +16,21 @@ from underpass.tcp.rtt cimport rtt_timeout_ns
 from underpass.tcp.scoreboard cimport scoreboard_next_lost, scoreboard_pipe, scoreboard_retransmitted
 from underpass.tcp.tcb cimport (
     CLOSE_WAIT, CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_CWND_LIMITED, CONN_FAST_RECOVERY, CONN_FIN_LOST,
-    CONN_FIN_QUEUED, CONN_FIN_SENT, CONN_NODELAY, CONN_PERSISTING, CONN_SACK, CONN_STARVED, CONN_WANTS_ROOM, ESTABLISHED, FIN_WAIT_2, LAST_ACK, Tcb, TcbCold, Tcp,
+    CONN_FIN_QUEUED, CONN_FIN_SENT, CONN_NODELAY, CONN_PERSISTING, CONN_SACK, CONN_STARVED, CONN_WANTS_ROOM, ESTABLISHED,
+    EVENT_WRITABLE, FIN_WAIT_2, LAST_ACK, Tcb, TcbCold, Tcp,
 )
 from underpass.tcp.timers cimport timers_restart_retransmit, timers_sent
-from underpass.tcp.traits cimport TRAIT_PACED, TRAIT_REORDERING_TIMER, TRAIT_UNDO
+from underpass.tcp.traits cimport TRAIT_CORK, TRAIT_NOTSENT_LOWAT, TRAIT_PACED, TRAIT_REORDERING_TIMER, TRAIT_UNDO
 from underpass.tcp.undo cimport undo_holds_lost, undo_note_sent
 from underpass.tcp.validation cimport validation_restart, validation_was_idle
 from underpass.tcp.window cimport window_worth_telling
 from underpass.wire.segment cimport ACK, FIN, PSH
 from underpass.wire.seq cimport seq_t
+
+
+cdef enum:
+    CORK_NS = 200000000             # how long a short segment is held back at most (Linux: TCP_CORK)
+    LEAST_SEGMENT = 48              # into a window smaller than this only the timer sends
 
 
 # ---------------------------------------------------------------------------------------------- the queue
@@ -61,7 +68,7 @@ cdef uint32_t send_reserve(Tcp *tcp, uint32_t conn, uint8_t **at) noexcept nogil
         it = &tcp.pool.frames[tcb.snd_tail]
         at[0] = frame_chunk(tcp.pool, tcb.snd_tail) + it.offset + it.length
         return frame_room(tcp, tcb) - it.length
-    if tcb.snd_frames >= tcp.colds[conn].snd_limit:
+    if tcb.snd_frames >= SND_UNASKED and autosize_is_full(tcp, conn):
         return refuse_room(tcp, tcb, False)
     frame = frame_take_for_data(tcp.pool)
     if frame == NO_FRAME:
@@ -164,15 +171,20 @@ cdef inline uint8_t flags_for(const Tcp *tcp, const Tcb *tcb, uint32_t frame) no
 
 
 cdef inline bint nagle_holds(const Tcp *tcp, const Tcb *tcb, const Frame *it) noexcept nogil:
-    """RFC 9293 3.7.4: a short segment waits while anything is unacknowledged, unless it is the last one for good."""
-    if tcb.flags & (CONN_NODELAY | CONN_FIN_QUEUED) or it.next != NO_FRAME:
+    """RFC 9293 3.7.4: a short segment waits while anything is unacknowledged, unless it is the last one for good.
+
+    With TCP_CORK it waits in any case, until the timer that start_persisting sets.
+    """
+    if tcb.flags & CONN_FIN_QUEUED or it.next != NO_FRAME or it.length >= tcb.mss:
         return False
-    return it.length < tcb.mss and tcb.snd_una != tcb.snd_nxt
+    if tcb.traits & TRAIT_CORK:
+        return True
+    return not tcb.flags & CONN_NODELAY and tcb.snd_una != tcb.snd_nxt
 
 
 cdef inline bint too_silly(const Tcb *tcb, const TcbCold *cold, uint32_t usable) noexcept nogil:
     """RFC 9293 3.8.6.2.1: part of a segment goes out only where it is half of the largest window that the peer ever had."""
-    return usable < (cold.snd_wnd_max >> 1) or usable == 0
+    return usable < max(cold.snd_wnd_max >> 1, <uint32_t>LEAST_SEGMENT)
 
 
 cdef Sent send_again(Tcp *tcp, uint32_t conn, uint32_t frame) noexcept nogil:
@@ -241,7 +253,9 @@ cdef Sent send_frame(Tcp *tcp, uint32_t conn, uint32_t frame) noexcept nogil:
         return sent
     tcb.snd_unsent = it.next
     tcb.snd_nxt = it.seq + it.length
-    tcb.flags &= ~<uint32_t>CONN_PERSISTING
+    if tcb.flags & CONN_PERSISTING:
+        tcb.flags &= ~<uint32_t>CONN_PERSISTING
+        tcb.retransmit_at = 0               # from now on it guards this segment
     if flags & FIN:
         fin_left(tcb)
     return SENT
@@ -316,7 +330,10 @@ cdef inline void start_persisting(Tcp *tcp, uint32_t conn) noexcept nogil:
         return
     tcb.flags |= CONN_PERSISTING
     tcp.colds[conn].backoff = 0
-    tcb.retransmit_at = tcp.now_ns + rtt_timeout_ns(&tcp.colds[conn])
+    if tcb.traits & TRAIT_CORK and tcb.snd_wnd != 0:
+        tcb.retransmit_at = tcp.now_ns + CORK_NS
+    else:
+        tcb.retransmit_at = tcp.now_ns + rtt_timeout_ns(&tcp.colds[conn])
 
 
 cdef Sent send_allowed(Tcp *tcp, uint32_t conn) noexcept nogil:
@@ -349,6 +366,8 @@ cdef void send_output(Tcp *tcp, uint32_t conn) noexcept nogil:
         path_raise(tcp, conn)
     if may_transmit(tcb) and not held_by_pacing(tcp, conn):
         sent = send_allowed(tcp, conn)
+        if tcb.traits & TRAIT_NOTSENT_LOWAT and tcb.flags & CONN_WANTS_ROOM and autosize_has_room(tcp, conn):
+            tcb.events |= EVENT_WRITABLE
         if sent == SENT:
             start_persisting(tcp, conn)
         elif tcb.retransmit_at == 0:
@@ -360,16 +379,22 @@ cdef void send_output(Tcp *tcp, uint32_t conn) noexcept nogil:
         tcb.ack_at = tcp.now_ns + <unsigned long long>tcp.state.limits.delayed_ack_us * 1000
 
 
-cdef void send_window_probe(Tcp *tcp, uint32_t conn) noexcept nogil:
+cdef bint send_override(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """RFC 9293 3.8.6.2.1 (4): the override timeout sends what little the window takes, or the cork held back."""
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef uint32_t frame = tcb.snd_unsent
     cdef uint32_t usable
+    if frame == NO_FRAME:
+        return False
+    usable = min(window_left(tcb, tcp.pool.frames[frame].seq), <uint32_t>tcb.mss)
+    if usable == 0 or (usable < tcp.pool.frames[frame].length and not split_frame(tcp, conn, frame, usable)):
+        return False
+    send_frame(tcp, conn, frame)
+    tcb.retransmit_at = tcp.now_ns + rtt_timeout_ns(&tcp.colds[conn])
+    return True
+
+
+cdef void send_window_probe(Tcp *tcp, uint32_t conn) noexcept nogil:
     tcp.state.counters.window_probes += 1
-    if frame != NO_FRAME:
-        usable = min(window_left(tcb, tcp.pool.frames[frame].seq), <uint32_t>tcb.mss)
-        # RFC 9293 3.8.6.2.1 (4): the override timeout sends what little the window takes.
-        if usable != 0 and (usable >= tcp.pool.frames[frame].length or split_frame(tcp, conn, frame, usable)):
-            send_frame(tcp, conn, frame)
-            return
     # An old sequence number: the peer must answer it (RFC 9293 3.10.7.4, first), and nothing enters the closed window.
-    output_control(tcp, conn, tcb.snd_una - 1, ACK)
+    output_control(tcp, conn, tcp.tcbs[conn].snd_una - 1, ACK)

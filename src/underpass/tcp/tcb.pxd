@@ -147,7 +147,7 @@ cdef struct Tcb:                    # in the arena; the part that a segment in f
 cdef struct TcbCold:                # in the arena; the first three cache lines serve every segment, the last few
     HeaderTemplate template
     uint32_t ts_offset              # added to our clock in TSval
-    uint32_t ts_recent_ms           # when ts_recent was set
+    seq_t rcv_space_seq             # RCV.NXT when the receive buffer's size was last judged: see tcp/autosize.pxd
     uint32_t snd_wnd_max            # Max(SND.WND) (RFC 9293 3.8.6.2.1)
     uint32_t snd_limit              # frames that the application may queue
     uint32_t rto_us
@@ -185,12 +185,40 @@ cdef struct TcbCold:                # in the arena; the first three cache lines 
     uint32_t keep_count
     uint64_t opened_ns
     uint64_t probed_ns              # when the last keepalive probe left
-    uint64_t spare2                 # four cache lines in all
+    uint32_t challenged_ms          # when a segment that may be forged was last answered; 0: never
+    uint32_t spare                  # four cache lines in all
 
 cdef struct TimerNode:              # in the arena, one for each connection block
     uint64_t at_ns
     uint32_t next
     uint32_t prev
+
+cdef enum SettingFlags:
+    SETTING_LINGER = 1              # SO_LINGER is on, with linger_s
+    SETTING_NO_FIN_WAIT_2 = 2       # TCP_LINGER2 is negative: no FIN-WAIT-2 once the application let go
+
+cdef struct Settings:               # the rarer options of a connection; 0 is each one's default
+    uint32_t linger_s
+    uint32_t linger2_ms
+    uint32_t notsent_lowat
+    uint32_t window_clamp
+    uint32_t defer_accept_ms
+    uint16_t mss                    # TCP_MAXSEG
+    uint8_t syn_retries
+    uint8_t flags                   # SettingFlags
+
+cdef struct Preset:                 # what an application may set: a connection's own, or what it begins with
+    uint32_t flags                  # CONN_NODELAY, CONN_KEEPALIVE
+    uint32_t traits                 # TRAIT_KEPT
+    uint32_t rcv_limit
+    uint32_t snd_limit
+    uint32_t keep_idle_ms
+    uint32_t keep_interval_ms
+    uint32_t keep_count
+    uint32_t user_timeout_ms
+    uint32_t congestion
+    uint64_t pacing_limit           # SO_MAX_PACING_RATE; 0: none
+    Settings settings
 
 cdef struct Listener:               # in the arena
     Address address                 # any: every address of ours of the family
@@ -198,9 +226,8 @@ cdef struct Listener:               # in the arena
     uint8_t app
     uint8_t used
     uint8_t family                  # 4, 6, or 0 for both
-    uint8_t congestion
-    uint16_t spare
-    uint32_t flags                  # CONN_NODELAY, CONN_KEEPALIVE for what it accepts
+    uint8_t[3] spare
+    Preset preset                   # of what it accepts
     uint32_t backlog                # half-open connections; beyond it SYN cookies
     uint32_t half_open
     uint32_t next                   # in its bucket
@@ -222,7 +249,8 @@ cdef struct TimeWait:               # in the arena: what RFC 9293 3.10.7.4 and R
     uint32_t rcv_wnd
     uint32_t ts_recent
     uint32_t ts_offset
-    uint32_t flags                  # CONN_TIMESTAMPS
+    uint16_t flags                  # CONN_TIMESTAMPS
+    uint16_t answered               # when it last answered, in units of 2^26 ns; 0: never
     uint32_t next                   # queue in order of expiry, or free list
     uint32_t prev
     uint64_t expires_ns
@@ -236,10 +264,14 @@ cdef struct Limits:
     uint32_t half_open              # in all, over all listeners
     uint32_t time_waits
     uint32_t rcv_bytes              # octets that a connection may have waiting
+    uint32_t rcv_initial_bytes      # at its start: see tcp/autosize.pxd
     uint32_t snd_frames             # frames that a connection may have queued
+    uint32_t snd_initial_frames
     uint32_t ooo_frames             # frames out of order that a connection may hold
     uint32_t time_wait_ms
     uint32_t fin_wait_2_ms
+    uint32_t orphans                # connections closed by the application that may still send
+    uint32_t orphan_ms              # how long one may go without an acknowledgment of anything new
     uint32_t syn_retries            # of our SYNs (RFC 9293 3.8.3: for three minutes at least)
     uint32_t synack_retries
     uint32_t retries
@@ -279,7 +311,8 @@ cdef struct TcpCounters:            # in the arena; names as in wire/reason.pyx 
     uint64_t paws_refused           # RFC 7323 5
     uint64_t ack_refused            # RFC 5961 5
     uint64_t challenge_acks
-    uint64_t challenge_limited
+    uint64_t challenge_limited      # by the budget of all
+    uint64_t answer_limited         # not answered: the connection had answered just before
     uint64_t in_window_syn
     uint64_t in_window_reset
     uint64_t out_of_order
@@ -305,6 +338,12 @@ cdef struct TcpCounters:            # in the arena; names as in wire/reason.pyx 
     uint64_t keepalive_drops
     uint64_t user_timeouts
     uint64_t delayed_acks
+    uint64_t deferred_accepts       # handshakes complete whose application waits for data (TCP_DEFER_ACCEPT)
+    uint64_t timestamps_missing     # segments without the timestamps that were agreed on
+    uint64_t rcv_grown              # receive windows widened because more arrives in a round trip
+    uint64_t snd_grown              # send queues widened because the congestion window has grown
+    uint64_t orphan_limit           # connections reset at their close: too many wait for their end
+    uint64_t orphan_drops           # and those that made no progress
     uint64_t time_wait_entered
     uint64_t time_wait_reused
     uint64_t time_wait_limit
@@ -347,6 +386,7 @@ cdef struct TcpState:               # in the arena
     uint32_t tcb_fresh
     uint32_t tcb_used
     uint32_t half_open
+    uint32_t orphans
     uint32_t time_wait_free
     uint32_t time_wait_fresh
     uint32_t time_wait_used

@@ -19,6 +19,9 @@ cdef void time_wait_init(TcpState *state) noexcept nogil
 cdef void time_wait_enter(Tcp *tcp, uint32_t conn) noexcept nogil
 # Judge a segment for an entry. The entry stays where it is; a retransmitted FIN begins its time again.
 cdef TimeWaitVerdict time_wait_receive(Tcp *tcp, uint32_t entry, const Segment *seg) noexcept nogil
+# Whether the entry may answer this segment: one in CHALLENGE_MS of those that bring nothing. A FIN that came again is always
+# acknowledged.
+cdef bint time_wait_may_answer(Tcp *tcp, uint32_t entry, const Segment *seg) noexcept nogil
 # The entry makes way for a new connection of the same four-tuple, whose ISS must be above the SND.NXT that is
 # returned (RFC 1122 4.2.2.13): see isn_above. Until this is called nothing has changed, so that a SYN for
 # which there is no room, or that can only be answered by a cookie, is dropped and leaves the entry in force.

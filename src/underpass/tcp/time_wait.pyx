@@ -1,6 +1,7 @@
 """TIME_WAIT: what a connection that is over still has to answer, in a queue by order of expiry."""
-from libc.stdint cimport UINT64_MAX, uint32_t, uint64_t
+from libc.stdint cimport UINT64_MAX, uint16_t, uint32_t, uint64_t
 
+from underpass.tcp.challenge cimport CHALLENGE_MS
 from underpass.tcp.demux cimport TIME_WAIT_TAG, demux_remove, demux_replace
 from underpass.tcp.tcb cimport CONN_TIMESTAMPS, Tcb, Tcp, TcpState, TimeWait
 from underpass.wire.segment cimport ACK, FIN, OPTION_TIMESTAMPS, RST, SYN, Segment, segment_length
@@ -8,6 +9,7 @@ from underpass.wire.seq cimport seq_after, seq_before, seq_span, seq_t, seq_upto
 
 cdef enum:
     NS_PER_MS = 1000000
+    ANSWERED_SHIFT = 26             # TimeWait.answered counts 67 ms
 
 
 cdef void time_wait_init(TcpState *state) noexcept nogil:
@@ -35,7 +37,8 @@ cdef void time_wait_enter(Tcp *tcp, uint32_t conn) noexcept nogil:
     it.rcv_wnd = seq_span(tcb.rcv_nxt, tcb.rcv_adv) if seq_after(tcb.rcv_adv, tcb.rcv_nxt) else 0
     it.ts_recent = tcb.ts_recent
     it.ts_offset = tcp.colds[conn].ts_offset
-    it.flags = tcb.flags & CONN_TIMESTAMPS
+    it.flags = <uint16_t>(tcb.flags & CONN_TIMESTAMPS)
+    it.answered = 0
     _enqueue(tcp, entry)
     demux_replace(tcp, it.hash, 1 + conn, TIME_WAIT_TAG + 1 + entry)
     tcp.state.counters.time_wait_entered += 1
@@ -56,6 +59,18 @@ cdef TimeWaitVerdict time_wait_receive(Tcp *tcp, uint32_t entry, const Segment *
         _begin_again(tcp, entry, seg)           # eighth: acknowledge it, and restart the 2 MSL timeout
         return TIME_WAIT_ACK
     return TIME_WAIT_DROP if _is_acceptable(it, seg) else TIME_WAIT_ACK
+
+
+cdef bint time_wait_may_answer(Tcp *tcp, uint32_t entry, const Segment *seg) noexcept nogil:
+    cdef TimeWait *it = &tcp.time_waits[entry]
+    cdef uint16_t now = <uint16_t>(tcp.now_ns >> ANSWERED_SHIFT)
+    if segment_length(seg) != 0 and not seg.flags & SYN:
+        return True
+    if it.answered != 0 and <uint16_t>(now - it.answered) < (<uint64_t>CHALLENGE_MS * NS_PER_MS) >> ANSWERED_SHIFT:
+        tcp.state.counters.answer_limited += 1
+        return False
+    it.answered = now if now else 1
+    return True
 
 
 cdef seq_t time_wait_reopen(Tcp *tcp, uint32_t entry) noexcept nogil:

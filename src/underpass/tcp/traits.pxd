@@ -18,8 +18,16 @@ cdef enum ConnTraits:
     TRAIT_CWR = 0x1000              # until TcbRare.cwr_end is acknowledged, marks reduce the window no further
     TRAIT_EXACT_ECN = 0x2000        # the control counts marks: ECE tells the mark of each segment (RFC 8257 3.2)
     TRAIT_PACED = 0x8000            # TcbRare.pacing_rate bounds what leaves: see tcp/pacing.pxd
-    # what the application set
+    # what the application set: see tcp/preset.pxd
+    TRAIT_RCV_FIXED = 0x10000       # SO_RCVBUF: Tcb.rcv_limit stays what it is
+    TRAIT_SND_FIXED = 0x20000       # SO_SNDBUF: TcbCold.snd_limit stays what it is
+    TRAIT_CORK = 0x40000            # TCP_CORK: only full segments leave
+    TRAIT_SETTINGS = 0x80000        # TcbRare.settings holds something
+    TRAIT_NOTSENT_LOWAT = 0x100000  # of it, notsent_lowat
+    TRAIT_WINDOW_CLAMP = 0x200000   # of it, window_clamp
+    TRAIT_DEFER_ACCEPT = 0x400000   # accepted once data have come, or at Tcb.linger_at (TCP_DEFER_ACCEPT)
     TRAIT_REPORTS = 0x800000        # it is told of trouble before that ends the connection (IP_RECVERR)
+    TRAIT_KEPT = 0xFF0000           # what a connection takes from its listener
     # the path
     TRAIT_PATH = 0x1000000          # its segments are smaller than the route and the peer allow: see tcp/path.pxd
     TRAIT_SOFT_ERROR = 0x4000000    # ICMP told of trouble: TcbRare.soft_error (RFC 9293 3.9.2.2)

@@ -16,6 +16,10 @@ cdef inline uint32_t free_octets_share(const Tcp *tcp) noexcept nogil:
     return (<uint32_t>spare >> SHARE_SHIFT) * FRAME_YIELD
 
 
+cdef uint32_t window_of_syn(const Tcb *tcb) noexcept nogil:
+    return min(tcb.rcv_limit, <uint32_t>65535)
+
+
 cdef inline uint32_t window_space(const Tcp *tcp, const Tcb *tcb) noexcept nogil:
     cdef uint32_t held = tcb.rcv_bytes
     cdef uint32_t space = tcb.rcv_limit - held if tcb.rcv_limit > held else 0

@@ -173,7 +173,8 @@ class Conversation:
             raise MisconductError(f"{own.ack} was acknowledged before")
         own.ack = ack
         edge = ack + self._window(own, seg)
-        if edge < own.edge and (peer.fin is None or ack <= peer.fin):
+        # RFC 7323 2.2: the window of a SYN has no scale, and a challenge ACK may have told of more meanwhile.
+        if edge < own.edge and (peer.fin is None or ack <= peer.fin) and not seg.flags & SYN:
             raise MisconductError(f"the window's edge was at {own.edge} before, {edge} now")
         own.edge = max(own.edge, edge)
         for left, right in seg.sack:
