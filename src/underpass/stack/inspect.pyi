@@ -1,1 +1,2 @@
 STATES: tuple[str, ...]
+PHASES: tuple[str, ...]

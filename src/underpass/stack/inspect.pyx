@@ -1,19 +1,22 @@
 """Looking at connections from Python."""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from underpass.stack.tcp_info cimport tcp_info_phase, tcp_info_resent
 from underpass.tcp.congestion.control cimport congestion_control
 from underpass.tcp.path cimport path_mtu
 from underpass.tcp.rare cimport TcbRare
 from underpass.tcp.scoreboard cimport scoreboard_pipe
 from underpass.tcp.tcb cimport (
-    CLOSED, CONN_ORPHAN, CONN_SACK, CONN_TIMESTAMPS, CONN_WINDOW_SCALE, MAX_LISTENERS, TIME_WAIT, Listener, Tcb, TcbCold,
-    Tcp, TimeWait,
+    CLOSED, CONN_ORPHAN, CONN_PERSISTING, CONN_RARE, CONN_SACK, CONN_TIMESTAMPS, CONN_WINDOW_SCALE, MAX_LISTENERS,
+    TIME_WAIT, Listener, Tcb, TcbCold, Tcp, TimeWait,
 )
 from underpass.tcp.traits cimport TRAIT_ECN, TRAIT_PACED, TRAIT_SOFT_ERROR
 from underpass.wire.address cimport address_to_text
 
 STATES = ("CLOSED", "LISTEN", "SYN-SENT", "SYN-RECEIVED", "ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2", "CLOSE-WAIT",
           "CLOSING", "LAST-ACK", "TIME-WAIT")
+# By Linux' numbers of tcpi_ca_state.
+PHASES = ("open", "disorder", "cwr", "recovery", "loss")
 
 
 cdef object state_name(uint8_t state):
@@ -25,6 +28,13 @@ cdef uint64_t pacing_rate(const Tcp *tcp, uint32_t conn):
     if not tcp.tcbs[conn].traits & TRAIT_PACED:
         return 0
     return (<const TcbRare *>tcp.rares + conn).pacing_rate
+
+
+cdef uint32_t receive_rtt_ms(const Tcp *tcp, uint32_t conn):
+    """The round trip as the receiver measures it, or 0."""
+    if not tcp.tcbs[conn].flags & CONN_RARE:
+        return 0
+    return (<const TcbRare *>tcp.rares + conn).rcv_rtt_ms
 
 
 cdef int soft_error(const Tcp *tcp, uint32_t conn):
@@ -45,6 +55,8 @@ cdef dict connection_info(const Tcp *tcp, uint32_t conn):
         "rtt_min_us": cold.rtt_min_us,
         "rto_us": cold.rto_us,
         "backoff": cold.backoff,
+        "probes": cold.backoff if tcb.flags & CONN_PERSISTING else cold.probes,
+        "recovery": PHASES[tcp_info_phase(tcb, cold)],
         "mss": tcb.mss,
         "path_mtu": path_mtu(tcp, conn),
         "peer_mss": cold.peer_mss,
@@ -54,12 +66,17 @@ cdef dict connection_info(const Tcp *tcp, uint32_t conn):
         "pipe_bytes": scoreboard_pipe(tcb, cold),
         "sacked_bytes": tcb.sacked_bytes,
         "lost_bytes": tcb.lost_bytes,
+        "retransmitted_bytes": tcb.retransmitted_bytes,
+        "resent_bytes": tcp_info_resent(tcb, cold),
         "snd_wnd_bytes": tcb.snd_wnd,
         "rcv_wnd_bytes": tcb.rcv_adv - tcb.rcv_nxt,
         "snd_scale": tcb.snd_scale,
         "rcv_scale": tcb.rcv_scale,
         "unsent_bytes": tcb.snd_end - tcb.snd_nxt if tcb.snd_unsent != 0xFFFFFFFF else 0,
         "unread_bytes": tcb.rcv_bytes,
+        "rcv_buffer_bytes": tcb.rcv_limit,
+        "rcv_rtt_ms": receive_rtt_ms(tcp, conn),
+        "snd_buffer_frames": cold.snd_limit,
         "out_of_order_bytes": tcb.ooo_bytes,
         "timestamps": int((tcb.flags & CONN_TIMESTAMPS) != 0),
         "sack": int((tcb.flags & CONN_SACK) != 0),
@@ -71,6 +88,8 @@ cdef dict connection_info(const Tcp *tcp, uint32_t conn):
         "bytes_received": cold.bytes_received,
         "segments_sent": cold.segments_sent,
         "segments_received": cold.segments_received,
+        "data_segments_sent": cold.data_sent,
+        "data_segments_received": cold.data_received,
         "retransmits": cold.retransmits,
         "timeouts": cold.timeouts,
         "age_ms": (tcp.now_ns - cold.opened_ns) // 1000000,

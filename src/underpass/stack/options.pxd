@@ -6,6 +6,7 @@ from underpass.tcp.tcb cimport Preset, Tcp
 cdef struct Target:                 # whose options they are
     Tcp *tcp
     uint32_t conn                   # or NO_CONN: of what has yet to be opened
+    uint32_t listener               # its number, where `listening`
     bint listening
     bint v6
     Preset preset

@@ -2,7 +2,7 @@
 
 Most are a number or a bit in Preset, and need no code of their own.
 """
-from libc.errno cimport EINVAL, ENOENT, ENOPROTOOPT, EOPNOTSUPP
+from libc.errno cimport EINVAL, ENOENT, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP
 from libc.stddef cimport size_t
 from libc.stdint cimport UINT64_MAX, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -11,13 +11,14 @@ import socket
 import struct
 import sys
 
-from underpass.stack.tcp_info cimport tcp_info_octets
+from underpass.stack.tcp_info cimport tcp_info_listener, tcp_info_octets
 from underpass.tcp.block cimport block_touch
 from underpass.tcp.congestion.control cimport CONGESTION_CONTROLS, congestion_control, congestion_named
+from underpass.tcp.path cimport path_mtu
 from underpass.tcp.preset cimport QUICK_ACKS, preset_read
 from underpass.tcp.tcb cimport (
-    CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_KEEPALIVE, CONN_NODELAY, NO_CONN, SETTING_LINGER, SETTING_NO_FIN_WAIT_2,
-    Preset, Settings, Tcp,
+    CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_KEEPALIVE, CONN_NODELAY, NO_CONN, SETTING_LINGER, SETTING_MTU_DO,
+    SETTING_NO_FIN_WAIT_2, Preset, Settings, Tcp,
 )
 from underpass.tcp.traits cimport (
     TRAIT_CORK, TRAIT_DEFER_ACCEPT, TRAIT_NOTSENT_LOWAT, TRAIT_RCV_FIXED, TRAIT_REPORTS, TRAIT_SETTINGS,
@@ -52,8 +53,15 @@ cdef enum:
     RTO_INITIAL_S = 1
     RTO_MAX_S = 120
     SO_MAX_PACING_RATE = 47         # not in Python's socket module, and neither are these
+    IP_MTU_DISCOVER = 10
     IP_RECVERR = 11
+    IP_MTU = 14
+    IPV6_MTU_DISCOVER = 23
+    IPV6_MTU = 24
     IPV6_RECVERR = 25
+    PMTUDISC_WANT = 1
+    PMTUDISC_DO = 2
+    PMTUDISC_OMIT = 5
 
 cdef Row[MAX_ROWS] rows
 cdef dict index = {}                # (level, option) to its row's number
@@ -329,7 +337,34 @@ cdef uint32_t congestion_index(object name) except? 0xFFFFFFFF:
 
 
 cdef object get_info(Target *target, const Row *row):
-    return tcp_info_octets(target.tcp, target.conn)
+    if target.conn != NO_CONN:
+        return tcp_info_octets(target.tcp, target.conn)
+    return tcp_info_listener(&target.tcp.state.listeners[target.listener])
+
+
+# ------------------------------------------------------------------------------------------ IPPROTO_IP, IPPROTO_IPV6
+
+cdef object get_mtu(Target *target, const Row *row):
+    if target.conn == NO_CONN:
+        refuse(ENOTCONN)
+    return int(path_mtu(target.tcp, target.conn))
+
+
+cdef object get_discovery(Target *target, const Row *row):
+    return int(PMTUDISC_DO if target.preset.settings.flags & SETTING_MTU_DO else PMTUDISC_WANT)
+
+
+cdef int set_discovery(Target *target, const Row *row, object value) except -1:
+    """Path MTU discovery is always on; what would switch it off is not supported."""
+    cdef int wanted = in_range(value, row)
+    cdef Settings *settings
+    if wanted != PMTUDISC_WANT and wanted != PMTUDISC_DO:
+        refuse(EOPNOTSUPP)
+    settings = settings_of(target)
+    settings.flags &= ~<uint8_t>SETTING_MTU_DO
+    if wanted == PMTUDISC_DO:
+        settings.flags |= SETTING_MTU_DO
+    return 0
 
 
 # ------------------------------------------------------------------------------------------ the table
@@ -378,7 +413,11 @@ cdef void fill_tcp_rows():
 cdef void fill_ip_rows():
     cdef Preset *at = NULL
     add(socket.IPPROTO_IP, IP_RECVERR, get_bit, set_bit, <size_t>&at.traits, TRAIT_REPORTS)
+    add(socket.IPPROTO_IP, IP_MTU, get_mtu, NULL)
+    add(socket.IPPROTO_IP, IP_MTU_DISCOVER, get_discovery, set_discovery, 0, 1, 0, PMTUDISC_OMIT)
     add(socket.IPPROTO_IPV6, IPV6_RECVERR, get_bit, set_bit, <size_t>&at.traits, TRAIT_REPORTS)
+    add(socket.IPPROTO_IPV6, IPV6_MTU, get_mtu, NULL)
+    add(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, get_discovery, set_discovery, 0, 1, 0, PMTUDISC_OMIT)
 
 
 fill_socket_rows()

@@ -296,6 +296,7 @@ cdef class Listener:
         target.tcp = self.tcp
         target.conn = NO_CONN
         target.listening = True
+        target.listener = self.number
         target.v6 = ":" in self.address[0]
         target.preset = self.tcp.state.listeners[self.number].preset
         return 0

@@ -184,7 +184,8 @@ cdef uint32_t accept_segment(Tcp *tcp, uint32_t listener, const Segment *seg, ui
         half_open(tcp, listener, seg, hash, floor)
     else:
         tcp.state.counters.half_open_limit += 1             # RFC 4987 3.6: nothing is kept
-        cookie_send(tcp, seg, ecn_accepts(tcp, tcp.state.listeners[listener].preset.congestion))
+        cookie_send(tcp, seg, &tcp.state.listeners[listener].preset,
+                    ecn_accepts(tcp, tcp.state.listeners[listener].preset.congestion))
     return NO_CONN
 
 

@@ -16,7 +16,7 @@ comes back as the TSecr of the ACK:
 """
 from libc.stdint cimport uint32_t
 
-from underpass.tcp.tcb cimport Tcp
+from underpass.tcp.tcb cimport Preset, Tcp
 from underpass.wire.segment cimport Segment
 from underpass.wire.seq cimport seq_t
 
@@ -37,8 +37,8 @@ cdef uint32_t cookie_options(const Segment *syn, bint ecn) noexcept nogil
 # The initial sequence number to answer the SYN with, and the TSval.
 cdef seq_t cookie_make(const Tcp *tcp, const Segment *syn, uint32_t options) noexcept nogil
 cdef uint32_t cookie_stamp(uint32_t ts_val, uint32_t options) noexcept nogil
-# Answer a SYN by a cookie; nothing is kept. `ecn`: as in cookie_options.
-cdef void cookie_send(Tcp *tcp, const Segment *syn, bint ecn) noexcept nogil
+# Answer a SYN by a cookie; nothing is kept. `preset`: the listener's. `ecn`: as in cookie_options.
+cdef void cookie_send(Tcp *tcp, const Segment *syn, const Preset *preset, bint ecn) noexcept nogil
 # Whether this segment acknowledges a cookie of ours, not older than two counts. Then `syn` becomes the SYN as it must
 # have been: its number, its MSS (never more than the peer offered, but at least COOKIE_MSS_MIN), and what the timestamp
 # carries.

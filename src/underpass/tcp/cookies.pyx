@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from underpass.link.frames cimport NO_FRAME, TX_HEADROOM, frame_chunk, frame_take
 from underpass.tcp.isn cimport isn_answer_offset, timestamp_clock
 from underpass.tcp.output cimport output_mss, output_queue_answer
-from underpass.tcp.tcb cimport Tcp
+from underpass.tcp.tcb cimport Preset, Tcp
 from underpass.tcp.window cimport window_scale_for
 from underpass.wire.address cimport Address, address_is_v4
 from underpass.wire.segment cimport (
@@ -112,16 +112,17 @@ cdef inline uint8_t *_write_options(Tcp *tcp, const Segment *syn, uint32_t optio
     return at
 
 
-cdef void cookie_send(Tcp *tcp, const Segment *syn, bint ecn) noexcept nogil:
+cdef void cookie_send(Tcp *tcp, const Segment *syn, const Preset *preset, bint ecn) noexcept nogil:
     cdef uint32_t options = cookie_options(syn, ecn)
     cdef uint32_t frame = frame_take(tcp.pool)
-    cdef uint32_t window = min(tcp.state.limits.rcv_bytes, <uint32_t>65535)
+    cdef uint32_t window = min(preset.rcv_limit, <uint32_t>65535)
+    cdef uint16_t mss = output_mss(tcp, &syn.src)
     cdef uint8_t flags = SYN | ACK | ECE if options & COOKIE_ECN else SYN | ACK
     if frame == NO_FRAME:
         return
     cdef uint8_t *header = frame_chunk(tcp.pool, frame) + TX_HEADROOM
     cdef uint8_t *at = header + TCP_BYTES
-    at += tcp_write_mss(at, output_mss(tcp, &syn.src))
+    at += tcp_write_mss(at, min(mss, preset.settings.mss) if preset.settings.mss else mss)
     if options:
         at = _write_options(tcp, syn, options, at)
     tcp_write_header(header, syn.dst_port, syn.src_port, cookie_make(tcp, syn, options), syn.seq + 1, flags,

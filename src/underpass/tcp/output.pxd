@@ -17,6 +17,8 @@ cdef Sent output_data(Tcp *tcp, uint32_t conn, uint32_t frame, uint8_t flags) no
 cdef Sent output_control(Tcp *tcp, uint32_t conn, seq_t seq, uint8_t flags) noexcept nogil
 # The MSS that we announce to a peer.
 cdef uint16_t output_mss(const Tcp *tcp, const Address *remote) noexcept nogil
+# The same, or less where the application wants it (TCP_MAXSEG).
+cdef uint16_t output_announced_mss(Tcp *tcp, uint32_t conn) noexcept nogil
 # SYN or SYN-ACK with the options that both sides may use.
 cdef Sent output_syn(Tcp *tcp, uint32_t conn) noexcept nogil
 # An answer to a segment that belongs to no connection block; `window` unscaled, timestamps when `ts` (TSval,

@@ -156,6 +156,7 @@ cdef Sent output_data(Tcp *tcp, uint32_t conn, uint32_t frame, uint8_t flags) no
     it.sent_ns = tcp.now_ns
     tcp.tcbs[conn].sent_tick = <uint32_t>(tcp.now_ns >> SENT_TICK_SHIFT)
     tcp.colds[conn].bytes_sent += it.length
+    tcp.colds[conn].data_sent += 1
     tcp.state.counters.payload_out += it.length
     return SENT
 
@@ -192,8 +193,7 @@ cdef uint16_t output_mss(const Tcp *tcp, const Address *remote) noexcept nogil:
     return <uint16_t>min(network_announced_mss(tcp.network, remote), tcp.state.limits.mss)
 
 
-cdef inline uint16_t announced_mss(Tcp *tcp, uint32_t conn) noexcept nogil:
-    """What the interface takes, or less where the application wants it (TCP_MAXSEG)."""
+cdef uint16_t output_announced_mss(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef uint16_t mss = output_mss(tcp, &tcp.tcbs[conn].remote)
     cdef uint16_t wanted = rare_of(tcp, conn).settings.mss if tcp.tcbs[conn].traits & TRAIT_SETTINGS else 0
     return min(mss, wanted) if wanted else mss
@@ -210,7 +210,7 @@ cdef Sent output_syn(Tcp *tcp, uint32_t conn) noexcept nogil:
     if frame == NO_FRAME:
         return SENT_NO_FRAME
     cdef uint8_t *header = frame_chunk(tcp.pool, frame) + TX_HEADROOM
-    cdef uint8_t *end = write_syn_options(tcp, tcb, cold, announced_mss(tcp, conn), header + TCP_BYTES)
+    cdef uint8_t *end = write_syn_options(tcp, tcb, cold, output_announced_mss(tcp, conn), header + TCP_BYTES)
     cdef uint32_t tcp_bytes = <uint32_t>(end - header)
     cdef bint answering = tcb.state == SYN_RECEIVED
     cdef uint32_t window = window_of_syn(tcb)

@@ -240,6 +240,7 @@ cdef void receive_text(Tcp *tcp, uint32_t conn, Arrival *arrival) noexcept nogil
     cdef bint gap = tcb.ooo_head != NO_FRAME
     cdef uint32_t i
     cdef uint16_t length
+    tcp.colds[conn].data_received += 1
     for i in range(arrival.count):
         length = arrival.parts[i].length
         receive_part(tcp, conn, &arrival.parts[i], seq)

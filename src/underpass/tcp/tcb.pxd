@@ -165,8 +165,10 @@ cdef struct TcbCold:                # in the arena; the first three cache lines 
     uint64_t bytes_sent
     uint64_t bytes_acked
     uint64_t bytes_received
-    uint64_t segments_sent
-    uint64_t segments_received
+    uint32_t segments_sent
+    uint32_t data_sent              # of them, those with payload
+    uint32_t segments_received
+    uint32_t data_received
     uint32_t sack_hint              # frame before which nothing is left to be sent again
     uint8_t[6] reply_mac            # where the handshake came from, until the neighbour is known
     uint16_t vlan
@@ -196,6 +198,7 @@ cdef struct TimerNode:              # in the arena, one for each connection bloc
 cdef enum SettingFlags:
     SETTING_LINGER = 1              # SO_LINGER is on, with linger_s
     SETTING_NO_FIN_WAIT_2 = 2       # TCP_LINGER2 is negative: no FIN-WAIT-2 once the application let go
+    SETTING_MTU_DO = 4              # IP_MTU_DISCOVER is IP_PMTUDISC_DO, which is the same here
 
 cdef struct Settings:               # the rarer options of a connection; 0 is each one's default
     uint32_t linger_s

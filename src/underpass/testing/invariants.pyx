@@ -5,7 +5,7 @@ from underpass.link.frames cimport FRAME_LOST, FRAME_RETRANSMITTED, FRAME_SACKED
 from underpass.stack.stack cimport Stack
 from underpass.tcp.congestion.control cimport CWND_MAX
 from underpass.tcp.tcb cimport (
-    CLOSED, CONN_COUNTED_HALF_OPEN, CONN_FIN_RECEIVED, CONN_FIN_SENT, CONN_HELD, CONN_STARVED, CONN_TOUCHED,
+    CLOSED, CONN_COUNTED_HALF_OPEN, CONN_FIN_RECEIVED, CONN_FIN_SENT, CONN_HELD, CONN_ORPHAN, CONN_STARVED, CONN_TOUCHED,
     ESTABLISHED, LAST_ACK, NO_CONN, TIME_WAIT, Tcb, Tcp,
 )
 from underpass.wire.seq cimport seq_before, seq_t, seq_upto
@@ -18,6 +18,7 @@ cdef struct Sums:                   # over all connections
     uint32_t in_table
     uint32_t half_open
     uint32_t starved
+    uint32_t orphans
     uint64_t frames
 
 
@@ -25,7 +26,7 @@ cdef const char *broken_invariant(Tcp *tcp, unsigned int *conn) noexcept nogil:
     cdef Sums sums
     cdef const char *wrong
     cdef uint32_t i
-    sums.used = sums.in_table = sums.half_open = sums.starved = 0
+    sums.used = sums.in_table = sums.half_open = sums.starved = sums.orphans = 0
     sums.frames = 0
     for i in range(tcp.state.tcb_fresh):
         wrong = broken_in_connection(tcp, i, &sums)
@@ -47,6 +48,8 @@ cdef const char *broken_in_sums(const Tcp *tcp, const Sums *sums) noexcept nogil
         return b"half-open connections are counted"
     if sums.starved != tcp.starved:
         return b"connections that wait for a frame are counted"
+    if sums.orphans != tcp.state.orphans:
+        return b"connections that their application has closed are counted"
     if tcp.state.demux_used != sums.in_table + tcp.state.time_wait_used:
         return b"the demultiplexer knows every connection and TIME_WAIT entry, and nothing else"
     if tcp.tx.head == tcp.tx.tail and sums.frames != tcp.pool.state.count - tcp.pool.state.free:
@@ -63,6 +66,7 @@ cdef const char *broken_in_connection(Tcp *tcp, uint32_t conn, Sums *sums) noexc
     sums.in_table += tcb.state != CLOSED and tcb.state != TIME_WAIT
     sums.half_open += (tcb.flags & CONN_COUNTED_HALF_OPEN) != 0
     sums.starved += (tcb.flags & CONN_STARVED) != 0
+    sums.orphans += (tcb.flags & CONN_ORPHAN) != 0 and tcb.state != CLOSED and tcb.state != TIME_WAIT
     if tcb.flags & CONN_TOUCHED:
         return b"a connection that was attended to is not marked"
     wrong = broken_in_receiving(tcp, conn, sums)
