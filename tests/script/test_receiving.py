@@ -107,6 +107,38 @@ def test_a_single_segment_is_acknowledged_within_the_limit(wire, peer):
     assert wire.count("delayed_acks") >= 1
 
 
+def answered_at_once(peer, count):
+    """How many of so many segments, each sent alone, are acknowledged without delay."""
+    acks = 0
+    for _ in range(count):
+        peer.send(ACK | PSH, b"x")
+        acks += len(peer.drain())
+        peer.wire.run(ms=100)
+        peer.drain()
+    return acks
+
+
+def test_after_a_loss_single_segments_are_acknowledged_at_once(wire, peer):
+    """RFC 5681 4.2: a sender whose window has shrunk to one segment is not kept waiting"""
+    conn = peer.open(sack_permitted=True)
+    past_quick_acks(peer, conn)
+    assert answered_at_once(peer, 4) == 0
+    peer.send(ACK, b"b", seq=peer.snd_nxt + 1)
+    peer.send(ACK, b"a", seq=peer.snd_nxt)
+    peer.snd_nxt += 2
+    peer.drain()
+    assert answered_at_once(peer, 20) in (15, 16)
+
+
+def test_after_a_duplicate_single_segments_are_acknowledged_at_once(wire, peer):
+    """RFC 5681 4.2: the peer's timer has fired, so its window is one segment"""
+    conn = peer.open()
+    past_quick_acks(peer, conn)
+    peer.send(ACK | PSH, b"x", seq=peer.snd_nxt - 1)
+    peer.drain()
+    assert answered_at_once(peer, 20) in (15, 16)
+
+
 def test_an_answer_carries_the_acknowledgment(wire, peer):
     conn = peer.open()
     past_quick_acks(peer, conn)

@@ -15,7 +15,7 @@ from underpass.tcp.ending cimport ending_fin_wait_2, ending_gone, ending_reset, 
 from underpass.tcp.isn cimport timestamp_clock
 from underpass.tcp.open cimport open_established, open_send_syn
 from underpass.tcp.output cimport output_answer, output_reset_for
-from underpass.tcp.receive cimport Arrival, receive_fin, receive_text
+from underpass.tcp.receive cimport QUICK_ACKS, Arrival, receive_fin, receive_text
 from underpass.tcp.tcb cimport (
     CLOSE_WAIT, CLOSING, CONN_ACK_NOW, CONN_ACTIVE, CONN_FIN_QUEUED, CONN_ORPHAN,
     CONN_TIMESTAMPS, ESTABLISHED, EVENT_CONNECTED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, NO_CONN, NO_LISTENER, SYN_RECEIVED, SYN_SENT,
@@ -118,6 +118,7 @@ cdef void answer_unacceptable(Tcp *tcp, uint32_t conn, const Segment *seg) noexc
     if segment_length(seg) != 0:
         if seg.payload_bytes != 0 and seq_upto(seg.seq + seg.payload_bytes, tcb.rcv_nxt):
             dsack_note(tcp, conn, seg.seq, seg.seq + seg.payload_bytes)
+            tcp.colds[conn].quick_acks = QUICK_ACKS
         tcb.flags |= CONN_ACK_NOW           # data or FIN again: the sender waits for this acknowledgment
         block_touch(tcp, conn)
     elif seg.seq != tcb.rcv_nxt - 1:

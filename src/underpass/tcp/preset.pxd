@@ -9,7 +9,9 @@ cdef enum:
     KEEP_IDLE_MS = 7200000          # RFC 9293 3.8.4: two hours
     KEEP_INTERVAL_MS = 75000
     KEEP_COUNT = 9
-    QUICK_ACKS = 16                 # at the start the peer's window grows by our acknowledgments
+    # Acknowledgments sent at once, as RFC 5681 4.2 allows, at the start and after a loss: the peer's window may then be
+    # a segment or two, and while an acknowledgment waits for one more it stands still.
+    QUICK_ACKS = 16
 
 # What a connection has of which nothing was set.
 cdef void preset_default(const Tcp *tcp, Preset *preset) noexcept nogil

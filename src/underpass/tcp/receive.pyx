@@ -250,6 +250,7 @@ cdef void receive_text(Tcp *tcp, uint32_t conn, Arrival *arrival) noexcept nogil
         tcp.colds[conn].bytes_received += tcb.rcv_nxt - before
         if gap:
             sacks_trim(tcp, conn, tcb.rcv_nxt)
+            tcp.colds[conn].quick_acks = QUICK_ACKS
     elif not gap and tcb.ooo_head == NO_FRAME and seq_upto(seq, before):
         tcp.state.counters.duplicates_in += 1
     owe_acknowledgment(tcp, conn, owed_at_once(tcp, conn, &arrival.seg, before, gap))
