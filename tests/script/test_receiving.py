@@ -50,6 +50,15 @@ def test_out_of_order_data_is_acknowledged_at_once_with_sack(wire, peer):
     assert read_all(conn) == SEGMENT * 4
 
 
+@pytest.mark.parametrize("options", [{}, {"sack_permitted": True}])
+def test_each_segment_out_of_order_has_its_own_acknowledgment(wire, peer, options):
+    """RFC 5681 3.2, 4.2: of segments that come together, too: their sender counts duplicates"""
+    peer.open(**options)
+    together = [peer.make(ACK, SEGMENT, seq=1 + 1000 * number) for number in (1, 2, 3)]
+    wire.send_frame(*(seg.build() for seg in together))
+    assert [seg.ack for seg in peer.drain()] == [1, 1, 1]
+
+
 def test_no_sack_blocks_for_a_peer_that_did_not_permit_them(wire, peer):
     """RFC 2018 2"""
     peer.open()

@@ -15,7 +15,8 @@ from underpass.tcp.ending cimport ending_fin_wait_2, ending_gone, ending_reset, 
 from underpass.tcp.isn cimport timestamp_clock
 from underpass.tcp.open cimport open_established, open_send_syn
 from underpass.tcp.output cimport output_answer, output_reset_for
-from underpass.tcp.receive cimport QUICK_ACKS, Arrival, receive_fin, receive_text
+from underpass.tcp.preset cimport QUICK_ACKS
+from underpass.tcp.receive cimport Arrival, receive_fin, receive_text
 from underpass.tcp.tcb cimport (
     CLOSE_WAIT, CLOSING, CONN_ACK_NOW, CONN_ACTIVE, CONN_FIN_QUEUED, CONN_ORPHAN,
     CONN_TIMESTAMPS, ESTABLISHED, EVENT_CONNECTED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, NO_CONN, NO_LISTENER, SYN_RECEIVED, SYN_SENT,

@@ -6,6 +6,8 @@ from underpass.link.frames cimport NO_FRAME, Frame, frame_chunk, frame_is_outsta
 from underpass.tcp.autosize cimport autosize_receive, autosize_receive_due
 from underpass.tcp.block cimport block_touch
 from underpass.tcp.dsack cimport dsack_note
+from underpass.tcp.output cimport output_control, output_next
+from underpass.tcp.preset cimport QUICK_ACKS
 from underpass.tcp.rare cimport rare_of
 from underpass.tcp.sacks cimport sacks_note, sacks_trim
 from underpass.tcp.tcb cimport (
@@ -13,7 +15,7 @@ from underpass.tcp.tcb cimport (
 )
 from underpass.tcp.traits cimport TRAIT_URGENT_IN
 from underpass.tcp.urgent cimport urgent_consumed
-from underpass.wire.segment cimport FIN, SYN, Segment, segment_length
+from underpass.wire.segment cimport ACK, FIN, SYN, Segment, segment_length
 from underpass.wire.seq cimport seq_after, seq_before, seq_t, seq_upto
 
 cdef enum:
@@ -254,6 +256,9 @@ cdef void receive_text(Tcp *tcp, uint32_t conn, Arrival *arrival) noexcept nogil
     elif not gap and tcb.ooo_head == NO_FRAME and seq_upto(seq, before):
         tcp.state.counters.duplicates_in += 1
     owe_acknowledgment(tcp, conn, owed_at_once(tcp, conn, &arrival.seg, before, gap))
+    if tcb.rcv_nxt == before and tcb.ooo_head != NO_FRAME:
+        # Not one for all that came with it: RFC 5681 4.2 wants it at once, and 3.2 has the sender count.
+        output_control(tcp, conn, output_next(tcb), ACK)
 
 
 cdef bint receive_fin(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogil:
