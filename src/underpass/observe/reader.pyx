@@ -13,6 +13,8 @@ from underpass.stack.arena cimport ARENA_MAGIC, ARENA_VERSION, ArenaHeader
 from underpass.tcp.congestion.control cimport congestion_control
 from underpass.tcp.counters cimport counters_by_name
 from underpass.tcp.rare cimport TcbRare
+from underpass.tcp.rate cimport Rate
+from underpass.tcp.rate_sample cimport RateStamp
 from underpass.tcp.tcb cimport (
     CLOSED, CONN_ORPHAN, MAX_LISTENERS, DemuxSlot, Listener, Tcb, TcbCold, TcpState, TimerNode, TimeWait,
 )
@@ -36,7 +38,8 @@ cdef list layout(const ArenaHeader *header):
     cdef uint64_t connections = header.connections
     for octets in (sizeof(TcpState), sizeof(Network), sizeof(Wheel), connections * sizeof(Tcb),
                    connections * sizeof(TcbCold), connections * sizeof(TcbRare), connections * sizeof(TimerNode),
-                   <uint64_t>header.demux_slots * sizeof(DemuxSlot), <uint64_t>header.time_waits * sizeof(TimeWait)):
+                   <uint64_t>header.demux_slots * sizeof(DemuxSlot), <uint64_t>header.time_waits * sizeof(TimeWait),
+                   connections * sizeof(Rate), header.frames * sizeof(RateStamp)):
         offsets.append(end)
         end = (end + <uint64_t>octets + PAGE - 1) // PAGE * PAGE
     return [*offsets, end]
@@ -56,7 +59,8 @@ cdef class ArenaReader:
         if self.header.magic != ARENA_MAGIC:
             raise ValueError("this is no arena of Underpass")
         h = &self.header
-        found = [h.tcp_state, h.network, h.wheel, h.tcbs, h.colds, h.rares, h.timers, h.demux, h.time_wait_pool, h.bytes]
+        found = [h.tcp_state, h.network, h.wheel, h.tcbs, h.colds, h.rares, h.timers, h.demux, h.time_wait_pool,
+                 h.rates, h.stamps, h.bytes]
         if h.version != ARENA_VERSION or found != layout(h):
             raise ValueError("this arena belongs to another version of Underpass")
 

@@ -22,11 +22,14 @@ cdef struct ArenaHeader:            # the first page; offsets are octets from th
     uint64_t timers
     uint64_t demux
     uint64_t time_wait_pool
+    uint64_t rates
+    uint64_t stamps
+    uint64_t frames                 # for which there is a stamp
     uint64_t now_ns                 # time of the last step
     uint64_t turns                  # how often the loop went round
     uint64_t sleeps                 # how often it slept
     char[16] interface
-    uint8_t[64] spare
+    uint8_t[40] spare
 
 
 cdef class Arena:

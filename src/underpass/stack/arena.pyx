@@ -7,6 +7,8 @@ from posix.unistd cimport close, ftruncate, getpid
 
 from underpass.ip.network cimport Network
 from underpass.tcp.rare cimport TcbRare
+from underpass.tcp.rate cimport Rate
+from underpass.tcp.rate_sample cimport RateStamp
 from underpass.tcp.tcb cimport DemuxSlot, Tcb, TcbCold, TcpState, TimerNode, TimeWait
 from underpass.tcp.wheel cimport Wheel
 
@@ -26,9 +28,11 @@ cdef uint64_t place(uint64_t *end, uint64_t octets) noexcept:
 
 
 cdef class Arena:
-    """State of one worker: `connections` blocks and `time_waits` entries, and a table with twice as many slots."""
+    """State of one worker: `connections` blocks and `time_waits` entries, a table with twice as many slots, and a stamp for
+    each of `frames` packet frames.
+    """
 
-    def __cinit__(self, uint32_t connections, uint32_t time_waits):
+    def __cinit__(self, uint32_t connections, uint32_t time_waits, uint32_t frames):
         cdef ArenaHeader plan
         cdef uint64_t end = PAGE
         cdef uint32_t slots = 64
@@ -46,6 +50,8 @@ cdef class Arena:
         plan.timers = place(&end, <uint64_t>connections * sizeof(TimerNode))
         plan.demux = place(&end, <uint64_t>slots * sizeof(DemuxSlot))
         plan.time_wait_pool = place(&end, <uint64_t>time_waits * sizeof(TimeWait))
+        plan.rates = place(&end, <uint64_t>connections * sizeof(Rate))
+        plan.stamps = place(&end, <uint64_t>frames * sizeof(RateStamp))
         plan.magic = ARENA_MAGIC
         plan.version = ARENA_VERSION
         plan.bytes = end
@@ -53,6 +59,7 @@ cdef class Arena:
         plan.connections = connections
         plan.time_waits = time_waits
         plan.demux_slots = slots
+        plan.frames = frames
         self.bytes = end
         self.map_memory()
         self.header[0] = plan

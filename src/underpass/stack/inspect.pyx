@@ -1,22 +1,26 @@
 """Looking at connections from Python."""
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport UINT64_MAX, uint8_t, uint32_t, uint64_t
 
 from underpass.stack.tcp_info cimport tcp_info_phase, tcp_info_resent
+from underpass.tcp.congestion.bbr cimport BBR_NO_LIMIT, Bbr
 from underpass.tcp.congestion.control cimport congestion_control
 from underpass.tcp.path cimport path_mtu
 from underpass.tcp.rare cimport TcbRare
+from underpass.tcp.rate cimport Rate
 from underpass.tcp.scoreboard cimport scoreboard_pipe
 from underpass.tcp.tcb cimport (
     CLOSED, CONN_ORPHAN, CONN_PERSISTING, CONN_RARE, CONN_SACK, CONN_TIMESTAMPS, CONN_WINDOW_SCALE, MAX_LISTENERS,
     TIME_WAIT, Listener, Tcb, TcbCold, Tcp, TimeWait,
 )
-from underpass.tcp.traits cimport TRAIT_ECN, TRAIT_PACED, TRAIT_SOFT_ERROR
+from underpass.tcp.traits cimport TRAIT_ECN, TRAIT_PACED, TRAIT_RATE, TRAIT_SOFT_ERROR
 from underpass.wire.address cimport address_to_text
 
 STATES = ("CLOSED", "LISTEN", "SYN-SENT", "SYN-RECEIVED", "ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2", "CLOSE-WAIT",
           "CLOSING", "LAST-ACK", "TIME-WAIT")
 # By Linux' numbers of tcpi_ca_state.
 PHASES = ("open", "disorder", "cwr", "recovery", "loss")
+
+BBR_PHASES = ("startup", "drain", "down", "cruise", "refill", "up", "probe rtt")
 
 
 cdef object state_name(uint8_t state):
@@ -44,10 +48,37 @@ cdef int soft_error(const Tcp *tcp, uint32_t conn):
     return (<const TcbRare *>tcp.rares + conn).soft_error
 
 
+cdef uint64_t delivery_rate(const Tcp *tcp, uint32_t conn):
+    """Octets a second, where the congestion control samples them; or 0."""
+    if not tcp.tcbs[conn].traits & TRAIT_RATE:
+        return 0
+    return (<const Rate *>tcp.rates + conn).latest
+
+
+cdef dict bbr_info(const Bbr *bbr):
+    """The model, as `ss -i` tells it; None where a bound is none."""
+    cdef object longterm = bbr.bounds.inflight_longterm
+    cdef object shortterm = bbr.bounds.inflight_shortterm
+    cdef object bw_shortterm = bbr.bounds.bw_shortterm
+    return {
+        "bbr_phase": BBR_PHASES[bbr.phase],
+        "bbr_bw_bps": bbr.bw * 8,
+        "bbr_max_bw_bps": bbr.max_bw * 8,
+        "bbr_bw_shortterm_bps": bw_shortterm * 8 if bw_shortterm != UINT64_MAX else None,
+        "bbr_min_rtt_us": bbr.min_rtt_us,
+        "bbr_inflight_longterm_bytes": longterm if longterm != BBR_NO_LIMIT else None,
+        "bbr_inflight_shortterm_bytes": shortterm if shortterm != BBR_NO_LIMIT else None,
+        "bbr_pacing_gain": bbr.pacing_gain,
+        "bbr_cwnd_gain": bbr.cwnd_gain,
+        "bbr_extra_acked_bytes": max(bbr.extra_acked[0], bbr.extra_acked[1]),
+    }
+
+
 cdef dict connection_info(const Tcp *tcp, uint32_t conn):
     cdef const Tcb *tcb = &tcp.tcbs[conn]
     cdef const TcbCold *cold = &tcp.colds[conn]
-    return {
+    cdef dict model = bbr_info(<const Bbr *>(<const Rate *>tcp.rates + conn).model) if tcb.traits & TRAIT_RATE else {}
+    return model | {
         "state": STATES[tcb.state],
         "congestion": congestion_control(tcb.congestion).name.decode(),
         "rtt_us": tcb.srtt_us >> 3,
@@ -82,6 +113,7 @@ cdef dict connection_info(const Tcp *tcp, uint32_t conn):
         "sack": int((tcb.flags & CONN_SACK) != 0),
         "ecn": int((tcb.traits & TRAIT_ECN) != 0),
         "pacing_rate_bps": pacing_rate(tcp, conn) * 8,
+        "delivery_rate_bps": delivery_rate(tcp, conn) * 8,
         "window_scaling": int((tcb.flags & CONN_WINDOW_SCALE) != 0),
         "bytes_sent": cold.bytes_sent,
         "bytes_acked": cold.bytes_acked,

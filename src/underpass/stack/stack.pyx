@@ -134,7 +134,7 @@ cdef class Stack:
         self.natives = []
         self.open_connections = {}
         merged = checked_limits(limits)
-        self.arena = Arena(merged["connections"], merged["time_waits"])
+        self.arena = Arena(merged["connections"], merged["time_waits"], link.link.pool.state.count)
         self.lay_out(seed if seed is not None else os.urandom(32))
         self.set_limits(merged)
         while slots < link.link.pool.state.count:
@@ -167,6 +167,8 @@ cdef class Stack:
         tcp.tcbs = <Tcb *>(base + self.arena.header.tcbs)
         tcp.colds = <TcbCold *>(base + self.arena.header.colds)
         tcp.rares = base + self.arena.header.rares
+        tcp.rates = base + self.arena.header.rates
+        tcp.stamps = base + self.arena.header.stamps
         tcp.timers = <TimerNode *>(base + self.arena.header.timers)
         tcp.demux = <DemuxSlot *>(base + self.arena.header.demux)
         tcp.time_waits = <TimeWait *>(base + self.arena.header.time_wait_pool)

@@ -11,6 +11,7 @@ from underpass.tcp.delivery cimport Delivery, delivery_begin, delivery_note
 from underpass.tcp.dsack cimport dsack_read
 from underpass.tcp.ecn cimport ecn_acknowledged
 from underpass.tcp.ending cimport ending_progress
+from underpass.tcp.rate cimport rate_acknowledged, rate_delivered
 from underpass.tcp.recovery cimport recovery_acknowledged, recovery_concerned, recovery_grow
 from underpass.tcp.rtt cimport rtt_sample
 from underpass.tcp.scoreboard cimport scoreboard_forget, scoreboard_update
@@ -18,7 +19,7 @@ from underpass.tcp.tcb cimport (
     CONN_FIN_SENT, CONN_ORPHAN, CONN_PERSISTING, CONN_SACK, CONN_WANTS_ROOM, Tcb, TcbCold, Tcp,
 )
 from underpass.tcp.timers cimport timers_look_again, timers_restart_retransmit
-from underpass.tcp.traits cimport TRAIT_ECN
+from underpass.tcp.traits cimport TRAIT_ECN, TRAIT_RATE
 from underpass.wire.segment cimport FIN, OPTION_SACK, SYN, Segment
 from underpass.wire.seq cimport seq_after, seq_before, seq_t, seq_upto
 
@@ -44,6 +45,8 @@ cdef void free_acknowledged(Tcp *tcp, uint32_t conn, const Segment *seg, Deliver
         if seq_after(it.seq + it.length, seg.ack):
             if seq_before(it.seq, seg.ack):
                 part = seg.ack - it.seq
+                if tcb.traits & TRAIT_RATE and not it.flags & FRAME_SACKED:
+                    rate_delivered(tcp, conn, it, part)
                 scoreboard_forget(tcp, tcb, frame, part)
                 it.seq = seg.ack
                 it.offset += <uint16_t>part
@@ -168,6 +171,8 @@ cdef bint ack_process(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogi
     heard_of(tcp, conn, seg, &news)
     if tcb.traits & TRAIT_ECN:
         ecn_acknowledged(tcp, conn, seg, news.delivered)
+    if tcb.traits & TRAIT_RATE:
+        rate_acknowledged(tcp, conn)
     if tcb.flags & CONN_PERSISTING:
         window_opened(tcp, conn)
     block_touch(tcp, conn)

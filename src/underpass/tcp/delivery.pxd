@@ -4,9 +4,10 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from underpass.link.frames cimport FRAME_EVER_RETRANSMITTED, Frame
 from underpass.tcp.rack cimport rack_note
 from underpass.tcp.rare cimport rare_of
+from underpass.tcp.rate cimport rate_delivered
 from underpass.tcp.reordering cimport reordering_note
 from underpass.tcp.tcb cimport Tcb, TcbCold, Tcp
-from underpass.tcp.traits cimport TRAIT_FRTO, TRAIT_SACKED
+from underpass.tcp.traits cimport TRAIT_FRTO, TRAIT_RATE, TRAIT_SACKED
 from underpass.wire.segment cimport Segment
 from underpass.wire.seq cimport seq_after, seq_before, seq_t, seq_upto
 
@@ -36,6 +37,8 @@ cdef inline void delivery_note(Tcp *tcp, uint32_t conn, const Frame *it, const S
     """A frame not reported before has arrived, as SND.UNA or a SACK block tells."""
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef seq_t end = it.seq + it.length
+    if tcb.traits & TRAIT_RATE:
+        rate_delivered(tcp, conn, it, it.length)
     if it.flags & FRAME_EVER_RETRANSMITTED:
         news.sent_ns = 0            # Karn: what was ever sent twice tells nothing about the round trip
     else:

@@ -13,10 +13,11 @@ from underpass.tcp.dsack cimport dsack_blocks
 from underpass.tcp.ecn cimport ecn_flags, ecn_marks, ecn_syn_flags
 from underpass.tcp.isn cimport timestamp_clock
 from underpass.tcp.rare cimport rare_of
+from underpass.tcp.rate cimport rate_sent
 from underpass.tcp.tcb cimport (
     CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_SACK, CONN_TIMESTAMPS, SYN_RECEIVED, Tcb, TcbCold, Tcp,
 )
-from underpass.tcp.traits cimport TRAIT_DUPLICATE_DUE, TRAIT_ECN, TRAIT_SETTINGS, TRAIT_URGENT_OUT
+from underpass.tcp.traits cimport TRAIT_DUPLICATE_DUE, TRAIT_ECN, TRAIT_RATE, TRAIT_SETTINGS, TRAIT_URGENT_OUT
 from underpass.tcp.urgent cimport urgent_mark
 from underpass.tcp.validation cimport SENT_TICK_SHIFT
 from underpass.tcp.window cimport window_of_syn, window_offer
@@ -155,6 +156,8 @@ cdef Sent output_data(Tcp *tcp, uint32_t conn, uint32_t frame, uint8_t flags) no
         return sent
     it.sent_ns = tcp.now_ns
     tcp.tcbs[conn].sent_tick = <uint32_t>(tcp.now_ns >> SENT_TICK_SHIFT)
+    if tcp.tcbs[conn].traits & TRAIT_RATE:
+        rate_sent(tcp, conn, frame)
     tcp.colds[conn].bytes_sent += it.length
     tcp.colds[conn].data_sent += 1
     tcp.state.counters.payload_out += it.length

@@ -6,7 +6,7 @@ from underpass.link.frames cimport FRAME_SACKED, NO_FRAME, TX_HEADROOM, Frame
 from underpass.tcp.block cimport block_touch
 from underpass.tcp.congestion.control cimport congestion_floor
 from underpass.tcp.rare cimport rare_of
-from underpass.tcp.scoreboard cimport SCOREBOARD_VISITS, scoreboard_lose
+from underpass.tcp.scoreboard cimport SCOREBOARD_VISITS, scoreboard_send_again
 from underpass.tcp.tcb cimport CONN_FAST_RECOVERY, CONN_RTO_RECOVERY, CONN_TIMESTAMPS, ESTABLISHED, TcbCold
 from underpass.wire.address cimport address_is_v4
 from underpass.wire.tcp cimport TIMESTAMPS_BYTES
@@ -44,7 +44,7 @@ cdef void send_large_again(Tcp *tcp, uint32_t conn) noexcept nogil:
         visits += 1
         it = &tcp.pool.frames[frame]
         if it.length > tcb.mss and not it.flags & FRAME_SACKED:
-            scoreboard_lose(tcp, tcb, frame)
+            scoreboard_send_again(tcp, tcb, frame)
         frame = it.next
     if tcb.lost_bytes > tcb.retransmitted_bytes and not tcb.flags & (CONN_FAST_RECOVERY | CONN_RTO_RECOVERY):
         tcb.flags |= CONN_RTO_RECOVERY

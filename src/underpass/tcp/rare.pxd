@@ -60,6 +60,10 @@ cdef struct TcbRare:
     Undo undo
     # the path: see tcp/path.pxd
     uint64_t path_search_at         # when a larger segment is tried next
+    seq_t path_probe                # of the segment that tries it; with TRAIT_PATH_PROBE
+    uint16_t path_probe_mss         # its payload
+    uint16_t path_high              # no segment of so many octets has arrived, though it was tried; 0: not known
+    uint8_t path_probes             # of this size
     int32_t soft_error              # errno of the latest
     uint64_t soft_error_ns
     # urgent data (RFC 9293 3.3.1): behind the last urgent octet

@@ -14,7 +14,7 @@ from underpass.tcp.tcb cimport (
     CONN_CWND_LIMITED, CONN_FAST_RECOVERY, CONN_FIN_LOST, CONN_FIN_SENT, CONN_RTO_RECOVERY, CONN_SACK, Tcb, TcbCold, Tcp,
 )
 from underpass.tcp.tlp cimport tlp_acknowledged
-from underpass.tcp.traits cimport TRAIT_CWR, TRAIT_FRTO, TRAIT_PROBE_SENT, TRAIT_SACKED, TRAIT_UNDO
+from underpass.tcp.traits cimport TRAIT_CWR, TRAIT_FRTO, TRAIT_PROBE_SENT, TRAIT_RATE, TRAIT_SACKED, TRAIT_UNDO
 from underpass.tcp.undo cimport undo_acknowledged, undo_keep
 from underpass.tcp.validation cimport validation_unused
 from underpass.wire.seq cimport seq_after, seq_t
@@ -36,6 +36,11 @@ cdef inline bint recovering(const Tcb *tcb) noexcept nogil:
     return (tcb.flags & (CONN_FAST_RECOVERY | CONN_RTO_RECOVERY)) != 0
 
 
+cdef inline bint in_proportion(const Tcb *tcb) noexcept nogil:
+    """Whether RFC 6937 sets the window: not for a control that does so by what is delivered, in recovery too."""
+    return tcb.flags & CONN_FAST_RECOVERY and not tcb.traits & TRAIT_RATE
+
+
 cdef inline uint32_t still_to_send(const Tcb *tcb) noexcept nogil:
     """Octets that are lost and have not been sent again."""
     return tcb.lost_bytes - tcb.retransmitted_bytes
@@ -55,7 +60,8 @@ cdef void enter_fast_recovery(Tcp *tcp, uint32_t conn) noexcept nogil:
 cdef void leave_recovery(Tcp *tcp, uint32_t conn) noexcept nogil:
     """RFC 6582 3.2 step 3, RFC 6937 3.1: the window is what the congestion control set when the loss was seen."""
     cdef Tcb *tcb = &tcp.tcbs[conn]
-    if tcb.flags & CONN_FAST_RECOVERY and (tcb.flags & CONN_SACK or tcb.cwnd > tcb.ssthresh):
+    if tcb.flags & CONN_FAST_RECOVERY and not tcb.traits & TRAIT_RATE and \
+            (tcb.flags & CONN_SACK or tcb.cwnd > tcb.ssthresh):
         tcb.cwnd = tcb.ssthresh
     tcb.flags &= ~<uint32_t>(CONN_FAST_RECOVERY | CONN_RTO_RECOVERY)
     tcb.traits &= ~<uint32_t>TRAIT_FRTO
@@ -108,9 +114,9 @@ cdef uint64_t with_sack(Tcp *tcp, uint32_t conn, const Delivery *news) noexcept 
     if still_to_send(tcb) != 0 and not recovering(tcb):
         enter_fast_recovery(tcp, conn)
         prr_begin(tcp, conn, news.delivered)
-    if tcb.flags & CONN_FAST_RECOVERY:
+    if in_proportion(tcb):
         prr_update(tcp, conn, news.delivered, news.acked != 0 and still_to_send(tcb) <= before)
-    elif tcb.flags & CONN_RTO_RECOVERY:
+    elif recovering(tcb):
         if news.delivered != 0:
             recovery_grow(tcp, conn, news.delivered)
     elif news.acked != 0:
@@ -171,7 +177,7 @@ cdef uint64_t recovery_overdue(Tcp *tcp, uint32_t conn) noexcept nogil:
     if still_to_send(tcb) != 0 and not recovering(tcb):
         enter_fast_recovery(tcp, conn)
         prr_begin(tcp, conn, 0)
-    if tcb.flags & CONN_FAST_RECOVERY:
+    if in_proportion(tcb):
         prr_update(tcp, conn, 0, False)
     return look_again_ns
 

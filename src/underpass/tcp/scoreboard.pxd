@@ -31,6 +31,8 @@ cdef void scoreboard_init(Tcb *tcb, TcbCold *cold) noexcept nogil
 cdef void scoreboard_update(Tcp *tcp, uint32_t conn, const Segment *seg, Delivery *news) noexcept nogil
 # A frame is lost, or what it was sent again for: it is to be sent (again).
 cdef void scoreboard_lose(Tcp *tcp, Tcb *tcb, uint32_t frame) noexcept nogil
+# The same for one that the path is too small for: no loss of congestion's.
+cdef void scoreboard_send_again(Tcp *tcp, Tcb *tcb, uint32_t frame) noexcept nogil
 # The first unacknowledged frame is lost (third duplicate ACK, or a partial ACK without SACK).
 cdef void scoreboard_lose_head(Tcp *tcp, Tcb *tcb) noexcept nogil
 # After a timeout the first frame is lost, and what was sent up to that time (RFC 8985 6.3) and is not sacked.

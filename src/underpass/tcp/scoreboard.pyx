@@ -5,8 +5,9 @@ from underpass.link.frames cimport (
     FRAME_EVER_RETRANSMITTED, FRAME_LOST, FRAME_RETRANSMITTED, FRAME_SACKED, NO_FRAME, Frame)
 from underpass.tcp.delivery cimport Delivery, delivery_note
 from underpass.tcp.rare cimport TcbRare, rare_of
+from underpass.tcp.rate cimport rate_lost
 from underpass.tcp.tcb cimport Tcb, TcbCold, Tcp
-from underpass.tcp.traits cimport TRAIT_SACKED
+from underpass.tcp.traits cimport TRAIT_RATE, TRAIT_SACKED
 from underpass.wire.segment cimport MAX_SACK_BLOCKS, SackBlock, Segment
 from underpass.wire.seq cimport seq_after, seq_before, seq_max, seq_t, seq_upto
 
@@ -53,6 +54,12 @@ cdef void _note_highest(Tcp *tcp, uint32_t conn, seq_t end) noexcept nogil:
 
 
 cdef void scoreboard_lose(Tcp *tcp, Tcb *tcb, uint32_t frame) noexcept nogil:
+    if tcb.traits & TRAIT_RATE and tcp.pool.frames[frame].flags & (FRAME_LOST | FRAME_RETRANSMITTED) != FRAME_LOST:
+        rate_lost(tcp, <uint32_t>(tcb - tcp.tcbs), frame)
+    scoreboard_send_again(tcp, tcb, frame)
+
+
+cdef void scoreboard_send_again(Tcp *tcp, Tcb *tcb, uint32_t frame) noexcept nogil:
     cdef Frame *frames = tcp.pool.frames
     cdef TcbCold *cold = &tcp.colds[tcb - tcp.tcbs]
     _mark_lost(tcb, &frames[frame])

@@ -11,6 +11,7 @@ from underpass.tcp.output cimport SENT, SENT_NO_FRAME, Sent, output_control, out
 from underpass.tcp.pacing cimport pacing_holds, pacing_spent
 from underpass.tcp.prr cimport prr_sent
 from underpass.tcp.path cimport path_lowered, path_raise
+from underpass.tcp.rate cimport rate_limit, rate_split
 from underpass.tcp.reordering cimport reordering_watch
 from underpass.tcp.rtt cimport rtt_timeout_ns
 from underpass.tcp.scoreboard cimport scoreboard_next_lost, scoreboard_pipe, scoreboard_retransmitted
@@ -20,7 +21,9 @@ from underpass.tcp.tcb cimport (
     EVENT_WRITABLE, FIN_WAIT_2, LAST_ACK, Tcb, TcbCold, Tcp,
 )
 from underpass.tcp.timers cimport timers_restart_retransmit, timers_sent
-from underpass.tcp.traits cimport TRAIT_CORK, TRAIT_NOTSENT_LOWAT, TRAIT_PACED, TRAIT_REORDERING_TIMER, TRAIT_UNDO
+from underpass.tcp.traits cimport (
+    TRAIT_CORK, TRAIT_NOTSENT_LOWAT, TRAIT_PACED, TRAIT_RATE, TRAIT_REORDERING_TIMER, TRAIT_UNDO,
+)
 from underpass.tcp.undo cimport undo_holds_lost, undo_note_sent
 from underpass.tcp.validation cimport validation_restart, validation_was_idle
 from underpass.tcp.window cimport window_worth_telling
@@ -131,6 +134,8 @@ cdef bint split_frame(Tcp *tcp, uint32_t conn, uint32_t frame, uint32_t octets) 
     memcpy(frame_chunk(tcp.pool, rest) + TX_HEADROOM, frame_chunk(tcp.pool, frame) + it.offset + octets, other.length)
     it.length = <uint16_t>octets
     it.next = rest
+    if tcb.traits & TRAIT_RATE:
+        rate_split(tcp, frame, rest)
     if tcb.snd_tail == frame:
         tcb.snd_tail = rest
     tcb.snd_frames += 1
@@ -359,6 +364,15 @@ cdef inline bint held_by_pacing(Tcp *tcp, uint32_t conn) noexcept nogil:
     return tcp.tcbs[conn].traits & TRAIT_PACED != 0 and pacing_holds(tcp, conn)
 
 
+cdef inline void note_want_of_data(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """CheckIfApplicationLimited: all that there was has left, and more might have."""
+    cdef const Tcb *tcb = &tcp.tcbs[conn]
+    cdef bint none_left = tcb.snd_unsent == NO_FRAME or tcb.snd_end - tcb.snd_nxt < tcb.mss
+    if none_left and tcb.lost_bytes <= tcb.retransmitted_bytes and tcb.pace_at == 0 and \
+            scoreboard_pipe(tcb, &tcp.colds[conn]) < tcb.cwnd:
+        rate_limit(tcp, conn)
+
+
 cdef void send_output(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef Sent sent
@@ -370,6 +384,8 @@ cdef void send_output(Tcp *tcp, uint32_t conn) noexcept nogil:
             tcb.events |= EVENT_WRITABLE
         if sent == SENT:
             start_persisting(tcp, conn)
+            if tcb.traits & TRAIT_RATE:
+                note_want_of_data(tcp, conn)
         elif tcb.retransmit_at == 0:
             # No frame or no neighbour: the timer tries again.
             tcb.retransmit_at = tcp.now_ns + rtt_timeout_ns(&tcp.colds[conn])

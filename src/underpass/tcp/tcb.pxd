@@ -359,7 +359,9 @@ cdef struct TcpCounters:            # in the arena; names as in wire/reason.pyx 
     uint64_t icmp_hard              # ended a handshake
     uint64_t path_mtu_lowered       # by ICMP
     uint64_t path_black_holes       # segments made smaller because large ones vanish (RFC 4821 7.7)
-    uint64_t path_mtu_raised        # by a probe that arrived
+    uint64_t path_mtu_raised        # by a probe that arrived, or because what was learned is old
+    uint64_t path_probes            # segments sent to find out whether the path takes their size (RFC 4821 7)
+    uint64_t path_probes_lost
     uint64_t hystart_exits          # slow starts that ended because round trips grew longer (RFC 9406)
     uint64_t idle_restarts          # windows closed because nothing was sent for a while (RFC 5681 4.1)
     uint64_t window_validations     # windows halved because less was used for minutes (RFC 7661 4.4.3)
@@ -437,6 +439,8 @@ cdef struct Tcp:                    # this process's view
     Tcb *tcbs
     TcbCold *colds
     void *rares                     # TcbRare: see tcp/rare.pxd
+    void *rates                     # Rate: see tcp/rate.pxd
+    void *stamps                    # RateStamp
     TimerNode *timers
     void *wheel
     DemuxSlot *demux

@@ -17,6 +17,7 @@ cdef enum ConnTraits:
     TRAIT_CWR_DUE = 0x800           # the next new segment says that the window was reduced (RFC 3168 6.1.2)
     TRAIT_CWR = 0x1000              # until TcbRare.cwr_end is acknowledged, marks reduce the window no further
     TRAIT_EXACT_ECN = 0x2000        # the control counts marks: ECE tells the mark of each segment (RFC 8257 3.2)
+    TRAIT_RATE = 0x4000             # the control samples the delivery rate, and sets the window by it alone
     TRAIT_PACED = 0x8000            # TcbRare.pacing_rate bounds what leaves: see tcp/pacing.pxd
     # what the application set: see tcp/preset.pxd
     TRAIT_RCV_FIXED = 0x10000       # SO_RCVBUF: Tcb.rcv_limit stays what it is
@@ -30,6 +31,7 @@ cdef enum ConnTraits:
     TRAIT_KEPT = 0xFF0000           # what a connection takes from its listener
     # the path
     TRAIT_PATH = 0x1000000          # its segments are smaller than the route and the peer allow: see tcp/path.pxd
+    TRAIT_PATH_PROBE = 0x2000000    # a segment larger than the others is on its way: TcbRare.path_probe
     TRAIT_SOFT_ERROR = 0x4000000    # ICMP told of trouble: TcbRare.soft_error (RFC 9293 3.9.2.2)
     # Fast Open: see tcp/fast_open.pxd
     TRAIT_FAST_OPEN = 0x8000000     # our SYN carries data or asks for a cookie

@@ -2,7 +2,8 @@
 
 A window that is used up is valid. One of which less than half is used keeps its size for five minutes and then halves,
 again and again, down to the initial window. After idleness a connection begins with the initial window (unless the limit
-`idle_restart` is 0), but remembers in ssthresh how far slow start may bring it.
+`idle_restart` is 0), but remembers in ssthresh how far slow start may bring it. Controls that sample the delivery rate
+know the network by other means.
 """
 from libc.stdint cimport uint32_t
 

@@ -4,6 +4,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from underpass.tcp.congestion.control cimport congestion_initial_window
 from underpass.tcp.rare cimport Validation, rare_of
 from underpass.tcp.tcb cimport Tcb, Tcp
+from underpass.tcp.traits cimport TRAIT_RATE
 from underpass.wire.seq cimport seq_upto
 
 cdef enum:
@@ -28,7 +29,7 @@ cdef void validation_restart(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef uint32_t initial = congestion_initial_window(tcb.mss)
     cdef uint64_t pause_ns = <uint64_t>(<uint32_t>(tcp.now_ns >> SENT_TICK_SHIFT) - tcb.sent_tick) * NS_PER_TICK
-    if tcb.cwnd <= initial:
+    if tcb.cwnd <= initial or tcb.traits & TRAIT_RATE:
         return
     if tcp.state.limits.idle_restart:
         _remember(tcb)
@@ -42,7 +43,7 @@ cdef void validation_unused(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef uint32_t initial = congestion_initial_window(tcb.mss)
     cdef Validation *it
-    if tcb.cwnd <= initial:
+    if tcb.cwnd <= initial or tcb.traits & TRAIT_RATE:
         return
     it = &rare_of(tcp, conn).validation
     if not seq_upto(it.end, tcb.snd_una) and it.period_ns != 0:

@@ -6,6 +6,8 @@ from libc.string cimport memset
 from underpass.link.frames cimport Frames
 from underpass.tcp.demux cimport demux_hash
 from underpass.tcp.rare cimport TcbRare
+from underpass.tcp.rate cimport Rate
+from underpass.tcp.rate_sample cimport RateStamp
 from underpass.tcp.tcb cimport DemuxSlot, Tcb, TcbCold, TcpState, TimerNode, TimeWait
 from underpass.tcp.time_wait cimport time_wait_init
 from underpass.wire.address cimport Address, address_v4, address_v6
@@ -64,10 +66,13 @@ cdef class TcpContext:
         self.tcp.tcbs = <Tcb *>calloc(connections, sizeof(Tcb))
         self.tcp.colds = <TcbCold *>calloc(connections, sizeof(TcbCold))
         self.tcp.rares = calloc(connections, sizeof(TcbRare))
+        self.tcp.rates = calloc(connections, sizeof(Rate))
+        self.tcp.stamps = calloc(frames, sizeof(RateStamp))
         self.tcp.timers = <TimerNode *>calloc(connections, sizeof(TimerNode))
         self.tcp.demux = <DemuxSlot *>calloc(slots, sizeof(DemuxSlot))
         self.tcp.time_waits = <TimeWait *>calloc(time_waits or 1, sizeof(TimeWait))
-        if NULL in (self.tcp.state, self.tcp.tcbs, self.tcp.colds, self.tcp.rares, self.tcp.demux, self.tcp.time_waits):
+        if NULL in (self.tcp.state, self.tcp.tcbs, self.tcp.colds, self.tcp.rares, self.tcp.rates, self.tcp.stamps,
+                    self.tcp.demux, self.tcp.time_waits):
             raise MemoryError(f"{connections} connections")
         self.tcp.state.demux_mask = slots - 1
         self.tcp.state.limits.time_waits = time_waits
@@ -82,6 +87,8 @@ cdef class TcpContext:
         free(self.tcp.tcbs)
         free(self.tcp.colds)
         free(self.tcp.rares)
+        free(self.tcp.rates)
+        free(self.tcp.stamps)
         free(self.tcp.timers)
         free(self.tcp.demux)
         free(self.tcp.time_waits)

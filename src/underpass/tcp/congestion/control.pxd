@@ -1,4 +1,5 @@
-"""What a congestion control is to the rest of TCP. Windows are octets; each has TcbRare.congestion_state for its own.
+"""What a congestion control is to the rest of TCP. Windows are octets; each has TcbRare.congestion_state for its own, or
+Rate.model where it samples the delivery rate.
 
 The loss recovery calls it at a few moments and does the rest itself: what may be in flight is `cwnd` less
 scoreboard_pipe, so no control inflates its window by duplicate ACKs. `cwnd` never falls under one MSS and
@@ -7,6 +8,7 @@ never rises over CWND_MAX.
 from libc.stdint cimport uint32_t, uint64_t
 
 from underpass.tcp.rare cimport rare_of
+from underpass.tcp.rate_sample cimport RateSample, RateStamp
 from underpass.tcp.tcb cimport CONN_RTO_RECOVERY, Tcb, Tcp
 from underpass.tcp.traits cimport TRAIT_PACED
 
@@ -14,14 +16,15 @@ cdef enum:
     CONGESTION_NEWRENO = 0
     CONGESTION_CUBIC = 1
     CONGESTION_DCTCP = 2
-    CONGESTION_CONTROLS = 3
+    CONGESTION_BBR = 3
+    CONGESTION_CONTROLS = 4
     CWND_MAX = 0x40000000               # 1 GiB, the largest window that RFC 7323 2.2 lets a peer offer
     SSTHRESH_UNLIMITED = 0xFFFFFFFF     # RFC 5681 3.1: arbitrarily high at the start
     SLOW_START_SEGMENTS = 8             # RFC 9406 4.3: L of a sender that does not pace
 
 cdef struct Congestion:
     const char *name
-    uint32_t traits                 # what its connections have: TRAIT_EXACT_ECN, TRAIT_PACED
+    uint32_t traits                 # what its connections have: TRAIT_EXACT_ECN, TRAIT_RATE, TRAIT_PACED
     # A connection begins, or changes to this control, whose state is zero: NULL where that is enough. cwnd is
     # already the initial window (RFC 6928), ssthresh is unlimited.
     void (*start)(Tcp *tcp, uint32_t conn) noexcept nogil
@@ -40,6 +43,12 @@ cdef struct Congestion:
     void (*marked)(Tcp *tcp, uint32_t conn, uint32_t flight) noexcept nogil
     # With TRAIT_EXACT_ECN, each ACK: `octets` newly acknowledged or sacked, and whether they came marked.
     void (*echoed)(Tcp *tcp, uint32_t conn, uint32_t octets, bint marked) noexcept nogil
+    # With TRAIT_RATE the control alone moves cwnd, in recovery and after idleness too, by what these tell it: an
+    # ACK that delivered something or told of losses, once all else is done with it; a frame that is lost, and how
+    # it left; the first frame to leave where nothing is in flight.
+    void (*sampled)(Tcp *tcp, uint32_t conn, const RateSample *sample) noexcept nogil
+    void (*frame_lost)(Tcp *tcp, uint32_t conn, const RateStamp *stamp, uint32_t octets) noexcept nogil
+    void (*restarted)(Tcp *tcp, uint32_t conn) noexcept nogil
 
 # Out of range gives NewReno.
 cdef const Congestion *congestion_control(uint32_t which) noexcept nogil

@@ -2,27 +2,36 @@
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memset, strcmp
 
+from underpass.tcp.congestion.bbr cimport (
+    bbr_acked, bbr_frame_lost, bbr_lost, bbr_marked, bbr_restarted, bbr_sampled, bbr_start, bbr_timed_out, bbr_undo,
+)
 from underpass.tcp.congestion.cubic cimport cubic_acked, cubic_lost, cubic_timed_out, cubic_undo
 from underpass.tcp.congestion.dctcp cimport dctcp_echoed, dctcp_marked, dctcp_start
 from underpass.tcp.congestion.newreno cimport newreno_acked, newreno_lost, newreno_timed_out
 from underpass.tcp.ecn cimport ecn_reduced
 from underpass.tcp.rare cimport TcbRare, rare_of
+from underpass.tcp.rate cimport rate_start
 from underpass.tcp.tcb cimport CONN_RARE, Tcb, Tcp
 from underpass.tcp.traits cimport (
-    TRAIT_CWR, TRAIT_ECN, TRAIT_EXACT_ECN, TRAIT_PACED, TRAIT_UNDO,
+    TRAIT_CWR, TRAIT_ECN, TRAIT_EXACT_ECN, TRAIT_PACED, TRAIT_RATE, TRAIT_UNDO,
 )
 
-cdef Congestion[3] controls         # CONGESTION_CONTROLS
+cdef Congestion[4] controls         # CONGESTION_CONTROLS
 
 controls[CONGESTION_NEWRENO] = Congestion(
     name=b"reno", traits=0, start=NULL, acked=newreno_acked, lost=newreno_lost, timed_out=newreno_timed_out,
-    undo=NULL, marked=NULL, echoed=NULL)
+    undo=NULL, marked=NULL, echoed=NULL, sampled=NULL, frame_lost=NULL, restarted=NULL)
 controls[CONGESTION_CUBIC] = Congestion(
     name=b"cubic", traits=0, start=NULL, acked=cubic_acked, lost=cubic_lost, timed_out=cubic_timed_out,
-    undo=cubic_undo, marked=NULL, echoed=NULL)
+    undo=cubic_undo, marked=NULL, echoed=NULL, sampled=NULL, frame_lost=NULL, restarted=NULL)
 controls[CONGESTION_DCTCP] = Congestion(
     name=b"dctcp", traits=TRAIT_EXACT_ECN, start=dctcp_start, acked=newreno_acked, lost=newreno_lost,
-    timed_out=newreno_timed_out, undo=NULL, marked=dctcp_marked, echoed=dctcp_echoed)
+    timed_out=newreno_timed_out, undo=NULL, marked=dctcp_marked, echoed=dctcp_echoed,
+    sampled=NULL, frame_lost=NULL, restarted=NULL)
+controls[CONGESTION_BBR] = Congestion(
+    name=b"bbr", traits=TRAIT_RATE | TRAIT_PACED, start=bbr_start, acked=bbr_acked, lost=bbr_lost,
+    timed_out=bbr_timed_out, undo=bbr_undo, marked=bbr_marked, echoed=NULL, sampled=bbr_sampled,
+    frame_lost=bbr_frame_lost, restarted=bbr_restarted)
 
 
 cdef const Congestion *congestion_control(uint32_t which) noexcept nogil:
@@ -46,10 +55,12 @@ cdef void _take_traits(Tcp *tcp, uint32_t conn, uint32_t traits) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     if tcb.flags & CONN_RARE and rare_of(tcp, conn).pacing_limit != 0:
         traits |= TRAIT_PACED
-    tcb.traits = (tcb.traits & ~<uint32_t>(TRAIT_EXACT_ECN | TRAIT_PACED)) | traits
+    tcb.traits = (tcb.traits & ~<uint32_t>(TRAIT_EXACT_ECN | TRAIT_RATE | TRAIT_PACED)) | traits
     tcb.pace_at = 0
     if traits & TRAIT_PACED:
         rare_of(tcp, conn).pacing_rate = rare_of(tcp, conn).pacing_limit
+    if traits & TRAIT_RATE:
+        rate_start(tcp, conn)
 
 
 cdef void congestion_lost(Tcp *tcp, uint32_t conn, uint32_t flight) noexcept nogil:
