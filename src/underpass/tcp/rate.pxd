@@ -37,6 +37,8 @@ cdef void rate_split(Tcp *tcp, uint32_t frame, uint32_t rest) noexcept nogil
 cdef void rate_delivered(Tcp *tcp, uint32_t conn, const Frame *it, uint32_t octets) noexcept nogil
 # A frame is lost, or what it was sent again for.
 cdef void rate_lost(Tcp *tcp, uint32_t conn, uint32_t frame) noexcept nogil
+# Fill in the sample (GenerateRateSample).
+cdef void rate_generate(Tcp *tcp, uint32_t conn) noexcept nogil
 # The acknowledgment has done all else: its sample goes to the congestion control.
 cdef void rate_acknowledged(Tcp *tcp, uint32_t conn) noexcept nogil
 # What leaves from now on, for a round trip, tells of the application's rate, or of our own restraint.

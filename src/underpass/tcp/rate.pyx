@@ -84,7 +84,7 @@ cdef void rate_delivered(Tcp *tcp, uint32_t conn, const Frame *it, uint32_t octe
     sample.prior_ns = its.delivered_ns
     sample.app_limited = its.app_limited != 0
     sample.inflight = its.inflight
-    sample.lost = its.lost                  # what is lost since: see finish
+    sample.lost = its.lost                  # what is lost since: see measure
     sample.send_elapsed_ns = it.sent_ns - its.first_sent_ns
     sample.end = end
     sample.rtt_us = 0
@@ -103,8 +103,8 @@ cdef void rate_lost(Tcp *tcp, uint32_t conn, uint32_t frame) noexcept nogil:
         control.frame_lost(tcp, conn, stamp_of(tcp, frame), octets)
 
 
-cdef void finish(Rate *rate, uint32_t rtt_min_us) noexcept nogil:
-    """GenerateRateSample: what was delivered, in the longer of the two intervals."""
+cdef inline void measure(Rate *rate, uint32_t rtt_min_us) noexcept nogil:
+    """What was delivered, in the longer of the two intervals."""
     cdef RateSample *sample = &rate.sample
     cdef uint64_t interval_ns = max(sample.send_elapsed_ns, rate.delivered_ns - sample.prior_ns)
     sample.delivered = rate.delivered - sample.prior_delivered
@@ -115,13 +115,18 @@ cdef void finish(Rate *rate, uint32_t rtt_min_us) noexcept nogil:
         rate.latest = sample.rate
 
 
-cdef void rate_acknowledged(Tcp *tcp, uint32_t conn) noexcept nogil:
+cdef void rate_generate(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Rate *rate = rate_of(tcp, conn)
-    cdef const Congestion *control = congestion_control(tcp.tcbs[conn].congestion)
     if rate.app_limited != 0 and rate.delivered > rate.app_limited:
         rate.app_limited = 0                # the bubble has left the pipe
     if rate.sample.has_data:
-        finish(rate, tcp.colds[conn].rtt_min_us)
+        measure(rate, tcp.colds[conn].rtt_min_us)
+
+
+cdef void rate_acknowledged(Tcp *tcp, uint32_t conn) noexcept nogil:
+    cdef Rate *rate = rate_of(tcp, conn)
+    cdef const Congestion *control = congestion_control(tcp.tcbs[conn].congestion)
+    rate_generate(tcp, conn)
     if (rate.sample.has_data or rate.sample.newly_lost != 0) and control.sampled != NULL:
         control.sampled(tcp, conn, &rate.sample)
     memset(&rate.sample, 0, sizeof(RateSample))
