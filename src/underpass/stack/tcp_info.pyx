@@ -6,12 +6,13 @@ from underpass.link.frames cimport NO_FRAME
 from underpass.tcp.output cimport output_announced_mss
 from underpass.tcp.path cimport path_mtu
 from underpass.tcp.rare cimport TcbRare
+from underpass.tcp.rate cimport Rate
 from underpass.tcp.rtt cimport rtt_timeout_ns
 from underpass.tcp.tcb cimport (
     CONN_FAST_RECOVERY, CONN_PERSISTING, CONN_RARE, CONN_RTO_RECOVERY, CONN_SACK, CONN_TIMESTAMPS, CONN_WINDOW_SCALE, LISTEN,
     Listener, Tcb, TcbCold, Tcp,
 )
-from underpass.tcp.traits cimport TRAIT_CWR, TRAIT_ECN, TRAIT_PACED, TRAIT_REORDERING_SEEN
+from underpass.tcp.traits cimport TRAIT_CWR, TRAIT_ECN, TRAIT_PACED, TRAIT_RATE, TRAIT_REORDERING_SEEN
 from underpass.tcp.validation cimport SENT_TICK_SHIFT
 from underpass.wire.tcp cimport TIMESTAMPS_BYTES
 
@@ -202,6 +203,8 @@ cdef void controlling(const Tcp *tcp, uint32_t conn, TcpInfo *info) noexcept nog
     info.pacing_rate = info.max_pacing_rate = UNLIMITED
     if tcb.flags & CONN_RARE:
         pacing(tcb, <const TcbRare *>tcp.rares + conn, info)
+    if tcb.traits & TRAIT_RATE:
+        info.delivery_rate = (<const Rate *>tcp.rates + conn).latest
 
 
 cdef inline void pacing(const Tcb *tcb, const TcbRare *rare, TcpInfo *info) noexcept nogil:
