@@ -107,7 +107,7 @@ class TestCork:
 
 
 class TestQuickAck:
-    """RFC 9293 3.8.6.3, RFC 5681 4.2: acknowledgments SHOULD be delayed; an application may want otherwise."""
+    """RFC 9293 3.8.6.3, RFC 5681 4.2: acknowledgments SHOULD be delayed; an application may ask for more."""
 
     @staticmethod
     def used_to(peer, conn):
