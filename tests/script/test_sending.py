@@ -244,7 +244,7 @@ def test_a_window_that_stays_closed_does_not_end_the_connection(wire, peer):
 
 
 def test_a_window_that_shrinks_to_nothing_does_not_end_the_connection(wire, peer):
-    """RFC 9293 3.8.6 (SHLD-18): not even with data beyond its right edge"""
+    """RFC 9293 3.8.6 (SHLD-17): not even with data beyond its right edge"""
     conn = opened(peer)
     conn.send(bytes(3 * MSS))
     flight(peer)

@@ -359,8 +359,8 @@ cdef class Stack:
         return count
 
     def step(self, uint64_t now_ns):
-        """One turn at the given time, for virtual clocks. Returns the packets received."""
-        return self.turn(now_ns)
+        """One turn at the given time, for virtual clocks. Returns the packets received. Time that goes back stands still."""
+        return self.turn(max(now_ns, self.tcp.now_ns))
 
     def next_deadline(self):
         """When a timer, an application or the link has something to do, in ns of the caller's clock, or None."""

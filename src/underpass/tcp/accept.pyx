@@ -1,8 +1,10 @@
 """Listening and accepting."""
-from libc.errno cimport EADDRINUSE, EINVAL, ENOBUFS
+from libc.errno cimport EADDRINUSE, EADDRNOTAVAIL, EINVAL, ENOBUFS
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from underpass.ip.network cimport network_is_broadcast
+from underpass.ip.policy cimport policy_is_unicast
 from underpass.tcp.cookies cimport cookie_check, cookie_send
 from underpass.tcp.ecn cimport ecn_accepts
 from underpass.tcp.ending cimport ending_handshake_over
@@ -67,6 +69,9 @@ cdef uint32_t accept_listen(Tcp *tcp, const Address *address, uint8_t family, ui
     cdef Listener *listener
     if port == 0:
         error[0] = EINVAL
+        return NO_LISTENER
+    if not address_is_any(address) and (not policy_is_unicast(address) or network_is_broadcast(tcp.network, address)):
+        error[0] = EADDRNOTAVAIL
         return NO_LISTENER
     if taken(state, address, family, port):
         error[0] = EADDRINUSE

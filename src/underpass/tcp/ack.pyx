@@ -1,5 +1,5 @@
 """What an acknowledgment does: octets leave the send queue, the round trip is timed, the windows move."""
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 
 from underpass.link.frames cimport (
     FRAME_EVER_RETRANSMITTED, FRAME_SACKED, NO_FRAME, Frame, frame_unref,
@@ -131,13 +131,22 @@ cdef inline bint update_window(Tcb *tcb, TcbCold *cold, const Segment *seg, bint
     return changed
 
 
+cdef inline bint window_takes_next(const Tcp *tcp, const Tcb *tcb, const TcbCold *cold) noexcept nogil:
+    """Whether what waits may leave without being silly. A window that stays small must not put off the timer that overrides
+    that (RFC 9293 3.8.6.2.1), however often it is told.
+    """
+    cdef int32_t usable = <int32_t>(tcb.snd_una + tcb.snd_wnd - tcb.snd_nxt)
+    cdef uint32_t enough = min(<uint32_t>tcp.pool.frames[tcb.snd_unsent].length, <uint32_t>tcb.mss)
+    return usable > 0 and <uint32_t>usable >= min(enough, cold.snd_wnd_max >> 1)
+
+
 cdef inline void window_opened(Tcp *tcp, uint32_t conn) noexcept nogil:
     """The peer answered a probe, or opened its window: probing has no reason any more, or starts over."""
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef TcbCold *cold = &tcp.colds[conn]
     if tcb.snd_wnd != 0 or cold.user_timeout_ms == 0:
         cold.since_ns = 0                   # it lives (RFC 9293 3.8.6.1: a window may stay closed for ever)
-    if tcb.snd_wnd != 0 and tcb.snd_unsent != NO_FRAME:
+    if tcb.snd_unsent != NO_FRAME and window_takes_next(tcp, tcb, cold):
         tcb.flags &= ~<uint32_t>CONN_PERSISTING
         cold.backoff = 0
         tcb.retransmit_at = 0

@@ -3,7 +3,8 @@ from libc.errno cimport EADDRINUSE, EADDRNOTAVAIL, ECONNREFUSED, EINVAL, ENETUNR
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from underpass.ip.network cimport network_is_local, network_route, network_source
+from underpass.ip.network cimport network_is_broadcast, network_is_local, network_route, network_source
+from underpass.ip.policy cimport policy_is_unicast
 from underpass.tcp.demux cimport DEMUX_NONE, demux_find, demux_hash
 from underpass.tcp.ending cimport ending_gone
 from underpass.tcp.open cimport open_block, open_established, open_send_syn, open_take_syn
@@ -44,8 +45,9 @@ cdef uint16_t choose_port(Tcp *tcp, const Address *local, const Address *remote,
 
 cdef int choose_local(Tcp *tcp, const Address *wanted, const Address *remote, Address *local) noexcept nogil:
     """The source address, or an errno."""
-    if network_route(tcp.network, remote) == NULL:
-        return ENETUNREACH
+    if not policy_is_unicast(remote) or network_is_broadcast(tcp.network, remote) or \
+            network_route(tcp.network, remote) == NULL:
+        return ENETUNREACH                  # RFC 9293 3.9.1.1 (MUST-46): no connection with a group or with all
     if address_is_any(wanted):
         return 0 if network_source(tcp.network, remote, local) else EADDRNOTAVAIL
     if not network_is_local(tcp.network, wanted) or address_is_v4(wanted) != address_is_v4(remote):

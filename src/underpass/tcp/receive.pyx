@@ -1,5 +1,5 @@
 """Receiving: payload stays in the frames that it came in until the application has read it."""
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
 from underpass.link.frames cimport NO_FRAME, Frame, frame_chunk, frame_is_outstanding, frame_unref
@@ -122,6 +122,24 @@ cdef void take_over_out_of_order(Tcp *tcp, uint32_t conn) noexcept nogil:
         frame = tcb.ooo_head
 
 
+cdef void prefer_what_came_first(Tcp *tcp, uint32_t conn, Part *part) noexcept nogil:
+    """Payload at RCV.NXT over octets that are held already: the application gets those, for they were reported to the
+    peer as received (RFC 2018 4), and a forged second copy must not replace them (RFC 9293 3.10.7.4, seventh).
+    """
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef Frame *it
+    cdef uint32_t frame = tcb.ooo_head
+    cdef uint32_t at
+    cdef uint8_t *into = frame_chunk(tcp.pool, part.frame) + part.offset
+    while frame != NO_FRAME:
+        it = &tcp.pool.frames[frame]
+        at = it.seq - tcb.rcv_nxt
+        if at >= part.length:
+            return
+        memcpy(into + at, frame_chunk(tcp.pool, frame) + it.offset, min(<uint32_t>it.length, part.length - at))
+        frame = it.next
+
+
 cdef inline bint may_keep_out_of_order(const Tcp *tcp, const Tcb *tcb, bint fills) noexcept nogil:
     """What fills a hole has twice the room: at the limit, too, the peer must be able to mend more than the first.
 
@@ -201,6 +219,8 @@ cdef inline void receive_part(Tcp *tcp, uint32_t conn, Part *part, seq_t seq) no
             return
         part.length = <uint16_t>(edge - seq)
     if seq == tcb.rcv_nxt:
+        if tcb.ooo_head != NO_FRAME:
+            prefer_what_came_first(tcp, conn, part)
         if append_in_order(tcp, conn, part) and tcb.ooo_head != NO_FRAME:
             take_over_out_of_order(tcp, conn)
     else:

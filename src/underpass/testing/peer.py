@@ -61,6 +61,7 @@ class Wire:
         self.network.nodes = [self.host, self]
         self.flows: dict[FlowKey, Peer] = {}
         self.strays: list[TcpSegment] = []
+        self.frames: deque[bytes] = deque(maxlen=1000)  # that the stack sent, as they are
         self.log: list[str] = []
 
     @property
@@ -104,6 +105,7 @@ class Wire:
     def step(self, now_ns: int) -> int:
         """Collect what the stack has sent, for the flow that it belongs to."""
         frames = self.probe.receive(now_ns=now_ns, room=1024)
+        self.frames.extend(frames)
         for frame in frames:
             seg = TcpSegment.parse(frame)
             flow = self.flows.get((seg.dst, seg.dst_port, seg.src_port))
