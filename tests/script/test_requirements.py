@@ -6,10 +6,12 @@ import socket
 
 import pytest
 
-from underpass.testing.packets import TcpSegment
+import underpass
+from underpass.testing.packets import Flags, TcpSegment
 from underpass.testing.peer import ACK, FIN, PSH, RST, SYN
 
 MSS = 1000
+IP_RECVERR = 11  # not in the socket module
 
 
 def lengths(peer):
@@ -159,7 +161,7 @@ def test_a_window_that_shrinks_gets_no_new_data(wire, peer):
 
 
 def test_what_lies_within_a_window_that_shrank_is_sent_again(wire, peer):
-    """RFC 9293 3.8.6, SHLD-16, MAY-7: and what lies beyond it in its turn, for the peer had offered room for it"""
+    """RFC 9293 3.8.6, SHLD-16, MAY-7: and beyond it, for the peer had offered room"""
     conn = peer.open(mss=MSS, window=10 * MSS)
     conn.send(bytes(4 * MSS))
     lengths(peer)
@@ -265,7 +267,9 @@ def test_all_segments_have_the_address_of_the_first(wire, source):
     assert {seg.src for seg in wire.strays} == {source[0] if source else "10.0.0.1"}
 
 
-@pytest.mark.parametrize("address", ["10.0.0.255", "255.255.255.255", "224.0.0.1", "ff02::1", "127.0.0.1", "::1"])
+@pytest.mark.parametrize(
+    "address", ["10.0.0.255", "255.255.255.255", "224.0.0.1", "ff02::1", "127.0.0.1", "::1"]
+)
 def test_no_connection_to_a_group_or_to_all(wire, address):
     """RFC 9293 3.9.2.3, MUST-46"""
     wire.stack.set_routes([("0.0.0.0", 0, "10.0.0.2", None, 0, 0), ("::", 0, "fd00::2", None, 0, 0)])
@@ -331,3 +335,89 @@ def test_an_old_syn_ack_in_syn_received_does_not_disturb(wire, peer):
     mine.expect(SYN | ACK)
     mine.send(RST)
     assert error_of(conn.recv) == errno.ECONNREFUSED
+
+
+# ---- the interfaces above and below
+
+@pytest.mark.parametrize("v6", [False, True])
+def test_the_differentiated_services_field_is_the_applications(wire, v6):
+    """RFC 9293 3.9.1.7, MUST-48, SHLD-21, SHLD-22, SHLD-23: unchanged to IP"""
+    peer = wire.peer(v6=v6)
+    conn = peer.open()
+    level, option = (socket.IPPROTO_IPV6, socket.IPV6_TCLASS) if v6 else (socket.IPPROTO_IP, socket.IP_TOS)
+    conn.send(b"best effort")
+    assert peer.expect(ACK).traffic_class == 0
+    conn.setsockopt(level, option, 46 << 2)
+    for _ in range(3):
+        peer.send(ACK)
+        conn.send(b"expedited")
+        assert peer.expect(ACK).traffic_class == 46 << 2
+    conn.close()
+    assert peer.expect(ACK | FIN).traffic_class == 46 << 2
+
+
+@pytest.mark.wire(ecn=2)
+def test_the_services_field_leaves_ecn_alone(wire, peer):
+    """RFC 3168 5: two of its bits are not the application's"""
+    peer.send(SYN | Flags.ECE | Flags.CWR, mss=1460)
+    peer.expect()
+    peer.send(ACK)
+    (conn,) = wire.accepted()
+    conn.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 255)
+    conn.send(b"capable")
+    assert peer.expect(ACK).traffic_class == 0xFC | 2
+    assert conn.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == 0xFC
+
+
+@pytest.mark.parametrize("v6", [False, True])
+def test_the_hop_limit_is_the_applications(wire, v6):
+    """RFC 9293 3.9.2, MUST-49"""
+    peer = wire.peer(v6=v6)
+    conn = peer.open()
+    level, option = (
+        (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS) if v6 else (socket.IPPROTO_IP, socket.IP_TTL)
+    )
+    conn.send(b"far")
+    assert peer.expect(ACK).hop_limit == 64
+    conn.setsockopt(level, option, 3)
+    peer.send(ACK)
+    conn.send(b"near")
+    assert peer.expect(ACK).hop_limit == 3
+
+
+def told_of_trouble(wire, conn):
+    return sum(bool(ready & underpass.TROUBLE) for other, ready in wire.host.seen if other is conn)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_retransmissions_in_vain_are_told_to_who_asks(wire, peer, asked):
+    """RFC 9293 3.8.3, SHLD-9, SHLD-10, SHLD-20; 3.9.1.8, MUST-47: after three, long before the end"""
+    conn = peer.open(rtt_ms=1)
+    conn.setsockopt(socket.IPPROTO_IP, IP_RECVERR, asked)
+    conn.send(b"lost")
+    while conn.info()["backoff"] < 3:
+        assert told_of_trouble(wire, conn) == 0
+        wire.run(ms=100)
+    wire.run(ms=60_000)
+    assert told_of_trouble(wire, conn) == asked
+    assert conn.state == "ESTABLISHED"
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_what_icmp_says_is_told_to_who_asks(wire, peer, asked):
+    """RFC 9293 3.9.1.8, 3.9.2.2, MUST-47, MUST-56, SHLD-25, SHLD-20"""
+    conn = peer.open()
+    conn.setsockopt(socket.IPPROTO_IP, IP_RECVERR, asked)
+    conn.send(b"data")
+    peer.icmp(peer.expect(ACK), 3, 1)
+    assert told_of_trouble(wire, conn) == asked
+    assert conn.info()["soft_error"] == errno.EHOSTUNREACH
+    assert conn.state == "ESTABLISHED"
+
+
+@pytest.mark.parametrize("option", [b"\x83\x07\x04\x0a\x00\x00\x09\x00", b"\x89\x07\x04\x0a\x00\x00\x09\x00"])
+def test_a_source_route_is_refused(wire, peer, option):
+    """RFC 9293 3.9.2.1, MUST-51 to MUST-53, SHLD-24: given up on purpose (RFC 7126 4.3)"""
+    wire.send_frame(peer.make(SYN, mss=1460).build(ip_options=option))
+    peer.expect_nothing(for_ms=5000)
+    assert wire.count("ipv4_option", "refused") == 1

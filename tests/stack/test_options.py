@@ -42,6 +42,7 @@ OPTIONS = [
         "TCP_SYNCNT",
     ),
     *("TCP_LINGER2", "TCP_DEFER_ACCEPT", "TCP_WINDOW_CLAMP", "TCP_NOTSENT_LOWAT", "TCP_QUICKACK", "TCP_INFO"),
+    *("IP_TOS", "IP_TTL"),
     *("SO_KEEPALIVE", "SO_ERROR", "SO_TYPE", "SO_PROTOCOL", "SO_DOMAIN", "SO_ACCEPTCONN"),
 ]
 OCTETS = [
@@ -82,7 +83,7 @@ def answer(call, *arguments):
 
 
 def level_of(name):
-    return SOCKET if name.startswith("SO_") else TCP
+    return {"SO": SOCKET, "IP": socket.IPPROTO_IP}.get(name.split("_")[0], TCP)
 
 
 @pytest.mark.parametrize("name", OPTIONS)

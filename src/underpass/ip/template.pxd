@@ -16,6 +16,8 @@ cdef struct HeaderTemplate:     # 72 bytes
 # (RFC 6864), hop limit 64.
 cdef void template_make(HeaderTemplate *template, const Network *net, const Address *src, const Address *dst,
                         uint16_t vlan) noexcept nogil
+# The traffic class (DSCP; 0 for ECN) and the hop limit (0: 64) of the flow from now on (RFC 9293 3.9.1.7, 3.9.2).
+cdef void template_set(HeaderTemplate *template, uint8_t traffic_class, uint8_t hop_limit) noexcept nogil
 # Write the headers so that they end at tcp; returns their first octet. `tcp_bytes`: TCP header and payload.
 cdef uint8_t *template_write(const HeaderTemplate *template, const uint8_t *mac, uint8_t *tcp,
                              uint32_t tcp_bytes) noexcept nogil

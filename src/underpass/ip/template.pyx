@@ -70,6 +70,18 @@ cdef void template_make(HeaderTemplate *template, const Network *net, const Addr
         template.length = template.ip_offset + IPV6_BYTES
 
 
+cdef void template_set(HeaderTemplate *template, uint8_t traffic_class, uint8_t hop_limit) noexcept nogil:
+    cdef uint8_t *ip = template.octets + template.ip_offset
+    if template.length - template.ip_offset == IPV4_BYTES:
+        ip[IPV4_AT_CLASS] = traffic_class
+        ip[IPV4_AT_HOP_LIMIT] = hop_limit if hop_limit else HOP_LIMIT
+        template.ip_sum = checksum_fold(ipv4_sum(ip))
+    else:
+        ip[IPV6_AT_VERSION] = 6 << 4 | traffic_class >> 4
+        ip[IPV6_AT_CLASS] = <uint8_t>(traffic_class << 4)
+        ip[IPV6_AT_HOP_LIMIT] = hop_limit if hop_limit else HOP_LIMIT
+
+
 cdef inline void finish_ipv4(uint8_t *ip, uint32_t tcp_bytes, uint64_t ip_sum) noexcept nogil:
     """Total length, and the checksum made from that of the rest (RFC 1624: only one word differs)."""
     cdef uint16_t length = bswap_16(<uint16_t>(IPV4_BYTES + tcp_bytes))

@@ -52,6 +52,8 @@ cdef enum:
     NAME_BYTES = 16                 # Linux: TCP_CA_NAME_MAX
     RTO_INITIAL_S = 1
     RTO_MAX_S = 120
+    ECN_FIELD = 3
+    HOP_LIMIT = 64
     SO_MAX_PACING_RATE = 47         # not in Python's socket module, and neither are these
     IP_MTU_DISCOVER = 10
     IP_RECVERR = 11
@@ -367,6 +369,50 @@ cdef int set_discovery(Target *target, const Row *row, object value) except -1:
     return 0
 
 
+# ------------------------------------------------------------------------------------------ IPPROTO_IP, IPPROTO_IPV6
+
+cdef inline bint of_family(Target *target, const Row *row) noexcept:
+    """As on Linux an IPv6 socket takes options of IPv4, which then do nothing for what is IPv6."""
+    return target.v6 == (row.level == <int>socket.IPPROTO_IPV6)
+
+
+cdef int refuse_other_family(Target *target, const Row *row) except -1:
+    if row.level == <int>socket.IPPROTO_IPV6 and not target.v6:
+        refuse(ENOPROTOOPT)
+    return 0
+
+
+cdef object get_class(Target *target, const Row *row):
+    refuse_other_family(target, row)
+    return target.preset.settings.traffic_class if of_family(target, row) else 0
+
+
+cdef int set_class(Target *target, const Row *row, object value) except -1:
+    """DSCP as it is (RFC 9293 3.9.1.7, SHLD-22); Linux keeps the two bits of ECN out of it for TCP."""
+    cdef int traffic_class = in_range(value, row)
+    if row.level == <int>socket.IPPROTO_IPV6 and traffic_class < 0:
+        traffic_class = 0
+    refuse_other_family(target, row)
+    if of_family(target, row):
+        settings_of(target).traffic_class = <uint8_t>(traffic_class & 0xFF & ~ECN_FIELD)
+    return 0
+
+
+cdef object get_hop_limit(Target *target, const Row *row):
+    refuse_other_family(target, row)
+    return (target.preset.settings.hop_limit if of_family(target, row) else 0) or HOP_LIMIT
+
+
+cdef int set_hop_limit(Target *target, const Row *row, object value) except -1:
+    cdef int hops = in_range(value, row)
+    refuse_other_family(target, row)
+    if hops == 0 and row.level == <int>socket.IPPROTO_IP:
+        refuse(EINVAL)
+    if of_family(target, row):
+        settings_of(target).hop_limit = <uint8_t>max(hops, 0)
+    return 0
+
+
 # ------------------------------------------------------------------------------------------ the table
 
 cdef void add(object level, object option, Getter get, Setter set, size_t word=0, uint32_t unit=1, int lowest=-INT_MAX - 1,
@@ -412,6 +458,10 @@ cdef void fill_tcp_rows():
 
 cdef void fill_ip_rows():
     cdef Preset *at = NULL
+    add(socket.IPPROTO_IP, socket.IP_TOS, get_class, set_class)
+    add(socket.IPPROTO_IP, socket.IP_TTL, get_hop_limit, set_hop_limit, 0, 1, -1, 255)
+    add(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, get_class, set_class, 0, 1, -1, 255)
+    add(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, get_hop_limit, set_hop_limit, 0, 1, -1, 255)
     add(socket.IPPROTO_IP, IP_RECVERR, get_bit, set_bit, <size_t>&at.traits, TRAIT_REPORTS)
     add(socket.IPPROTO_IP, IP_MTU, get_mtu, NULL)
     add(socket.IPPROTO_IP, IP_MTU_DISCOVER, get_discovery, set_discovery, 0, 1, 0, PMTUDISC_OMIT)

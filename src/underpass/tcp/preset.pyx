@@ -2,6 +2,7 @@
 from libc.stdint cimport UINT64_MAX, uint32_t, uint64_t
 from libc.string cimport memset
 
+from underpass.ip.template cimport template_set
 from underpass.tcp.block cimport block_touch
 from underpass.tcp.congestion.control cimport congestion_begin
 from underpass.tcp.keepalive cimport keepalive_arm
@@ -55,6 +56,7 @@ cdef inline void take_over(Tcp *tcp, uint32_t conn, const Preset *preset) noexce
     cold.user_timeout_ms = preset.user_timeout_ms
     if preset.traits & TRAIT_SETTINGS:
         rare_of(tcp, conn).settings = preset.settings
+        template_set(&cold.template, preset.settings.traffic_class, preset.settings.hop_limit)
 
 
 cdef inline void limit_pacing(Tcp *tcp, uint32_t conn, uint64_t limit) noexcept nogil:

@@ -209,6 +209,9 @@ cdef struct Settings:               # the rarer options of a connection; 0 is ea
     uint16_t mss                    # TCP_MAXSEG
     uint8_t syn_retries
     uint8_t flags                   # SettingFlags
+    uint8_t traffic_class           # IP_TOS, IPV6_TCLASS; the two bits of ECN are TCP's own
+    uint8_t hop_limit               # IP_TTL, IPV6_UNICAST_HOPS; 0: the usual one
+    uint16_t spare
 
 cdef struct Preset:                 # what an application may set: a connection's own, or what it begins with
     uint32_t flags                  # CONN_NODELAY, CONN_KEEPALIVE
