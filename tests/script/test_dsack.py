@@ -25,6 +25,17 @@ def test_an_old_segment_is_reported(wire, peer):
     assert wire.count("duplicates_reported") == 1
 
 
+def test_an_original_that_its_retransmission_overtook_is_reported(wire, peer):
+    """RFC 7323 5.3 R1 refuses it for its timestamp; the sender learns nonetheless that it sent again for nothing"""
+    peer.timestamp = 1000
+    receiving(peer, timestamps=(1000, 0))
+    peer.send(ACK | PSH, HUNDRED, timestamps=(1005, peer.ts_recent))
+    peer.drain()
+    peer.send(ACK | PSH, HUNDRED, seq=201, timestamps=(1001, peer.ts_recent))
+    peer.expect(ACK, ack=301, sack=((201, 301),))
+    assert wire.count("paws_refused") == 1
+
+
 def test_it_is_reported_once(wire, peer):
     """RFC 2883 4 (1)"""
     receiving(peer)
@@ -85,12 +96,13 @@ def test_a_segment_over_a_hole_and_what_lies_behind_it(wire, peer):
     peer.expect(ACK, ack=401, sack=((301, 401),))
 
 
-def test_two_old_segments_in_a_row_are_one_report(wire, peer):
-    """RFC 2883 4 (2): a contiguous sequence"""
+def test_each_old_segment_is_reported_though_they_come_together(wire, peer):
+    """RFC 2883 4: a block tells of the packet that its acknowledgment answers"""
     receiving(peer)
     frames = [peer.make(ACK, HUNDRED, seq=seq).build() for seq in (1, 101)]
     wire.send_frame(*frames)
-    peer.expect(ACK, ack=201, sack=((1, 201),))
+    peer.expect(ACK, ack=201, sack=((1, 101),))
+    peer.expect(ACK, ack=201, sack=((101, 201),))
 
 
 def test_without_sack_permitted_nothing_is_reported(wire, peer):

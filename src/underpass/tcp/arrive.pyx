@@ -14,7 +14,7 @@ from underpass.tcp.ecn cimport ecn_received, ecn_take_syn_again
 from underpass.tcp.ending cimport ending_fin_wait_2, ending_gone, ending_reset, ending_time_wait
 from underpass.tcp.isn cimport timestamp_clock
 from underpass.tcp.open cimport open_established, open_send_syn
-from underpass.tcp.output cimport output_answer, output_reset_for
+from underpass.tcp.output cimport SENT, output_answer, output_control, output_next, output_reset_for
 from underpass.tcp.preset cimport QUICK_ACKS
 from underpass.tcp.receive cimport Arrival, receive_fin, receive_text
 from underpass.tcp.tcb cimport (
@@ -106,6 +106,18 @@ cdef inline void take_timestamp(Tcp *tcp, Tcb *tcb, const Segment *seg) noexcept
         tcb.ts_recent = seg.ts_val
 
 
+cdef void acknowledge_again(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogil:
+    """Data or FIN that is not taken: the sender waits to hear so. Old data is reported, each segment by itself (RFC 2883 4)."""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    if seg.payload_bytes != 0 and seq_upto(seg.seq + seg.payload_bytes, tcb.rcv_nxt):
+        dsack_note(tcp, conn, seg.seq, seg.seq + seg.payload_bytes)
+        tcp.colds[conn].quick_acks = QUICK_ACKS
+        if output_control(tcp, conn, output_next(tcb), ACK) == SENT:
+            return
+    tcb.flags |= CONN_ACK_NOW
+    block_touch(tcp, conn)
+
+
 cdef void answer_unacceptable(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogil:
     """'If an incoming segment is not acceptable, an acknowledgment should be sent in reply (unless the RST bit is set).'"""
     cdef Tcb *tcb = &tcp.tcbs[conn]
@@ -117,11 +129,7 @@ cdef void answer_unacceptable(Tcp *tcp, uint32_t conn, const Segment *seg) noexc
             open_send_syn(tcp, conn)        # our SYN-ACK was lost: the peer says SYN again
         return
     if segment_length(seg) != 0:
-        if seg.payload_bytes != 0 and seq_upto(seg.seq + seg.payload_bytes, tcb.rcv_nxt):
-            dsack_note(tcp, conn, seg.seq, seg.seq + seg.payload_bytes)
-            tcp.colds[conn].quick_acks = QUICK_ACKS
-        tcb.flags |= CONN_ACK_NOW           # data or FIN again: the sender waits for this acknowledgment
-        block_touch(tcp, conn)
+        acknowledge_again(tcp, conn, seg)
     elif seg.seq != tcb.rcv_nxt - 1:
         challenge_ack(tcp, conn)
     elif challenge_due(tcp, conn):
@@ -136,8 +144,7 @@ cdef void answer_old_timestamp(Tcp *tcp, uint32_t conn, const Segment *seg) noex
     cdef Tcb *tcb = &tcp.tcbs[conn]
     tcp.state.counters.paws_refused += 1
     if segment_length(seg) != 0:
-        tcb.flags |= CONN_ACK_NOW
-        block_touch(tcp, conn)
+        acknowledge_again(tcp, conn, seg)
     elif seg.seq != tcb.rcv_nxt or seq_after(seg.ack, tcb.snd_una):
         challenge_ack(tcp, conn)
 
