@@ -26,7 +26,7 @@ def test_an_old_segment_is_reported(wire, peer):
 
 
 def test_an_original_that_its_retransmission_overtook_is_reported(wire, peer):
-    """RFC 7323 5.3 R1 refuses it for its timestamp; the sender learns nonetheless that it sent again for nothing"""
+    """RFC 7323 5.3 R1 refuses it for its timestamp; that it came twice is told nonetheless (RFC 2883 4)"""
     peer.timestamp = 1000
     receiving(peer, timestamps=(1000, 0))
     peer.send(ACK | PSH, HUNDRED, timestamps=(1005, peer.ts_recent))
