@@ -88,12 +88,15 @@ cdef inline bint peer_answers(const Tcp *tcp, const TcbCold *cold) noexcept nogi
     return tcp.now_ns - cold.heard_ns < 2 * rtt_timeout_ns(cold)
 
 
-cdef inline uint64_t first_left_ns(const Tcp *tcp, uint32_t conn) noexcept nogil:
-    """When the oldest segment left that is not acknowledged: where the user timeout begins (RFC 9293 3.9.1.1)."""
+cdef inline uint64_t waiting_since_ns(const Tcp *tcp, uint32_t conn) noexcept nogil:
+    """Where the user timeout begins (RFC 9293 3.9.1.1): when the oldest segment left, or with progress since, when the timer
+    started anew.
+    """
     cdef uint32_t frame = tcp.tcbs[conn].snd_head
-    if frame == NO_FRAME or tcp.pool.frames[frame].sent_ns == 0:
-        return tcp.now_ns - rtt_timeout_ns(&tcp.colds[conn])
-    return tcp.pool.frames[frame].sent_ns
+    cdef uint64_t started_ns = tcp.now_ns - min(tcp.now_ns, rtt_timeout_ns(&tcp.colds[conn]))
+    if frame == NO_FRAME:
+        return started_ns
+    return max(started_ns, tcp.pool.frames[frame].sent_ns)
 
 
 cdef void retransmit_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
@@ -103,7 +106,7 @@ cdef void retransmit_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
     if tcb.flags & CONN_ORPHAN and limit > ORPHAN_RETRIES:
         limit = ORPHAN_RETRIES
     if cold.since_ns == 0:
-        cold.since_ns = first_left_ns(tcp, conn)
+        cold.since_ns = waiting_since_ns(tcp, conn)
     # RFC 9293 3.8.6 (SHLD-17): a peer that shrank its window to nothing and still answers is not timed out.
     if (cold.backoff >= limit and not (tcb.snd_wnd == 0 and peer_answers(tcp, cold))) or overdue(tcp, cold):
         give_up(tcp, conn)
@@ -143,7 +146,7 @@ cdef void probe_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
     """RFC 8985 7.3: after the probe the retransmission timer runs."""
     cdef TcbCold *cold = &tcp.colds[conn]
     if cold.since_ns == 0:
-        cold.since_ns = tcp.now_ns
+        cold.since_ns = waiting_since_ns(tcp, conn)
     if overdue(tcp, cold):
         give_up(tcp, conn)
         return
