@@ -1,8 +1,8 @@
 """Looking at connections from Python."""
-from libc.stdint cimport UINT64_MAX, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from underpass.stack.tcp_info cimport tcp_info_phase, tcp_info_resent
-from underpass.tcp.congestion.bbr cimport BBR_NO_LIMIT, Bbr
+from underpass.tcp.congestion.bbr cimport BBR_NO_LIMIT, Bbr, BbrBounds
 from underpass.tcp.congestion.control cimport congestion_control
 from underpass.tcp.path cimport path_mtu
 from underpass.tcp.rare cimport TcbRare
@@ -55,19 +55,20 @@ cdef uint64_t delivery_rate(const Tcp *tcp, uint32_t conn):
     return (<const Rate *>tcp.rates + conn).latest
 
 
+cdef object or_none(uint64_t value, uint64_t none):
+    return value if value != none else None
+
+
 cdef dict bbr_info(const Bbr *bbr):
     """The model, as `ss -i` tells it; None where a bound is none."""
-    cdef object longterm = bbr.bounds.inflight_longterm
-    cdef object shortterm = bbr.bounds.inflight_shortterm
-    cdef object bw_shortterm = bbr.bounds.bw_shortterm
+    cdef const BbrBounds *bounds = &bbr.bounds
     return {
         "bbr_phase": BBR_PHASES[bbr.phase],
         "bbr_bw_bps": bbr.bw * 8,
         "bbr_max_bw_bps": bbr.max_bw * 8,
-        "bbr_bw_shortterm_bps": bw_shortterm * 8 if bw_shortterm != UINT64_MAX else None,
         "bbr_min_rtt_us": bbr.min_rtt_us,
-        "bbr_inflight_longterm_bytes": longterm if longterm != BBR_NO_LIMIT else None,
-        "bbr_inflight_shortterm_bytes": shortterm if shortterm != BBR_NO_LIMIT else None,
+        "bbr_inflight_longterm_bytes": or_none(bounds.inflight_longterm, <uint32_t>BBR_NO_LIMIT),
+        "bbr_inflight_shortterm_bytes": or_none(bounds.inflight_shortterm, <uint32_t>BBR_NO_LIMIT),
         "bbr_pacing_gain": bbr.pacing_gain,
         "bbr_cwnd_gain": bbr.cwnd_gain,
         "bbr_extra_acked_bytes": max(bbr.extra_acked[0], bbr.extra_acked[1]),

@@ -16,7 +16,7 @@ cdef enum:
     CONN = 3
 
 PHASES = ("startup", "drain", "down", "cruise", "refill", "up", "probe rtt")
-NO_LIMIT = BBR_NO_LIMIT
+NO_LIMIT = <uint32_t>BBR_NO_LIMIT
 NO_RATE = UINT64_MAX
 
 

@@ -106,13 +106,13 @@ cdef void bbr_acked(Tcp *tcp, uint32_t conn, uint32_t acked) noexcept nogil:
 
 cdef void bbr_lost(Tcp *tcp, uint32_t conn, uint32_t flight) noexcept nogil:
     """The model takes each lost frame by itself; this may be one that a loss probe repaired."""
-    bbr_note_loss(tcp, conn, bbr_of(tcp, conn))
+    bbr_note_loss(tcp, conn, bbr_of(tcp, conn), 0)
 
 
 cdef void bbr_timed_out(Tcp *tcp, uint32_t conn, uint32_t flight) noexcept nogil:
     """5.6.4.4: one segment; once the losses are repaired, what there was."""
     cdef Tcb *tcb = &tcp.tcbs[conn]
-    bbr_note_loss(tcp, conn, bbr_of(tcp, conn))
+    bbr_note_loss(tcp, conn, bbr_of(tcp, conn), 0)
     tcb.cwnd = min(scoreboard_pipe(tcb, &tcp.colds[conn]) + tcb.mss, tcb.cwnd)
 
 
@@ -123,7 +123,7 @@ cdef void bbr_undo(Tcp *tcp, uint32_t conn) noexcept nogil:
 cdef void bbr_marked(Tcp *tcp, uint32_t conn, uint32_t flight) noexcept nogil:
     """RFC 3168 5: marks are answered as losses are; what was in flight was too much."""
     cdef Bbr *bbr = bbr_of(tcp, conn)
-    bbr_note_loss(tcp, conn, bbr)
+    bbr_note_loss(tcp, conn, bbr, 0)
     if bbr.probe_sample:
         bbr_inflight_too_high(tcp, conn, bbr, flight, rate_of(tcp, conn).app_limited != 0)
 
@@ -132,7 +132,7 @@ cdef void bbr_frame_lost(Tcp *tcp, uint32_t conn, const RateStamp *stamp, uint32
     """HandleLostPacket (5.5.10.2): of what left while we probed, did too much get lost?"""
     cdef Bbr *bbr = bbr_of(tcp, conn)
     cdef uint64_t lost = rate_of(tcp, conn).lost - stamp.lost
-    bbr_note_loss(tcp, conn, bbr)
+    bbr_note_loss(tcp, conn, bbr, octets)
     if bbr.probe_sample and bbr_too_much_lost(&tcp.tcbs[conn], lost, stamp.inflight):
         bbr_inflight_too_high(tcp, conn, bbr, bbr_inflight_at_loss(stamp, lost, octets), stamp.app_limited != 0)
 

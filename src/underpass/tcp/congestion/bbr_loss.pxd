@@ -17,8 +17,8 @@ cdef void bbr_advance_signals(Bbr *bbr, const RateSample *sample) noexcept nogil
 cdef void bbr_reset_signals(Bbr *bbr) noexcept nogil
 # IsInflightTooHigh: more of what left after a segment was lost than the path may lose.
 cdef bint bbr_too_much_lost(const Tcb *tcb, uint64_t lost, uint64_t inflight) noexcept nogil
-# Something was lost, or marked instead.
-cdef void bbr_note_loss(Tcp *tcp, uint32_t conn, Bbr *bbr) noexcept nogil
+# So many octets were lost, which C.lost counts already, or something was marked instead.
+cdef void bbr_note_loss(Tcp *tcp, uint32_t conn, Bbr *bbr, uint32_t octets) noexcept nogil
 # While we probe: what left with so much in flight met too many losses.
 cdef void bbr_inflight_too_high(Tcp *tcp, uint32_t conn, Bbr *bbr, double inflight, bint app_limited) noexcept nogil
 # A frame was lost: with which octet did losses exceed the threshold?

@@ -105,9 +105,10 @@ cdef bint bbr_too_much_lost(const Tcb *tcb, uint64_t lost, uint64_t inflight) no
     return lost > expected + sqrt(expected * tcb.mss) or (lost != 0 and not tcb.flags & CONN_SACK)
 
 
-cdef void bbr_note_loss(Tcp *tcp, uint32_t conn, Bbr *bbr) noexcept nogil:
+cdef void bbr_note_loss(Tcp *tcp, uint32_t conn, Bbr *bbr, uint32_t octets) noexcept nogil:
     if not bbr.loss_in_round:
         bbr.loss_round_delivered = rate_of(tcp, conn).delivered
+        bbr.loss_round_lost = rate_of(tcp, conn).lost - octets
         save_state(&tcp.tcbs[conn], bbr)
     bbr.loss_in_round = True
 

@@ -271,6 +271,8 @@ cdef void hold_probe_rtt(Tcp *tcp, uint32_t conn, Bbr *bbr) noexcept nogil:
 cdef void check_probe_rtt(Tcp *tcp, uint32_t conn, Bbr *bbr, const RateSample *sample) noexcept nogil:
     """CheckProbeRTT. What was silent has emptied the queue, too."""
     if bbr.phase != BBR_PROBE_RTT and bbr.probe_rtt_expired and not bbr.idle_restart:
+        if bbr.ack_phase != ACKS_INIT and bbr_in_probe_bw(bbr) and not sample.app_limited:
+            bbr_advance_max_bw(bbr)         # a probe cut short is a cycle, too: else round trips of seconds keep any bw
         bbr_save_cwnd(&tcp.tcbs[conn], bbr)
         bbr.probe_rtt_done_ns = 0
         bbr.ack_phase = ACKS_PROBE_STOPPING
