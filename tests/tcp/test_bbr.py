@@ -1,5 +1,7 @@
 """BBR version 3 (draft-ietf-ccwg-bbr): the model, the state machine, what losses do, by samples made up."""
 
+import itertools
+
 import pytest
 
 from underpass.testing.probe_bbr import NO_LIMIT, NO_RATE, BbrProbe
@@ -118,7 +120,7 @@ def lossy_round(bbr: BbrProbe, places: int) -> None:
 
 
 def test_startup_ends_by_losses_in_many_places() -> None:
-    """5.3.1.3: also where the application limits; inflight_longterm is what was delivered in the round trip"""
+    """5.3.1.3: also where the application limits; inflight_longterm is what the round trip delivered"""
     bbr = BbrProbe()
     rounds(bbr, 1, app_limited=1)
     bbr.recover("fast")
@@ -129,7 +131,7 @@ def test_startup_ends_by_losses_in_many_places() -> None:
 
 
 @pytest.mark.parametrize(("places", "recovery"), [(4, "fast"), (6, None), (6, "timeout")])
-def test_startup_goes_on_where_losses_are_few_or_there_is_no_fast_recovery(places: int, recovery: str | None) -> None:
+def test_startup_goes_on_where_losses_are_few_or_not_recovered(places: int, recovery: str | None) -> None:
     """5.3.1.3"""
     bbr = BbrProbe()
     rounds(bbr, 1, app_limited=1)
@@ -192,7 +194,8 @@ def test_the_gains_of_each_phase() -> None:
         rounds(bbr, 1)
         gains[bbr.phase] = bbr.model["pacing_gain"], bbr.model["cwnd_gain"]
     assert gains == {
-        "drain": (0.5, 2), "down": (pytest.approx(0.9), 2), "cruise": (1, 2), "refill": (1, 2), "up": (1.25, 2.25)
+        "drain": (0.5, 2), "down": (pytest.approx(0.9), 2), "cruise": (1, 2), "refill": (1, 2),
+        "up": (1.25, 2.25),
     }  # fmt: skip
 
 
@@ -287,7 +290,7 @@ def test_up_raises_inflight_longterm_twice_as_fast_each_round() -> None:
         grown.append((bbr.model["inflight_longterm"] - before) // MSS)
     assert grown == sorted(grown)
     assert grown[0] in (1, 2)
-    assert all(late / early == pytest.approx(2, abs=0.7) for early, late in zip(grown, grown[1:], strict=False))
+    assert all(late / early == pytest.approx(2, abs=0.7) for early, late in itertools.pairwise(grown))
     assert bbr.phase == "up"
 
 
@@ -344,7 +347,7 @@ def test_a_mark_ends_a_probe_as_losses_do() -> None:
     assert bbr.model["inflight_longterm"] == 90 * MSS
 
 
-def test_after_a_probe_that_lost_the_next_one_stops_at_the_bound_and_goes_on_if_all_is_well() -> None:
+def test_after_a_probe_that_lost_the_next_one_stops_at_the_bound() -> None:
     """5.3.3.6: precautionary bandwidth probing"""
     bbr = probing(longterm=BDP)
     bbr.set(probe_too_high=True)

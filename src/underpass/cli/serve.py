@@ -16,8 +16,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=port, default=80, help="port to serve on (default: 80)")
     parser.add_argument("--access-log", metavar="FILE", help="log every request there; - for stdout")
     parser.add_argument("--connections", type=count, metavar="N", help="most connections at a time")
-    parser.add_argument("--congestion", metavar="NAME", choices=("cubic", "reno", "dctcp"),
-                        help="congestion control: cubic (default), reno, or dctcp")
+    parser.add_argument("--congestion", metavar="NAME", choices=("cubic", "reno", "dctcp", "bbr"),
+                        help="congestion control: cubic (default), reno, dctcp, or bbr")
     add_link_options(parser)
     parser.add_argument("--json", action="store_true", help="print counters as JSON at the end")
     parser.epilog = ("examples:\n"
