@@ -56,3 +56,8 @@ def test_2_4_of_any_octets(key: bytes, octets: bytes) -> None:
 def test_1_3_of_any_words(key: bytes, words: list[int]) -> None:
     octets = struct.pack(f"<{len(words)}Q", *words)
     assert probe_wire.sip13(key, octets) == siphash(1, 3, key, octets)
+
+
+@given(st.binary(min_size=16, max_size=16), st.binary(max_size=128))
+def test_1_3_of_words_and_a_rest(key: bytes, octets: bytes) -> None:
+    assert probe_wire.sip13(key, octets) == siphash(1, 3, key, octets)

@@ -6,19 +6,47 @@ made part of the stream by `tcp_commit`.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
+from underpass.link.frames cimport NO_FRAME, frame_payload
+from underpass.tcp.receive cimport receive_consumed
+from underpass.tcp.send cimport send_commit, send_reserve
 from underpass.tcp.tcb cimport Preset, Tcp
 from underpass.wire.address cimport Address
 
-# Octets at the head of the receive queue that lie together; 0 when there are none. `at` is not set for 0.
-cdef uint32_t tcp_peek(Tcp *tcp, uint32_t conn, const uint8_t **at) noexcept nogil
-cdef void tcp_consume(Tcp *tcp, uint32_t conn, uint32_t octets) noexcept nogil
-# Octets waiting in all frames, and whether the peer's FIN follows them (or came already).
-cdef uint32_t tcp_readable(const Tcp *tcp, uint32_t conn) noexcept nogil
+
+cdef inline uint32_t tcp_peek(Tcp *tcp, uint32_t conn, const uint8_t **at) noexcept nogil:
+    """Octets at the head of the receive queue that lie together; 0 when there are none. `at` is not set for 0."""
+    cdef uint32_t frame = tcp.tcbs[conn].rcv_head
+    if frame == NO_FRAME:
+        return 0
+    at[0] = frame_payload(tcp.pool, frame)
+    return tcp.pool.frames[frame].length
+
+
+cdef inline void tcp_consume(Tcp *tcp, uint32_t conn, uint32_t octets) noexcept nogil:
+    """Done with so many octets at the head of the receive queue."""
+    receive_consumed(tcp, conn, octets)
+
+
+cdef inline uint32_t tcp_readable(const Tcp *tcp, uint32_t conn) noexcept nogil:
+    """Octets waiting in all frames."""
+    return tcp.tcbs[conn].rcv_bytes
+
+
+cdef inline uint32_t tcp_reserve(Tcp *tcp, uint32_t conn, uint8_t **at) noexcept nogil:
+    """Room to write at `*at`: at least 1 octet, at most one segment; 0: no room now, `writable` will be called.
+
+    Nothing else may be called for this connection between reserve and commit.
+    """
+    return send_reserve(tcp, conn, at)
+
+
+cdef inline void tcp_commit(Tcp *tcp, uint32_t conn, uint32_t octets) noexcept nogil:
+    """The room's first octets are part of the stream; 0 gives the room back."""
+    send_commit(tcp, conn, octets)
+
+
+# Whether the peer's FIN follows what waits to be read (or came already).
 cdef bint tcp_at_end(const Tcp *tcp, uint32_t conn) noexcept nogil
-# Room to write at `*at`: at least 1 octet, at most one segment; 0: no room now, `writable` will be called. Nothing else may be
-# called for this connection between reserve and commit. commit(0) gives the room back.
-cdef uint32_t tcp_reserve(Tcp *tcp, uint32_t conn, uint8_t **at) noexcept nogil
-cdef void tcp_commit(Tcp *tcp, uint32_t conn, uint32_t octets) noexcept nogil
 # Octets that the send queue takes now, or a few more: a hint for how much to have ready. Changes nothing.
 cdef uint32_t tcp_room(const Tcp *tcp, uint32_t conn) noexcept nogil
 # Copy octets into the send queue; returns how many were taken. Fewer than asked: `writable` will be called.

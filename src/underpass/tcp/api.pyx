@@ -2,14 +2,12 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from underpass.link.frames cimport NO_FRAME, frame_payload
 from underpass.tcp.accept cimport accept_listen, accept_unlisten
 from underpass.tcp.autosize cimport autosize_has_room, autosize_send_limit
 from underpass.tcp.block cimport block_prefetch, block_touch
 from underpass.tcp.connect cimport connect_open
 from underpass.tcp.ending cimport ending_abort, ending_close, ending_shutdown
 from underpass.tcp.preset cimport preset_default
-from underpass.tcp.receive cimport receive_consumed
 from underpass.tcp.send cimport send_commit, send_reserve
 from underpass.tcp.tcb cimport (
     CLOSED, CLOSE_WAIT, CONN_FIN_RECEIVED, CONN_HELD, CONN_ORPHAN, CONN_WANTS_ROOM, ESTABLISHED, EVENT_WRITABLE,
@@ -18,32 +16,8 @@ from underpass.tcp.tcb cimport (
 from underpass.wire.address cimport Address
 
 
-cdef uint32_t tcp_peek(Tcp *tcp, uint32_t conn, const uint8_t **at) noexcept nogil:
-    cdef uint32_t frame = tcp.tcbs[conn].rcv_head
-    if frame == NO_FRAME:
-        return 0
-    at[0] = frame_payload(tcp.pool, frame)
-    return tcp.pool.frames[frame].length
-
-
-cdef void tcp_consume(Tcp *tcp, uint32_t conn, uint32_t octets) noexcept nogil:
-    receive_consumed(tcp, conn, octets)
-
-
-cdef uint32_t tcp_readable(const Tcp *tcp, uint32_t conn) noexcept nogil:
-    return tcp.tcbs[conn].rcv_bytes
-
-
 cdef bint tcp_at_end(const Tcp *tcp, uint32_t conn) noexcept nogil:
     return (tcp.tcbs[conn].flags & CONN_FIN_RECEIVED) != 0 or tcp.tcbs[conn].state == CLOSED
-
-
-cdef uint32_t tcp_reserve(Tcp *tcp, uint32_t conn, uint8_t **at) noexcept nogil:
-    return send_reserve(tcp, conn, at)
-
-
-cdef void tcp_commit(Tcp *tcp, uint32_t conn, uint32_t octets) noexcept nogil:
-    send_commit(tcp, conn, octets)
 
 
 cdef uint32_t tcp_room(const Tcp *tcp, uint32_t conn) noexcept nogil:

@@ -8,7 +8,7 @@ from underpass.tcp.ack cimport ack_covers_fin, ack_process
 from underpass.tcp.block cimport block_touch
 from underpass.tcp.challenge cimport challenge_ack, challenge_allowed, challenge_due
 from underpass.tcp.connect cimport connect_segment
-from underpass.tcp.demux cimport DEMUX_NONE, TIME_WAIT_TAG, demux_find, demux_hash
+from underpass.tcp.demux cimport DEMUX_NONE, TIME_WAIT_TAG, demux_find
 from underpass.tcp.dsack cimport dsack_note
 from underpass.tcp.ecn cimport ecn_received, ecn_take_syn_again
 from underpass.tcp.ending cimport ending_fin_wait_2, ending_gone, ending_reset, ending_time_wait
@@ -300,10 +300,6 @@ cdef void arrive_synchronized(Tcp *tcp, uint32_t conn, Arrival *arrival) noexcep
     cold.heard_ns = tcp.now_ns
     if arrive_ack(tcp, conn, seg):
         arrive_text(tcp, conn, arrival)
-
-
-cdef uint32_t arrive_hash(const Tcp *tcp, const Segment *seg) noexcept nogil:
-    return demux_hash(tcp, &seg.dst, seg.dst_port, &seg.src, seg.src_port)
 
 
 cdef void arrive(Tcp *tcp, Arrival *arrival, uint32_t hash) noexcept nogil:

@@ -3,7 +3,7 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 from underpass.tcp.tcb cimport DemuxSlot, Tcb, Tcp, TimeWait
 from underpass.wire.address cimport Address, address_equal, address_is_v4
-from underpass.wire.siphash cimport siphash13_words
+from underpass.wire.siphash cimport siphash13_words_and
 
 cdef enum:
     NO_SLOT = 0xFFFFFFFF
@@ -11,18 +11,16 @@ cdef enum:
 
 cdef uint32_t demux_hash(const Tcp *tcp, const Address *local, uint16_t local_port, const Address *remote,
                          uint16_t remote_port) noexcept nogil:
-    cdef uint64_t[5] words
+    cdef uint64_t[4] words
     cdef uint64_t ports = (<uint64_t>local_port << 16) | remote_port
     if address_is_v4(local):
         words[0] = (local.low >> 32) | (remote.low & <uint64_t>0xFFFFFFFF00000000)
-        words[1] = ports
-        return <uint32_t>siphash13_words(&tcp.state.hash_key, words, 2)
+        return <uint32_t>siphash13_words_and(&tcp.state.hash_key, words, 1, ports, 4)
     words[0] = local.high
     words[1] = local.low
     words[2] = remote.high
     words[3] = remote.low
-    words[4] = ports
-    return <uint32_t>siphash13_words(&tcp.state.hash_key, words, 5)
+    return <uint32_t>siphash13_words_and(&tcp.state.hash_key, words, 4, ports, 4)
 
 
 cdef uint32_t demux_find(const Tcp *tcp, uint32_t hash, const Address *local, uint16_t local_port,

@@ -1,10 +1,7 @@
 """The retransmission timeout (RFC 6298): a smoothed round-trip time and four times its variation."""
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint32_t
 
 from underpass.tcp.tcb cimport Tcb, TcbCold
-
-cdef enum:
-    BACKOFF_SHIFT_MAX = 32          # far past RTO_MAX_US for any timeout
 
 
 cdef void rtt_init(Tcb *tcb, TcbCold *cold) noexcept nogil:
@@ -35,8 +32,3 @@ cdef void rtt_sample(Tcb *tcb, TcbCold *cold, uint32_t sample_us, uint32_t rto_m
 cdef void rtt_syn_lost(const Tcb *tcb, TcbCold *cold) noexcept nogil:
     if tcb.srtt_us == 0:
         cold.rto_us = max(cold.rto_us, <uint32_t>RTO_AFTER_SYN_LOSS_US)
-
-
-cdef uint64_t rtt_timeout_ns(const TcbCold *cold) noexcept nogil:
-    cdef uint32_t shift = min(<uint32_t>cold.backoff, <uint32_t>BACKOFF_SHIFT_MAX)
-    return min(<uint64_t>cold.rto_us << shift, <uint64_t>RTO_MAX_US) * 1000

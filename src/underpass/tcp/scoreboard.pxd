@@ -15,7 +15,7 @@ of the queue has moved on.
 """
 from libc.stdint cimport uint32_t, uint64_t
 
-from underpass.link.frames cimport FRAME_SACKED, NO_FRAME, Frame
+from underpass.link.frames cimport FRAME_LOST, FRAME_RETRANSMITTED, FRAME_SACKED, NO_FRAME, Frame
 from underpass.tcp.delivery cimport Delivery
 from underpass.tcp.tcb cimport CONN_SACK, Tcb, TcbCold, Tcp
 from underpass.wire.segment cimport Segment
@@ -23,6 +23,7 @@ from underpass.wire.segment cimport Segment
 cdef enum:
     DUP_THRESH = 3                  # RFC 6675 2
     SCOREBOARD_VISITS = 2048
+    FRAME_MARKS = FRAME_SACKED | FRAME_LOST | FRAME_RETRANSMITTED
 
 # A connection begins. Nothing before the frame TcbCold.sack_hint is left to be sent again (NO_FRAME: ask).
 cdef void scoreboard_init(Tcb *tcb, TcbCold *cold) noexcept nogil
@@ -41,14 +42,22 @@ cdef void scoreboard_lose_all(Tcp *tcp, Tcb *tcb, uint64_t sent_upto_ns) noexcep
 cdef void scoreboard_disbelieve(Tcp *tcp, Tcb *tcb) noexcept nogil
 # It was a mistake: what is not sent again yet is not lost after all.
 cdef void scoreboard_lose_nothing(Tcp *tcp, Tcb *tcb) noexcept nogil
-# A frame leaves the queue, or loses `octets` at its head, by a cumulative ACK: take its marks out of the
-# sums. To be called before the frame's length changes.
-cdef void scoreboard_forget(Tcp *tcp, Tcb *tcb, uint32_t frame, uint32_t octets) noexcept nogil
+# scoreboard_forget, where the frame may have marks.
+cdef void scoreboard_forget_marks(Tcp *tcp, Tcb *tcb, uint32_t frame, uint32_t octets) noexcept nogil
 # The next frame to send again (RFC 6675 4, NextSeg rule 1): lost, not sent again since, or NO_FRAME.
 cdef uint32_t scoreboard_next_lost(Tcp *tcp, Tcb *tcb, TcbCold *cold) noexcept nogil
 # A frame was sent again: FRAME_RETRANSMITTED (and FRAME_LOST, where it was not yet), FRAME_EVER_RETRANSMITTED
 # for Karn's algorithm.
 cdef void scoreboard_retransmitted(Tcp *tcp, Tcb *tcb, uint32_t frame) noexcept nogil
+
+
+cdef inline void scoreboard_forget(Tcp *tcp, Tcb *tcb, uint32_t frame, uint32_t octets) noexcept nogil:
+    """A frame leaves the queue, or loses `octets` at its head, by a cumulative ACK: take its marks out of the sums.
+
+    To be called before the frame's length changes.
+    """
+    if tcp.pool.frames[frame].flags & FRAME_MARKS or tcp.colds[tcb - tcp.tcbs].sack_hint == frame:
+        scoreboard_forget_marks(tcp, tcb, frame, octets)
 
 
 cdef inline uint32_t scoreboard_pipe(const Tcb *tcb, const TcbCold *cold) noexcept nogil:

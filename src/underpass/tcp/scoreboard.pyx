@@ -106,7 +106,7 @@ cdef void scoreboard_lose_nothing(Tcp *tcp, Tcb *tcb) noexcept nogil:
     tcp.colds[tcb - tcp.tcbs].sack_hint = NO_FRAME
 
 
-cdef void scoreboard_forget(Tcp *tcp, Tcb *tcb, uint32_t frame, uint32_t octets) noexcept nogil:
+cdef void scoreboard_forget_marks(Tcp *tcp, Tcb *tcb, uint32_t frame, uint32_t octets) noexcept nogil:
     cdef Frame *it = &tcp.pool.frames[frame]
     cdef TcbCold *cold = &tcp.colds[tcb - tcp.tcbs]
     if cold.sack_hint == frame and octets == it.length:

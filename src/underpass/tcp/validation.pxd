@@ -7,13 +7,14 @@ know the network by other means.
 """
 from libc.stdint cimport uint32_t
 
+from underpass.tcp.congestion.control cimport congestion_initial_window
 from underpass.tcp.tcb cimport Tcb, TcbCold, Tcp
 
 cdef enum:
     SENT_TICK_SHIFT = 20            # Tcb.sent_tick: 1.05 ms
 
-# An ACK came while the window was not used up.
-cdef void validation_unused(Tcp *tcp, uint32_t conn) noexcept nogil
+# validation_unused, of a window larger than the initial one.
+cdef void validation_of_larger(Tcp *tcp, uint32_t conn) noexcept nogil
 # Payload is about to leave after a pause of a retransmission timeout or more.
 cdef void validation_restart(Tcp *tcp, uint32_t conn) noexcept nogil
 
@@ -22,3 +23,9 @@ cdef inline bint validation_was_idle(const Tcp *tcp, const Tcb *tcb, const TcbCo
     """Whether nothing was sent for a retransmission timeout (RFC 5681 4.1), and nothing is outstanding."""
     cdef uint32_t pause = <uint32_t>(tcp.now_ns >> SENT_TICK_SHIFT) - tcb.sent_tick
     return tcb.snd_una == tcb.snd_nxt and pause > cold.rto_us >> 10
+
+
+cdef inline void validation_unused(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """An ACK came while the window was not used up."""
+    if tcp.tcbs[conn].cwnd > congestion_initial_window(tcp.tcbs[conn].mss):
+        validation_of_larger(tcp, conn)

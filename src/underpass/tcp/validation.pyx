@@ -39,11 +39,11 @@ cdef void validation_restart(Tcp *tcp, uint32_t conn) noexcept nogil:
         _halve(tcp, tcb, initial)
 
 
-cdef void validation_unused(Tcp *tcp, uint32_t conn) noexcept nogil:
+cdef void validation_of_larger(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef uint32_t initial = congestion_initial_window(tcb.mss)
     cdef Validation *it
-    if tcb.cwnd <= initial or tcb.traits & TRAIT_RATE:
+    if tcb.traits & TRAIT_RATE:
         return
     it = &rare_of(tcp, conn).validation
     if not seq_upto(it.end, tcb.snd_una) and it.period_ns != 0:

@@ -6,7 +6,6 @@ from underpass.tcp.tcb cimport Tcb, Tcp
 cdef enum:
     SHARE_SHIFT = 2                 # one connection may claim a quarter of what is free (Choudhury and Hahne, 1998)
     FRAME_YIELD = 1024              # octets of payload that a frame is reckoned to hold
-    TELL_BELOW = 32768
 
 
 cdef inline uint32_t free_octets_share(const Tcp *tcp) noexcept nogil:
@@ -43,12 +42,9 @@ cdef uint32_t window_offer(const Tcp *tcp, const Tcb *tcb) noexcept nogil:
     return space
 
 
-cdef bint window_worth_telling(const Tcp *tcp, const Tcb *tcb) noexcept nogil:
+cdef bint window_grew(const Tcp *tcp, const Tcb *tcb) noexcept nogil:
     cdef uint32_t promised = tcb.rcv_adv - tcb.rcv_nxt
     cdef uint32_t half = tcb.rcv_limit >> 1
-    # While the peer has this much left, the next acknowledgment tells it soon enough.
-    if promised >= (half if half < TELL_BELOW else TELL_BELOW):
-        return False
     return window_space(tcp, tcb) >= promised + (half if half < 2 * <uint32_t>tcb.mss else 2 * <uint32_t>tcb.mss)
 
 

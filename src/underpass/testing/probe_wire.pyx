@@ -13,7 +13,7 @@ from underpass.wire.reason cimport ACCEPTED, Reason
 from underpass.wire.segment cimport (OPTION_MSS, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS,
                                      OPTION_WINDOW_SCALE, NO_VLAN, SackBlock, Segment, segment_length)
 from underpass.wire.seq cimport seq_after, seq_before, seq_max, seq_span, seq_upto, seq_within
-from underpass.wire.siphash cimport SipKey, siphash13_words, siphash24
+from underpass.wire.siphash cimport SipKey, siphash13_words, siphash13_words_and, siphash24
 from underpass.wire.tcp cimport (TCP_MAX_BYTES, tcp_parse, tcp_write_header, tcp_write_mss, tcp_write_sack,
                                  tcp_write_sack_permitted, tcp_write_timestamps, tcp_write_window_scale)
 from underpass.wire.reason import reason_names
@@ -125,11 +125,15 @@ def sip24(bytes key, bytes octets):
 
 
 def sip13(bytes key, bytes octets):
-    """SipHash-1-3 of a multiple of eight octets."""
+    """SipHash-1-3 of up to 128 octets."""
     cdef SipKey secret = key_from(key)
-    cdef uint64_t[16] words
+    cdef uint64_t[17] words
+    cdef uint32_t count = <uint32_t>(len(octets) // 8)
+    memset(words, 0, sizeof(words))
     memcpy(words, <const char *>octets, len(octets))
-    return siphash13_words(&secret, words, len(octets) // 8)
+    if len(octets) % 8 == 0:
+        return siphash13_words(&secret, words, count)
+    return siphash13_words_and(&secret, words, count, words[count], len(octets) % 8)
 
 
 def compare(uint32_t one, uint32_t other):

@@ -6,4 +6,6 @@ cdef struct SipKey:
     uint64_t k1
 
 cdef uint64_t siphash24(const SipKey *key, const uint8_t *data, uint32_t length) noexcept nogil
+cdef uint64_t siphash13_words_and(const SipKey *key, const uint64_t *words, uint32_t count, uint64_t rest,
+                                  uint32_t rest_bytes) noexcept nogil
 cdef uint64_t siphash13_words(const SipKey *key, const uint64_t *words, uint32_t count) noexcept nogil

@@ -76,10 +76,16 @@ cdef uint64_t siphash24(const SipKey *key, const uint8_t *data, uint32_t length)
 
 cdef uint64_t siphash13_words(const SipKey *key, const uint64_t *words, uint32_t count) noexcept nogil:
     """SipHash-1-3 of `count` words, for hash tables: one round a word, three at the end."""
+    return siphash13_words_and(key, words, count, 0, 0)
+
+
+cdef uint64_t siphash13_words_and(const SipKey *key, const uint64_t *words, uint32_t count, uint64_t rest,
+                                  uint32_t rest_bytes) noexcept nogil:
+    """The same of `count` words and fewer than eight octets more, the low ones of `rest`: they fit the last word."""
     cdef SipState s
     cdef uint32_t i
     sip_init(&s, key)
     for i in range(count):
         sip_word13(&s, words[i])
-    sip_word13(&s, <uint64_t>(count * 8) << 56)
+    sip_word13(&s, rest | <uint64_t>(count * 8 + rest_bytes) << 56)
     return sip_end(&s, 3)

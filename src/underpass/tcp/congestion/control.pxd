@@ -60,8 +60,11 @@ cdef void congestion_begin(Tcp *tcp, uint32_t conn, uint32_t which) noexcept nog
 cdef void congestion_lost(Tcp *tcp, uint32_t conn, uint32_t flight) noexcept nogil
 cdef void congestion_timed_out(Tcp *tcp, uint32_t conn, uint32_t flight) noexcept nogil
 cdef void congestion_marked(Tcp *tcp, uint32_t conn, uint32_t flight) noexcept nogil
-# RFC 6928: min(10 * MSS, max(2 * MSS, 14600)).
-cdef uint32_t congestion_initial_window(uint32_t mss) noexcept nogil
+
+
+cdef inline uint32_t congestion_initial_window(uint32_t mss) noexcept nogil:
+    """RFC 6928 2"""
+    return min(10 * mss, max(2 * mss, <uint32_t>14600))
 
 
 cdef inline void *congestion_state(Tcp *tcp, uint32_t conn) noexcept nogil:

@@ -98,6 +98,3 @@ cdef uint32_t congestion_named(const char *name) noexcept nogil:
             return which
     return CONGESTION_CONTROLS
 
-
-cdef uint32_t congestion_initial_window(uint32_t mss) noexcept nogil:
-    return min(10 * mss, max(2 * mss, <uint32_t>14600))
