@@ -2,7 +2,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from underpass.link.frames cimport FramePool, frame_chunk, frame_take, frame_unref
+from underpass.link.frames cimport FramePool, frame_chunk, frame_take
 from underpass.link.link cimport DESC_CHECKSUM, DESC_CONTINUES, Desc
 
 
@@ -10,32 +10,11 @@ cdef inline uint8_t *part_octets(FramePool *pool, const Desc *part) noexcept nog
     return frame_chunk(pool, part.frame) + part.offset
 
 
-cdef uint32_t packet_parts(const Desc *at, uint32_t count) noexcept nogil:
-    cdef uint32_t i
-    for i in range(count):
-        if not at[i].flags & DESC_CONTINUES:
-            return i + 1
-    return 0
-
-
-cdef uint32_t packet_bytes(const Desc *at, uint32_t parts) noexcept nogil:
-    cdef uint32_t i, total = 0
-    for i in range(parts):
-        total += at[i].length
-    return total
-
-
 cdef void packet_gather(FramePool *pool, const Desc *at, uint32_t parts, uint8_t *into) noexcept nogil:
     cdef uint32_t i
     for i in range(parts):
         memcpy(into, part_octets(pool, &at[i]), at[i].length)
         into += at[i].length
-
-
-cdef void packet_release(FramePool *pool, const Desc *at, uint32_t parts) noexcept nogil:
-    cdef uint32_t i
-    for i in range(parts):
-        frame_unref(pool, at[i].frame)
 
 
 cdef uint32_t packet_copy(FramePool *source, const Desc *at, uint32_t parts, FramePool *target,
