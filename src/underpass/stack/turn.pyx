@@ -209,7 +209,8 @@ cdef uint32_t turn(Tcp *tcp, uint64_t now_ns, uint64_t *next_tick_ns) noexcept n
     timers_fire(tcp)
     time_wait_expire(tcp)
     next_tick_ns[0] = run_ticks(tcp)
-    attend_all(tcp)
+    if attend_all(tcp) and count == 0:
+        next_tick_ns[0] = tcp.now_ns        # before sleeping, ask again: callbacks may have set new deadlines
     if tcp.starved:
         attend_starved(tcp)
         attend_all(tcp)

@@ -72,11 +72,13 @@ cdef void attend(Tcp *tcp, uint32_t conn) noexcept nogil:
         block_touch(tcp, conn)              # raised by its own callbacks
 
 
-cdef void attend_all(Tcp *tcp) noexcept nogil:
+cdef bint attend_all(Tcp *tcp) noexcept nogil:
     cdef uint32_t conn = block_next_touched(tcp)
+    cdef bint any_was = conn != NO_CONN
     while conn != NO_CONN:
         attend(tcp, conn)
         conn = block_next_touched(tcp)
+    return any_was
 
 
 cdef void attend_starved(Tcp *tcp) noexcept nogil:

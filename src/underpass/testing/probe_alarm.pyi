@@ -1,0 +1,6 @@
+from underpass.stack.stack import Stack
+
+class Alarm:
+    def __init__(self, stack: Stack, address: str, port: int, after_ns: int) -> None: ...
+    @property
+    def late_ns(self) -> int | None: ...
