@@ -8,7 +8,7 @@ import pytest
 
 from underpass.apps.load import LoadClient
 from underpass.stack.sockets import Connection
-from underpass.stack.stack import ACCEPTED, READABLE
+from underpass.stack.stack import ACCEPTED, READABLE, WRITABLE
 from underpass.testing.host import Host
 from underpass.testing.network import Network
 
@@ -219,7 +219,7 @@ def test_a_body_is_written_out_whole(network: Network, tmp_path: os.PathLike[str
 
     def on_event(conn: Connection, ready: int) -> None:
         server.on_event(conn, ready)
-        if rest.get(conn):
+        if rest.get(conn) and ready & WRITABLE:
             rest[conn] = rest[conn][conn.send(rest[conn]):]
 
     there.application = on_event

@@ -142,8 +142,8 @@ cdef void finish(Tcp *tcp, uint32_t conn, Http *http, HttpConn *it, int pushed) 
     settle(tcp, http, it)
     if pushed == PUSH_FAILED:
         http_abort(tcp, conn, http, it)
-    elif it.flags & HTTP_CLOSES:
-        end(tcp, conn, http, it)
+    elif it.flags & HTTP_CLOSES or (http.draining and tcp_readable(tcp, conn) == 0):
+        end(tcp, conn, http, it)        # a response promised more before the server was to stop
     else:
         it.state = HTTP_HEAD if it.skip else HTTP_IDLE
         it.since_ns = tcp.now_ns
