@@ -189,6 +189,23 @@ class TestTime:
         peer.send(ACK, window=1000)
         peer.expect(ACK, payload=b"later")
 
+    @pytest.mark.wire(orphan_ms=1000)
+    def test_what_is_in_flight_has_its_retries(self, wire, peer):
+        """RFC 9293 3.8.3: on a path that loses much they take longer than any window should stay closed"""
+        closed(peer, b"data")
+        wire.run(ms=20_000)
+        assert states(wire) == ["FIN-WAIT-1"]
+        peer.send(ACK, ack=6)
+        assert states(wire) == ["FIN-WAIT-2"]
+
+    def test_a_window_that_shrinks_to_nothing_ends_it_too(self, wire, peer):
+        """RFC 9293 3.8.6 (SHLD-17) has what is in flight sent again for as long as the peer answers"""
+        closed(peer, b"data")
+        for _ in range(400):
+            wire.run(ms=1000)
+            peer.send(ACK, ack=1, window=0)
+        assert states(wire) == []
+
     def test_a_silent_peer_is_given_up_sooner(self, wire, peer):
         """RFC 9293 3.8.3: R2 of a connection that nobody waits for"""
         closed(peer, b"data")
@@ -197,7 +214,10 @@ class TestTime:
 
     @pytest.mark.wire(orphan_ms=10_000)
     def test_the_stacks_limit(self, wire, peer):
-        closed(peer, b"data")
+        conn = peer.open()
+        peer.send(ACK, window=0)
+        conn.send(b"data")
+        conn.close()
         wire.run(ms=9_900)
         assert states(wire) == ["FIN-WAIT-1"]
         wire.run(ms=200)

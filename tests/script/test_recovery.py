@@ -173,3 +173,11 @@ def test_a_round_trip_is_not_timed_by_what_was_reported_long_ago(wire, peer):
     wire.run(ms=150)
     ack(peer, 10)
     assert conn.info()["rtt_us"] < 2 * RTT * 1000
+
+
+def test_a_round_trip_is_not_timed_by_what_waited_behind_a_retransmission(wire, peer):
+    """RFC 6298 3: its acknowledgment came so late because the hole before it was filled so late"""
+    conn = in_flight(peer, sack_permitted=False)
+    wire.run(ms=5000)
+    ack(peer, 10)
+    assert conn.info()["rtt_us"] < 2 * RTT * 1000

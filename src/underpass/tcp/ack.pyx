@@ -96,7 +96,8 @@ cdef inline void heard_of(Tcp *tcp, uint32_t conn, const Segment *seg, Delivery 
     cdef TcbCold *cold = &tcp.colds[conn]
     cdef uint64_t look_again_ns = 0
     tcb.rtt_us = 0
-    if news.sent_ns != 0:
+    # RFC 6298 3: what lay behind a hole until that was sent again was not on its way for so long.
+    if news.sent_ns != 0 and not news.again:
         tcb.rtt_us = max(<uint32_t>((tcp.now_ns - news.sent_ns) // 1000), <uint32_t>1)
         rtt_sample(tcb, cold, tcb.rtt_us, tcp.state.limits.rto_min_us)
     if recovery_concerned(tcb, news):

@@ -7,7 +7,7 @@ from underpass.tcp.tcb cimport Tcp
 cdef void ending_shutdown(Tcp *tcp, uint32_t conn) noexcept nogil
 # The application lets go: it is told nothing more.
 cdef void ending_close(Tcp *tcp, uint32_t conn) noexcept nogil
-# It let go, and the peer has acknowledged something new: the time for the rest begins again.
+# It let go, and the peer has acknowledged something new, or may yet: the time for the rest begins again.
 cdef void ending_progress(Tcp *tcp, uint32_t conn) noexcept nogil
 # It let go, and all is acknowledged: how long the peer has for its own FIN.
 cdef void ending_fin_wait_2(Tcp *tcp, uint32_t conn) noexcept nogil

@@ -6,7 +6,7 @@ from underpass.ip.network cimport NO_NEIGHBOUR, WANT_PROBE, network_want
 from underpass.link.frames cimport NO_FRAME
 from underpass.tcp.accept cimport accept_announce
 from underpass.tcp.block cimport block_touch
-from underpass.tcp.ending cimport ending_gone, ending_reset
+from underpass.tcp.ending cimport ending_gone, ending_progress, ending_reset
 from underpass.tcp.errors cimport errors_reason, errors_report
 from underpass.tcp.keepalive cimport keepalive_timeout
 from underpass.tcp.open cimport open_send_syn
@@ -171,15 +171,23 @@ cdef void retransmit_due(Tcp *tcp, uint32_t conn) noexcept nogil:
         retransmit_timeout(tcp, conn)
 
 
+cdef void orphan_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """Nobody waits for it any more. What is in flight ends by ORPHAN_RETRIES; probes of a closed window have no end."""
+    cdef const Tcb *tcb = &tcp.tcbs[conn]
+    if tcb.state == FIN_WAIT_2:
+        ending_gone(tcp, conn, 0)
+    elif tcb.snd_una != tcb.snd_nxt and tcb.snd_wnd != 0:
+        ending_progress(tcp, conn)
+    else:
+        tcp.state.counters.orphan_drops += 1
+        ending_reset(tcp, conn, ETIMEDOUT)
+
+
 cdef void linger_due(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     tcb.linger_at = 0
     if tcb.flags & CONN_ORPHAN:
-        if tcb.state == FIN_WAIT_2:
-            ending_gone(tcp, conn, 0)
-        else:
-            tcp.state.counters.orphan_drops += 1
-            ending_reset(tcp, conn, ETIMEDOUT)
+        orphan_timeout(tcp, conn)
     elif tcb.traits & TRAIT_DEFER_ACCEPT:
         accept_announce(tcp, conn)          # TCP_DEFER_ACCEPT: the time for data is over
     elif tcb.state >= ESTABLISHED:

@@ -277,7 +277,7 @@ cdef struct Limits:
     uint32_t time_wait_ms
     uint32_t fin_wait_2_ms
     uint32_t orphans                # connections closed by the application that may still send
-    uint32_t orphan_ms              # how long one may go without an acknowledgment of anything new
+    uint32_t orphan_ms              # how long one may wait for a closed window to open
     uint32_t syn_retries            # of our SYNs (RFC 9293 3.8.3: for three minutes at least)
     uint32_t synack_retries
     uint32_t retries
@@ -349,7 +349,7 @@ cdef struct TcpCounters:            # in the arena; names as in wire/reason.pyx 
     uint64_t rcv_grown              # receive windows widened because more arrives in a round trip
     uint64_t snd_grown              # send queues widened because the congestion window has grown
     uint64_t orphan_limit           # connections reset at their close: too many wait for their end
-    uint64_t orphan_drops           # and those that made no progress
+    uint64_t orphan_drops           # and those whose peer took nothing any more
     uint64_t time_wait_entered
     uint64_t time_wait_reused
     uint64_t time_wait_limit
