@@ -1,5 +1,6 @@
 """Socket options against the kernel's: a real socket and one of ours are asked the same questions."""
 
+import errno
 import socket
 import struct
 
@@ -159,3 +160,124 @@ def test_tcp_info_has_linux_layout(kernel, ours):
     assert 200_000 <= rto <= 3_000_000
     assert snd_mss == ours.getsockopt(TCP, socket.TCP_MAXSEG)
     assert ours.getsockopt(TCP, socket.TCP_INFO, 10) == info[:10]
+
+
+# ---- listeners, connections of IPv6, options of IP
+
+
+@pytest.fixture
+def listeners():
+    """A listener of ours and one of the kernel's."""
+    with Wire() as wire, socket.create_server(("127.0.0.1", 0)) as kernel:
+        yield wire.stack.listen(("0.0.0.0", 80)), kernel
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name != "TCP_QUICKACK"])
+def test_numbers_on_a_listener(listeners, name):
+    number, level = getattr(socket, name), level_of(name)
+    if name == "TCP_SYNCNT":                # its default is a sysctl there
+        for it in listeners:
+            it.setsockopt(TCP, number, 3)
+    for value in NUMBERS:
+        asked = [answer(it.setsockopt, level, number, value) for it in listeners]
+        assert asked[0] == asked[1], value
+        if name != "TCP_INFO":
+            got = [answer(it.getsockopt, level, number) for it in listeners]
+            assert got[0] == got[1], value
+
+
+@pytest.mark.parametrize("value", [0, 1, 87, 88, 1000, 32767, 32768, -1])
+def test_the_segment_size_of_a_listener(listeners, value):
+    """There it holds for what is accepted, and reads as it was set"""
+    asked = [answer(it.setsockopt, TCP, socket.TCP_MAXSEG, value) for it in listeners]
+    assert asked[0] == asked[1]
+    got = [it.getsockopt(TCP, socket.TCP_MAXSEG) for it in listeners]
+    assert got[0] == got[1]
+
+
+IP_OPTIONS = {"IP_MTU_DISCOVER": 10, "IP_RECVERR": 11, "IP_MTU": 14, "IP_TOS": 1, "IP_TTL": 2}
+IPV6_OPTIONS = {"IPV6_MTU_DISCOVER": 23, "IPV6_MTU": 24, "IPV6_RECVERR": 25}
+SWITCHED_OFF = (0, 3, 4, 5)                 # of IP_MTU_DISCOVER: ours is always on
+
+
+@pytest.mark.parametrize("name", IP_OPTIONS)
+def test_options_of_ip(kernel, ours, name):
+    number = IP_OPTIONS[name]
+    for value in NUMBERS:
+        if name == "IP_MTU_DISCOVER" and value in SWITCHED_OFF:
+            assert answer(ours.setsockopt, socket.IPPROTO_IP, number, value) == ("errno", errno.EOPNOTSUPP)
+            continue
+        asked = [answer(it.setsockopt, socket.IPPROTO_IP, number, value) for it in (ours, kernel)]
+        assert asked[0] == asked[1], value
+        if name != "IP_MTU":
+            got = [answer(it.getsockopt, socket.IPPROTO_IP, number) for it in (ours, kernel)]
+            assert got[0] == got[1], value
+
+
+def test_the_mtu_is_that_of_the_path(ours):
+    assert ours.getsockopt(socket.IPPROTO_IP, IP_OPTIONS["IP_MTU"]) == 1500
+
+
+def test_the_mtu_of_what_is_not_connected(listeners):
+    got = [answer(it.getsockopt, socket.IPPROTO_IP, IP_OPTIONS["IP_MTU"]) for it in listeners]
+    assert got[0] == got[1] == ("errno", errno.ENOTCONN)
+
+
+@pytest.mark.parametrize("name", IPV6_OPTIONS)
+def test_options_of_ipv6_on_a_connection_of_ipv4(kernel, ours, name):
+    number = IPV6_OPTIONS[name]
+    asked = [answer(it.setsockopt, socket.IPPROTO_IPV6, number, 1) for it in (ours, kernel)]
+    got = [answer(it.getsockopt, socket.IPPROTO_IPV6, number) for it in (ours, kernel)]
+    assert asked[0] == asked[1]
+    assert got[0] == got[1]
+
+
+PACING = 47
+RATES = [1, 1000, 2**31 - 1, -1, struct.pack("q", 2**40), struct.pack("i", 77), b"", b"\1\0"]
+
+
+@pytest.mark.parametrize("value", RATES, ids=repr)
+def test_pacing_rates(kernel, ours, value):
+    """In 32 or 64 bits, and read back in as many as there is room for"""
+    asked = [answer(it.setsockopt, SOCKET, PACING, value) for it in (ours, kernel)]
+    assert asked[0] == asked[1]
+    for room in (4, 8):
+        got = [answer(it.getsockopt, SOCKET, PACING, room) for it in (ours, kernel)]
+        assert got[0] == got[1]
+
+
+@pytest.mark.parametrize("name", ["SO_SNDBUF", "SO_RCVBUF"])
+@pytest.mark.parametrize("octets", [b"", b"\1", b"\0\0\0"], ids=len)
+def test_buffer_sizes_of_too_few_octets(kernel, ours, name, octets):
+    asked = [answer(it.setsockopt, SOCKET, getattr(socket, name), octets) for it in (ours, kernel)]
+    assert asked[0] == asked[1] == ("errno", errno.EINVAL)
+
+
+@pytest.mark.parametrize("name", ["SO_SNDBUF", "SO_RCVBUF"])
+@pytest.mark.parametrize("value", [0, 1, -1, 2**31 - 1])
+def test_buffer_sizes_are_bounded_without_a_word(kernel, ours, name, value):
+    """socket(7): the least and the largest are taken in place of what was asked for"""
+    for it in (ours, kernel):
+        assert answer(it.setsockopt, SOCKET, getattr(socket, name), value) is None
+        assert it.getsockopt(SOCKET, getattr(socket, name)) > 0
+
+
+@pytest.mark.parametrize(
+    "option", [(TCP, socket.TCP_NODELAY), (SOCKET, socket.SO_LINGER), (TCP, socket.TCP_CONGESTION)]
+)
+def test_a_value_that_is_no_number_and_no_octets(kernel, ours, option):
+    for it in (ours, kernel):
+        with pytest.raises(TypeError):
+            it.setsockopt(*option, 1.5)
+
+
+def test_a_number_that_is_too_large(ours):
+    with pytest.raises(OverflowError):
+        ours.setsockopt(TCP, socket.TCP_NODELAY, 2**31)
+
+
+def test_a_closed_connection_has_no_options(kernel, ours):
+    for it in (ours, kernel):
+        it.close()
+        assert answer(it.getsockopt, TCP, socket.TCP_NODELAY) == ("errno", errno.EBADF)
+        assert answer(it.setsockopt, TCP, socket.TCP_NODELAY, 1) == ("errno", errno.EBADF)

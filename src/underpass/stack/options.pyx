@@ -281,7 +281,7 @@ cdef int set_window_clamp(Target *target, const Row *row, object value) except -
     if clamp:
         clamp = max(clamp, <int>LEAST_RCV_BYTES)
         target.preset.traits |= TRAIT_WINDOW_CLAMP
-    elif target.conn != NO_CONN:
+    elif target.conn != NO_CONN or target.listening:
         refuse(EINVAL)                  # only what is not yet open may lose it
     settings_of(target).window_clamp = <uint32_t>clamp
     return 0
@@ -369,21 +369,12 @@ cdef int set_discovery(Target *target, const Row *row, object value) except -1:
     return 0
 
 
-# ------------------------------------------------------------------------------------------ IPPROTO_IP, IPPROTO_IPV6
-
 cdef inline bint of_family(Target *target, const Row *row) noexcept:
     """As on Linux an IPv6 socket takes options of IPv4, which then do nothing for what is IPv6."""
     return target.v6 == (row.level == <int>socket.IPPROTO_IPV6)
 
 
-cdef int refuse_other_family(Target *target, const Row *row) except -1:
-    if row.level == <int>socket.IPPROTO_IPV6 and not target.v6:
-        refuse(ENOPROTOOPT)
-    return 0
-
-
 cdef object get_class(Target *target, const Row *row):
-    refuse_other_family(target, row)
     return target.preset.settings.traffic_class if of_family(target, row) else 0
 
 
@@ -392,20 +383,17 @@ cdef int set_class(Target *target, const Row *row, object value) except -1:
     cdef int traffic_class = in_range(value, row)
     if row.level == <int>socket.IPPROTO_IPV6 and traffic_class < 0:
         traffic_class = 0
-    refuse_other_family(target, row)
     if of_family(target, row):
         settings_of(target).traffic_class = <uint8_t>(traffic_class & 0xFF & ~ECN_FIELD)
     return 0
 
 
 cdef object get_hop_limit(Target *target, const Row *row):
-    refuse_other_family(target, row)
     return (target.preset.settings.hop_limit if of_family(target, row) else 0) or HOP_LIMIT
 
 
 cdef int set_hop_limit(Target *target, const Row *row, object value) except -1:
     cdef int hops = in_range(value, row)
-    refuse_other_family(target, row)
     if hops == 0 and row.level == <int>socket.IPPROTO_IP:
         refuse(EINVAL)
     if of_family(target, row):
@@ -475,15 +463,17 @@ fill_tcp_rows()
 fill_ip_rows()
 
 
-cdef const Row *row_of(int level, int option, int unknown_level) except NULL:
+cdef const Row *row_of(const Target *target, int level, int option, int unknown_level) except NULL:
     number = index.get((level, option))
+    if level == <int>socket.IPPROTO_IPV6 and not target.v6:
+        refuse(unknown_level)
     if number is None:
         refuse(ENOPROTOOPT if level in LEVELS else unknown_level)
     return &rows[<int>number]
 
 
 cdef object option_get(Target *target, int level, int option, int buflen):
-    cdef const Row *row = row_of(level, option, EOPNOTSUPP)
+    cdef const Row *row = row_of(target, level, option, EOPNOTSUPP)
     value = row.get(target, row)
     if buflen < 0:
         refuse(EINVAL)
@@ -499,7 +489,7 @@ cdef object option_get(Target *target, int level, int option, int buflen):
 
 
 cdef int option_set(Target *target, int level, int option, object value) except -1:
-    cdef const Row *row = row_of(level, option, ENOPROTOOPT)
+    cdef const Row *row = row_of(target, level, option, ENOPROTOOPT)
     if row.set == NULL:
         refuse(ENOPROTOOPT)
     return row.set(target, row, value)
