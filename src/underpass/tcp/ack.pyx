@@ -11,6 +11,7 @@ from underpass.tcp.delivery cimport Delivery, delivery_begin, delivery_note
 from underpass.tcp.dsack cimport dsack_read
 from underpass.tcp.ecn cimport ecn_acknowledged
 from underpass.tcp.ending cimport ending_progress
+from underpass.tcp.path_probe cimport path_probe_acknowledged
 from underpass.tcp.rate cimport rate_acknowledged, rate_delivered
 from underpass.tcp.recovery cimport recovery_acknowledged, recovery_concerned, recovery_grow
 from underpass.tcp.rtt cimport rtt_sample
@@ -19,7 +20,7 @@ from underpass.tcp.tcb cimport (
     CONN_FIN_SENT, CONN_ORPHAN, CONN_PERSISTING, CONN_SACK, CONN_WANTS_ROOM, Tcb, TcbCold, Tcp,
 )
 from underpass.tcp.timers cimport timers_look_again, timers_restart_retransmit
-from underpass.tcp.traits cimport TRAIT_ECN, TRAIT_RATE
+from underpass.tcp.traits cimport TRAIT_ECN, TRAIT_PATH_PROBE, TRAIT_RATE
 from underpass.wire.segment cimport FIN, OPTION_SACK, SYN, Segment
 from underpass.wire.seq cimport seq_after, seq_before, seq_t, seq_upto
 
@@ -155,6 +156,17 @@ cdef inline void window_opened(Tcp *tcp, uint32_t conn) noexcept nogil:
             timers_restart_retransmit(tcp, conn)
 
 
+cdef void tell_others(Tcp *tcp, uint32_t conn, const Segment *seg, const Delivery *news) noexcept nogil:
+    """Those that hear of each ACK, on the connections that have them."""
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    if tcb.traits & TRAIT_ECN:
+        ecn_acknowledged(tcp, conn, seg, news.delivered)
+    if tcb.traits & TRAIT_PATH_PROBE:
+        path_probe_acknowledged(tcp, conn)
+    if tcb.traits & TRAIT_RATE:
+        rate_acknowledged(tcp, conn)
+
+
 cdef bint ack_process(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef TcbCold *cold = &tcp.colds[conn]
@@ -179,10 +191,8 @@ cdef bint ack_process(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogi
             not seg.flags & (SYN | FIN) and not window_changed
     news.delivered = news.acked + tcb.sacked_bytes - sacked
     heard_of(tcp, conn, seg, &news)
-    if tcb.traits & TRAIT_ECN:
-        ecn_acknowledged(tcp, conn, seg, news.delivered)
-    if tcb.traits & TRAIT_RATE:
-        rate_acknowledged(tcp, conn)
+    if tcb.traits & (TRAIT_ECN | TRAIT_RATE | TRAIT_PATH_PROBE):
+        tell_others(tcp, conn, seg, &news)
     if tcb.flags & CONN_PERSISTING:
         window_opened(tcp, conn)
     block_touch(tcp, conn)

@@ -5,7 +5,8 @@ from underpass.ip.network cimport network_fixed_headers, network_learn_mtu, netw
 from underpass.link.frames cimport FRAME_SACKED, NO_FRAME, TX_HEADROOM, Frame
 from underpass.tcp.block cimport block_touch
 from underpass.tcp.congestion.control cimport congestion_floor
-from underpass.tcp.rare cimport rare_of
+from underpass.tcp.path_probe cimport path_probe_outstanding, path_probe_refused, path_probe_search
+from underpass.tcp.rare cimport TcbRare, rare_of
 from underpass.tcp.scoreboard cimport SCOREBOARD_VISITS, scoreboard_send_again
 from underpass.tcp.tcb cimport CONN_FAST_RECOVERY, CONN_RTO_RECOVERY, CONN_TIMESTAMPS, ESTABLISHED, TcbCold
 from underpass.wire.address cimport address_is_v4
@@ -81,6 +82,8 @@ cdef void path_too_big(Tcp *tcp, uint32_t conn, const IcmpError *error) noexcept
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef uint32_t now = path_mtu(tcp, conn)
     cdef uint32_t mtu = claimed_mtu(error, address_is_v4(&tcb.remote), now)
+    if mtu >= now and path_probe_outstanding(tcb):
+        path_probe_refused(tcp, conn, mtu - overhead(tcb))
     # RFC 5927 7.2: no packet is too big for an MTU that it fits into.
     if mtu == 0 or mtu >= now or mtu >= error.quoted_bytes:
         tcp.state.counters.icmp_too_big_refused += 1
@@ -100,34 +103,42 @@ cdef void path_suspect(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef uint32_t least = LEAST_V4 if v4 else LEAST_V6
     cdef uint32_t usual = USUAL_V4 if v4 else LEAST_V6
     cdef uint32_t mtu = usual if path_mtu(tcp, conn) > usual else least
+    cdef uint32_t vanished = tcb.mss
     if tcp.state.limits.mtu_probing == PROBING_OFF or tcb.snd_head == NO_FRAME:
         return
     if tcp.pool.frames[tcb.snd_head].length + overhead(tcb) <= mtu:
         return                              # a small segment is lost as well: it is not the size
     tcp.state.counters.path_black_holes += 1
     lower(tcp, conn, mtu)
+    path_probe_search(tcp, conn, vanished)
 
 
 # ---------------------------------------------------------------------------------------------- larger
 
-cdef inline void enlarge(Tcb *tcb, uint32_t mss) noexcept nogil:
+cdef void path_enlarge(Tcb *tcb, uint32_t mss) noexcept nogil:
     """Windows are counted in segments: one of the larger ones fits (RFC 5681 3.1; RFC 4821 7.4)."""
     tcb.mss = <uint16_t>mss
     tcb.cwnd = max(tcb.cwnd, mss)
     tcb.ssthresh = congestion_floor(tcb, tcb.ssthresh)
 
 
+cdef uint32_t path_most(const Tcp *tcp, uint32_t conn) noexcept nogil:
+    cdef const Tcb *tcb = &tcp.tcbs[conn]
+    cdef uint32_t fixed = network_fixed_headers(&tcb.remote)
+    cdef uint32_t mss = network_path_mtu(tcp.network, &tcb.remote, tcp.now_ns) - fixed
+    mss = min(mss, <uint32_t>tcp.colds[conn].peer_mss, tcp.pool.state.chunk_bytes - TX_HEADROOM)
+    return min(mss, tcp.state.limits.mss) - (overhead(tcb) - fixed)
+
+
 cdef void path_raise(Tcp *tcp, uint32_t conn) noexcept nogil:
     """RFC 8201 4, RFC 1191 6.3: after ten minutes the path may have changed; a router that still minds says so again."""
     cdef Tcb *tcb = &tcp.tcbs[conn]
-    cdef uint32_t room = overhead(tcb) - network_fixed_headers(&tcb.remote)
+    cdef const TcbRare *rare = rare_of(tcp, conn)
     cdef uint32_t mss
-    if tcp.now_ns < rare_of(tcp, conn).path_search_at:
+    if tcp.now_ns < rare.path_search_at or rare.path_searched:
         return
-    mss = network_path_mtu(tcp.network, &tcb.remote, tcp.now_ns) - network_fixed_headers(&tcb.remote)
-    mss = min(mss, <uint32_t>tcp.colds[conn].peer_mss, tcp.pool.state.chunk_bytes - TX_HEADROOM)
-    mss = min(mss, tcp.state.limits.mss) - room
+    mss = path_most(tcp, conn)
     tcb.traits &= ~<uint32_t>TRAIT_PATH
     if mss > tcb.mss:
         tcp.state.counters.path_mtu_raised += 1
-        enlarge(tcb, mss)
+        path_enlarge(tcb, mss)

@@ -63,7 +63,8 @@ cdef struct TcbRare:
     seq_t path_probe                # of the segment that tries it; with TRAIT_PATH_PROBE
     uint16_t path_probe_mss         # its payload
     uint16_t path_high              # no segment of so many octets has arrived, though it was tried; 0: not known
-    uint8_t path_probes             # of this size
+    uint8_t path_probes             # of this size that were lost
+    uint8_t path_searched           # segments became smaller without a word: larger ones are tried by probes
     int32_t soft_error              # errno of the latest
     uint64_t soft_error_ns
     # urgent data (RFC 9293 3.3.1): behind the last urgent octet

@@ -3,6 +3,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from underpass.link.frames cimport FRAME_SACKED, NO_FRAME
 from underpass.tcp.congestion.control cimport congestion_control, congestion_lost, congestion_timed_out
+from underpass.tcp.path_probe cimport path_probe_lost, path_probe_outstanding
 from underpass.tcp.prr cimport prr_begin, prr_update
 from underpass.tcp.rack cimport rack_detect_loss
 from underpass.tcp.rare cimport rare_of
@@ -44,6 +45,11 @@ cdef inline bint in_proportion(const Tcb *tcb) noexcept nogil:
 cdef inline uint32_t still_to_send(const Tcb *tcb) noexcept nogil:
     """Octets that are lost and have not been sent again."""
     return tcb.lost_bytes - tcb.retransmitted_bytes
+
+
+cdef inline bint only_probe_lost(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """RFC 4821 7.4: what the path was too small for was no loss of congestion's."""
+    return path_probe_outstanding(&tcp.tcbs[conn]) and path_probe_lost(tcp, conn)
 
 
 # ---------------------------------------------------------------------------------------------- in and out
@@ -111,7 +117,7 @@ cdef uint64_t with_sack(Tcp *tcp, uint32_t conn, const Delivery *news) noexcept 
         tcb.traits &= ~<uint32_t>TRAIT_SACKED
     if tcb.sacked_bytes | tcb.lost_bytes:
         look_again_ns = rack_detect_loss(tcp, conn)
-    if still_to_send(tcb) != 0 and not recovering(tcb):
+    if still_to_send(tcb) != 0 and not recovering(tcb) and not only_probe_lost(tcp, conn):
         enter_fast_recovery(tcp, conn)
         prr_begin(tcp, conn, news.delivered)
     if in_proportion(tcb):
@@ -174,7 +180,7 @@ cdef uint64_t recovery_overdue(Tcp *tcp, uint32_t conn) noexcept nogil:
         recovery_timeout(tcp, conn)
         return 0
     look_again_ns = rack_detect_loss(tcp, conn)
-    if still_to_send(tcb) != 0 and not recovering(tcb):
+    if still_to_send(tcb) != 0 and not recovering(tcb) and not only_probe_lost(tcp, conn):
         enter_fast_recovery(tcp, conn)
         prr_begin(tcp, conn, 0)
     if in_proportion(tcb):

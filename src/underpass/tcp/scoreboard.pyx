@@ -54,7 +54,9 @@ cdef void _note_highest(Tcp *tcp, uint32_t conn, seq_t end) noexcept nogil:
 
 
 cdef void scoreboard_lose(Tcp *tcp, Tcb *tcb, uint32_t frame) noexcept nogil:
-    if tcb.traits & TRAIT_RATE and tcp.pool.frames[frame].flags & (FRAME_LOST | FRAME_RETRANSMITTED) != FRAME_LOST:
+    cdef const Frame *it = &tcp.pool.frames[frame]
+    # One larger than a segment is a probe of the path: see tcp/path_probe.pxd.
+    if tcb.traits & TRAIT_RATE and it.flags & (FRAME_LOST | FRAME_RETRANSMITTED) != FRAME_LOST and it.length <= tcb.mss:
         rate_lost(tcp, <uint32_t>(tcb - tcp.tcbs), frame)
     scoreboard_send_again(tcp, tcb, frame)
 

@@ -11,6 +11,9 @@ from underpass.tcp.output cimport SENT, SENT_NO_FRAME, Sent, output_control, out
 from underpass.tcp.pacing cimport pacing_holds, pacing_spent
 from underpass.tcp.prr cimport prr_sent
 from underpass.tcp.path cimport path_lowered, path_raise
+from underpass.tcp.path_probe cimport (
+    PROBE_MADE, PROBE_WAITS, ProbeStep, path_probe_make, path_probe_resent, path_probe_sent,
+)
 from underpass.tcp.rate cimport rate_limit, rate_split
 from underpass.tcp.reordering cimport reordering_watch
 from underpass.tcp.rtt cimport rtt_timeout_ns
@@ -22,7 +25,7 @@ from underpass.tcp.tcb cimport (
 )
 from underpass.tcp.timers cimport timers_restart_retransmit, timers_sent
 from underpass.tcp.traits cimport (
-    TRAIT_CORK, TRAIT_NOTSENT_LOWAT, TRAIT_PACED, TRAIT_RATE, TRAIT_REORDERING_TIMER, TRAIT_UNDO,
+    TRAIT_CORK, TRAIT_NOTSENT_LOWAT, TRAIT_PACED, TRAIT_PATH_PROBE, TRAIT_RATE, TRAIT_REORDERING_TIMER, TRAIT_UNDO,
 )
 from underpass.tcp.undo cimport undo_holds_lost, undo_note_sent
 from underpass.tcp.validation cimport validation_restart, validation_was_idle
@@ -199,6 +202,8 @@ cdef Sent send_again(Tcp *tcp, uint32_t conn, uint32_t frame) noexcept nogil:
     cdef Sent sent
     if frame_is_outstanding(tcp.pool, frame):
         return SENT                         # still in the device's queue: it has not been lost, only not yet sent
+    if tcb.traits & TRAIT_PATH_PROBE:
+        path_probe_resent(tcp, conn, frame)
     if not fits_segment(tcp, conn, frame):
         return SENT_NO_FRAME
     flags = flags_for(tcp, tcb, frame) if tcb.flags & CONN_FIN_SENT else 0
@@ -266,15 +271,32 @@ cdef Sent send_frame(Tcp *tcp, uint32_t conn, uint32_t frame) noexcept nogil:
     return SENT
 
 
+cdef bint send_path_probe(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """False: it did not leave, or nothing may leave after it for now."""
+    cdef uint32_t frame = tcp.tcbs[conn].snd_unsent
+    if send_frame(tcp, conn, frame) != SENT:
+        return False
+    path_probe_sent(tcp, conn, frame)
+    return not (tcp.tcbs[conn].traits & TRAIT_PACED and pacing_spent(tcp, conn, tcp.pool.frames[frame].length))
+
+
 cdef Sent send_new(Tcp *tcp, uint32_t conn) noexcept nogil:
     """Send what was never sent, as far as both windows allow."""
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef TcbCold *cold = &tcp.colds[conn]
     cdef Frame *it
     cdef uint32_t frame, usable
+    cdef ProbeStep step
     cdef Sent sent
     if validation_was_idle(tcp, tcb, cold):
         validation_restart(tcp, conn)
+    if path_lowered(tcb):
+        step = path_probe_make(tcp, conn)
+        if step == PROBE_WAITS:
+            tcb.flags |= CONN_CWND_LIMITED
+            return SENT
+        if step == PROBE_MADE and not send_path_probe(tcp, conn):
+            return SENT
     while tcb.snd_unsent != NO_FRAME:
         frame = tcb.snd_unsent
         it = &tcp.pool.frames[frame]
