@@ -14,7 +14,7 @@ import driver  # type: ignore[import-not-found]
 
 
 def import_by_parts(package: str) -> None:
-    """Let modules of the package be imported without all the others that its __init__ imports: libFuzzer looks
+    """Let modules of the package be imported without all that its __init__ imports: libFuzzer looks
     over the counters of every instrumented module that is loaded, at each input.
     """
     spec = importlib.util.find_spec(package)
