@@ -618,3 +618,19 @@ def test_the_window_holds_three_quanta_at_least() -> None:
     bbr.cwnd = 300 * MSS
     rounds(bbr, 8, rate=50_000_000, every_ns=MS // 10, rtt_us=100, acked=50 * MSS)
     assert bbr.cwnd >= 3 * 0.5 * 0.99 * 50_000
+
+
+def test_a_segment_leaves_in_each_round_trip_however_little_was_measured() -> None:
+    """Samples from an outage must not stop the stream after it"""
+    bbr = BbrProbe()
+    rounds(bbr, 30, rate=300)
+    assert bbr.phase != "startup"
+    assert bbr.pacing_rate == MSS * 10
+
+
+def test_rates_that_no_path_has_do_no_harm() -> None:
+    """An ACK that comes a nanosecond after what it acknowledges"""
+    bbr = BbrProbe()
+    rounds(bbr, 6, rate=2**60, every_ns=3600 * SECOND)
+    assert bbr.cwnd <= 2**30
+    assert bbr.pacing_rate < 2**63

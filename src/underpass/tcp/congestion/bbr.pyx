@@ -40,10 +40,16 @@ cdef void init_pacing_rate(Tcp *tcp, uint32_t conn, Bbr *bbr) noexcept nogil:
     pacing_set_rate(tcp, conn, <uint64_t>(bbr.pacing_gain * <double>US_PER_S * tcb.cwnd / rtt_us))
 
 
+cdef inline uint64_t least_rate(const Tcb *tcb) noexcept nogil:
+    """A segment in a round trip: samples from times when nearly nothing came through must not stop the stream."""
+    return tcb.mss * <uint64_t>US_PER_S // max(tcb.srtt_us >> 3, <uint32_t>1) if tcb.srtt_us != 0 else 0
+
+
 cdef void set_pacing_rate(Tcp *tcp, uint32_t conn, Bbr *bbr, double gain) noexcept nogil:
     """Until the pipe was full once the rate only grows: what the application sent is no bound."""
-    cdef uint64_t rate = <uint64_t>(bbr.bw * gain * PACING_MARGIN)
-    if not bbr.rtt_seen and tcp.tcbs[conn].srtt_us != 0:
+    cdef const Tcb *tcb = &tcp.tcbs[conn]
+    cdef uint64_t rate = max(<uint64_t>(bbr.bw * gain * PACING_MARGIN), least_rate(tcb))
+    if not bbr.rtt_seen and tcb.srtt_us != 0:
         init_pacing_rate(tcp, conn, bbr)
     if bbr.bw != 0 and (bbr.full_bw_reached or rate > rare_of(tcp, conn).pacing_rate):
         pacing_set_rate(tcp, conn, rate)

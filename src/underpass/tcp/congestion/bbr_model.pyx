@@ -11,6 +11,7 @@ from underpass.tcp.tcb cimport Tcb, Tcp
 cdef double FULL_BW_GROWTH = 1.25   # 5.3.1.2
 cdef uint64_t MIN_RTT_FILTER_NS = 10000000000   # 2.17.1
 cdef uint64_t PROBE_RTT_INTERVAL_NS = 5000000000
+cdef double MOST_EXPECTED = 1e18    # octets: more than ever come, less than an integer holds
 
 cdef enum:
     FULL_BW_ROUNDS = 3
@@ -75,7 +76,8 @@ cdef void bbr_check_full_bw(Bbr *bbr, const RateSample *sample) noexcept nogil:
 
 cdef void bbr_update_aggregation(const Tcp *tcp, const Tcb *tcb, Bbr *bbr, const RateSample *sample) noexcept nogil:
     """5.5.9: by how much ACKs run ahead of the bandwidth; so much more must be in flight while they pause."""
-    cdef uint64_t expected = <uint64_t>(<double>bbr.bw * (tcp.now_ns - bbr.extra_acked_ns) * 1e-9)
+    cdef double run = <double>bbr.bw * (tcp.now_ns - bbr.extra_acked_ns) * 1e-9
+    cdef uint64_t expected = <uint64_t>min(run, MOST_EXPECTED)
     cdef uint32_t rounds = EXTRA_ACKED_ROUNDS if bbr.full_bw_reached else 1
     if bbr.extra_acked_delivered <= expected:
         bbr.extra_acked_delivered = 0
