@@ -19,12 +19,13 @@ from program cimport (
 )
 from underpass.link.frames cimport NO_FRAME, frame_chunk, frame_take, frame_unref
 from underpass.link.link cimport LINK_RX_PARTIAL, Desc, Link, LinkBase
-from underpass.stack.options cimport option_set
+from underpass.stack.options cimport Target as Owner, option_set, option_target
 from underpass.stack.stack cimport Stack
 from underpass.tcp.api cimport (
     tcp_abort, tcp_at_end, tcp_close, tcp_connect, tcp_consume, tcp_handle, tcp_listen, tcp_peek, tcp_resolve, tcp_shutdown,
     tcp_write,
 )
+from underpass.tcp.preset cimport preset_change, preset_default
 from underpass.tcp.tcb cimport NO_CONN, App, Tcp
 from underpass.testing.invariants cimport broken_invariant
 from underpass.wire.address cimport Address, address_v4
@@ -125,15 +126,28 @@ cdef void reader(uint8_t what) noexcept nogil:
 
 
 cdef void set_option(uint8_t which, uint8_t value) noexcept with gil:
-    """What Linux would refuse is refused."""
+    """Of the chosen connection, or of the listener. What Linux would refuse is refused."""
     cdef uint32_t conn = chosen()
-    level, option, values = OPTIONS[which % len(OPTIONS)]
-    if conn == NO_CONN:
+    cdef Owner owner
+    level, option, values = OPTIONS[(which & 0x7F) % len(OPTIONS)]
+    if which & 0x80:
+        memset(&owner, 0, sizeof(owner))
+        owner.tcp = world.tcp
+        owner.conn = NO_CONN
+        owner.listening = True
+        owner.preset = world.tcp.state.listeners[0].preset
+    elif conn == NO_CONN:
         return
+    else:
+        option_target(world.tcp, conn, &owner)
     try:
-        option_set(world.tcp, conn, level, option, values[value % len(values)])
+        option_set(&owner, level, option, values[value % len(values)])
     except OSError:
-        pass
+        return
+    if which & 0x80:
+        world.tcp.state.listeners[0].preset = owner.preset
+    else:
+        preset_change(world.tcp, conn, &owner.preset)
 
 
 cdef void application(uint8_t what) noexcept nogil:
@@ -400,6 +414,7 @@ cdef void engine(const uint8_t *data, uint32_t size) noexcept nogil:
     cdef uint32_t at = 0
     world.kept = world.chosen = 0
     world.reading = True
+    preset_default(world.tcp, &world.tcp.state.listeners[0].preset)
     while at < size:
         at += run_step(data + at, size - at)
     give_everything_back()
@@ -435,7 +450,7 @@ cdef Stack make_stack():
 
 SOL, TCP_LEVEL = socket.SOL_SOCKET, socket.IPPROTO_TCP
 NUMBERS = [0, 1, 2, 100, 536, 1000, 65535, 1 << 20]
-OPTIONS = [(TCP_LEVEL, socket.TCP_CONGESTION, [b"cubic", b"newreno", b"bbr", b"dctcp", b"none"])]
+OPTIONS = [(TCP_LEVEL, socket.TCP_CONGESTION, [b"cubic", b"reno", b"bbr", b"dctcp", b"none"])]
 OPTIONS += [(SOL, option, NUMBERS) for option in (socket.SO_KEEPALIVE, socket.SO_SNDBUF, socket.SO_RCVBUF)]
 OPTIONS += [(SOL, socket.SO_LINGER, [bytes(8), b"\1\0\0\0\0\0\0\0", b"\1\0\0\0\5\0\0\0", b""])]
 OPTIONS += [(TCP_LEVEL, getattr(socket, f"TCP_{name}"), NUMBERS) for name in (
