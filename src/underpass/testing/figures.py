@@ -40,11 +40,11 @@ Report = dict[str, Any]
 
 
 class Sink:
-    """A server that reads everything and counts it."""
+    """A server that reads everything and counts it, under a congestion control: DCTCP wants it so."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, control: str | None = None) -> None:
         self.received = 0
-        self.listener = host.stack.listen((host.station.v4, PORT))
+        self.listener = host.stack.listen((host.station.v4, PORT), congestion=control)
         host.application = self.on_ready
 
     def on_ready(self, conn: Connection, ready: int) -> None:
@@ -66,8 +66,8 @@ class Source:
     def __init__(self, host: Host, server: Host, control: str, octets: int | None = None) -> None:
         self.left = octets
         host.application = self.on_ready
-        self.conn = host.stack.connect((server.station.v4, PORT))
-        self.conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, control)
+        chosen = (socket.IPPROTO_TCP, socket.TCP_CONGESTION, control)
+        self.conn = host.stack.connect((server.station.v4, PORT), options=[chosen])
 
     def on_ready(self, conn: Connection, ready: int) -> None:
         """Serve an event."""
@@ -114,7 +114,7 @@ def dumbbell(control: str, seed: int, rtt_ms: float,
 def goodput_mbps(control: str, seed: int, loss: float, rtt_ms: float) -> float:
     """What reaches the application of one flow without end, slow start included."""
     with dumbbell(control, seed, rtt_ms, loss=loss) as (network, client, server, _):
-        sink = Sink(server)
+        sink = Sink(server, control)
         Source(client, server, control)
         network.run(for_ns=SECONDS * SECOND)
         return sink.received * 8 / SECONDS / MBIT
@@ -123,7 +123,7 @@ def goodput_mbps(control: str, seed: int, loss: float, rtt_ms: float) -> float:
 def completion_ms(control: str, seed: int, octets: int) -> float:
     """From the call of connect until the last octet has come, at 1 % loss."""
     with dumbbell(control, seed, RTT_MS, loss=0.01) as (network, client, server, _):
-        sink = Sink(server)
+        sink = Sink(server, control)
         Source(client, server, control, octets)
         network.run(until=lambda: sink.received == octets, for_ns=600 * SECOND)
         return network.clock.elapsed_ms
@@ -132,7 +132,7 @@ def completion_ms(control: str, seed: int, octets: int) -> float:
 def queue_kb(control: str) -> list[float]:
     """The bottleneck's queue under a flow without end: its mean over each sample, in kilobytes."""
     with dumbbell(control, SEEDS[0], RTT_MS) as (network, client, server, link):
-        Sink(server)
+        Sink(server, control)
         Source(client, server, control)
         second = network.clock.now_ns
         samples, before = [], 0
