@@ -2,7 +2,7 @@
 
 import pytest
 
-from underpass.testing.probe_rate import STAMP_BYTES, RateProbe
+from underpass.testing.probe_rate import RATE_BYTES, STAMP_BYTES, RateProbe
 
 MS = 10**6
 START = 10**9
@@ -12,9 +12,10 @@ def flight(probe: RateProbe, frames: int, *, every_ns: int = MS, at: int = START
     return [probe.send(now_ns=at + number * every_ns) for number in range(frames)]
 
 
-def test_a_stamp_is_small() -> None:
-    """One lies beside each frame of the pool, which has 2048 octets"""
+def test_what_it_keeps_is_small() -> None:
+    """A stamp for each frame of the pool, which has 2048 octets, and a block for each connection"""
     assert STAMP_BYTES <= 48
+    assert RATE_BYTES <= 512
 
 
 def test_the_rate_is_what_came_through_while_the_frame_was_on_its_way() -> None:

@@ -1,4 +1,5 @@
 STAMP_BYTES: int
+RATE_BYTES: int
 
 class RateProbe:
     def __init__(self, now_ns: int = 1000000000, rtt_min_us: int = 0) -> None: ...

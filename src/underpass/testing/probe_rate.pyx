@@ -16,6 +16,7 @@ cdef enum:
     CONN = 3
 
 STAMP_BYTES = sizeof(RateStamp)
+RATE_BYTES = sizeof(Rate)
 
 if sizeof(Bbr) > sizeof((<Rate *>NULL).model):
     raise ImportError("BBR's state does not fit into Rate.model")
