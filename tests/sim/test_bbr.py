@@ -34,6 +34,7 @@ class Flow:
         self.sink = Sink(server)
         self.sink.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 23)
         self.conn = Source(client, server, self.control).conn
+        assert self.network.run(until=lambda: self.conn.state == "ESTABLISHED", for_ns=SECOND)
 
     def run(self, seconds):
         """Mean goodput in bits a second, mean queue in octets, over that time."""
