@@ -51,7 +51,7 @@ DEFAULT_LIMITS = {
     "rcv_initial_bytes": 131072,
     "snd_frames": 4096,
     "snd_initial_frames": 64,
-    "ooo_frames": 512,
+    "ooo_frames": 2048,
     "time_wait_ms": 60000,
     "fin_wait_2_ms": 60000,
     "orphans": 16384,
