@@ -190,3 +190,16 @@ class TestSending:
         assert events == []
         peer.send(ACK, ack=sent[9].end)
         assert len(events) == 1
+
+
+def test_what_waits_out_of_order_does_not_keep_the_hole_from_being_filled(wire, peer):
+    """RFC 9293 3.8.6 (SHLD-14): what was offered is taken, though the buffer has become small meanwhile"""
+    conn = scaled(peer)
+    for at in range(30):
+        peer.send(ACK, bytes(100), seq=1 + 200 * at + 100)
+    conn.setsockopt(SOCKET, socket.SO_RCVBUF, 1)
+    for at in range(30):
+        peer.send(ACK, bytes(100), seq=1 + 200 * at)
+        conn.recv()
+    assert conn.info()["out_of_order_bytes"] == 0
+    assert conn.info()["bytes_received"] == 6000

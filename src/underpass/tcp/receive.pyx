@@ -28,7 +28,8 @@ cdef inline bint may_keep_frame(const Tcp *tcp, const Tcb *tcb, bint in_order) n
     """Whether this connection may hold one more frame: its quota, and what the pool can spare."""
     cdef uint32_t quota = tcb.rcv_limit // OCTETS_PER_FRAME + 4
     cdef uint32_t free = tcp.pool.state.free
-    if tcb.rcv_frames >= quota:
+    # What waits out of order may have used the quota up: the hole before it must be filled all the same.
+    if tcb.rcv_frames >= quota and not (in_order and tcb.rcv_head == NO_FRAME):
         return False
     return free > (tcp.pool.state.reserve >> FREE_FLOOR_SHIFT if in_order else tcp.pool.state.reserve)
 
