@@ -55,6 +55,7 @@ cdef enum:
     ECN_FIELD = 3
     HOP_LIMIT = 64
     SO_MAX_PACING_RATE = 47         # not in Python's socket module, and neither are these
+    TCP_FASTOPEN_CONNECT = 30       # likewise
     IP_MTU_DISCOVER = 10
     IP_RECVERR = 11
     IP_MTU = 14
@@ -315,6 +316,34 @@ cdef int set_quickack(Target *target, const Row *row, object value) except -1:
     return 0
 
 
+cdef object get_fast_open(Target *target, const Row *row):
+    return <int>target.tcp.state.listeners[target.listener].fast_open if target.listening else 0
+
+
+cdef int set_fast_open(Target *target, const Row *row, object value) except -1:
+    """How many connections of a listener may be served before their handshake ends (RFC 7413 5.1)."""
+    cdef int most = as_int(value)
+    if most < 0 or not target.listening:
+        refuse(EINVAL)
+    target.tcp.state.listeners[target.listener].fast_open = <uint32_t>most
+    return 0
+
+
+cdef object get_fast_open_connect(Target *target, const Row *row):
+    return int((target.preset.settings.flags & SETTING_FAST_OPEN) != 0)
+
+
+cdef int set_fast_open_connect(Target *target, const Row *row, object value) except -1:
+    """Only for what is yet to be opened."""
+    cdef int on = as_int(value)
+    if not 0 <= on <= 1 or target.conn != NO_CONN or target.listening:
+        refuse(EINVAL)
+    settings_of(target).flags &= ~<uint8_t>SETTING_FAST_OPEN
+    if on:
+        settings_of(target).flags |= SETTING_FAST_OPEN
+    return 0
+
+
 cdef object get_congestion(Target *target, const Row *row):
     return <bytes>congestion_control(target.preset.congestion).name
 
@@ -440,6 +469,8 @@ cdef void fill_tcp_rows():
     add(level, socket.TCP_WINDOW_CLAMP, get_window_clamp, set_window_clamp)
     add(level, socket.TCP_NOTSENT_LOWAT, get_notsent_lowat, set_notsent_lowat)
     add(level, socket.TCP_QUICKACK, get_quickack, set_quickack)
+    add(level, socket.TCP_FASTOPEN, get_fast_open, set_fast_open)
+    add(level, TCP_FASTOPEN_CONNECT, get_fast_open_connect, set_fast_open_connect)
     add(level, socket.TCP_CONGESTION, get_congestion, set_congestion)
     add(level, socket.TCP_INFO, get_info, NULL)
 

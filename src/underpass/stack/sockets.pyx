@@ -20,6 +20,7 @@ from underpass.tcp.tcb cimport (
     CLOSE_WAIT, CONN_FIN_QUEUED, ESTABLISHED, EVENT_ACCEPTED, EVENT_CLOSED, EVENT_CONNECTED, EVENT_READABLE,
     EVENT_WRITABLE, NO_CONN, SYN_RECEIVED, SYN_SENT, Tcb, Tcp,
 )
+from underpass.tcp.traits cimport TRAIT_FAST_OPEN_PENDING
 from underpass.tcp.urgent cimport urgent_left, urgent_queue
 from underpass.wire.address cimport address_to_text
 
@@ -187,9 +188,10 @@ cdef class Connection:
         cdef Tcb *tcb = &self.tcp.tcbs[conn]
         if self.tcp.colds[conn].error:
             raise_errno(self.tcp.colds[conn].error)
-        if tcb.state == SYN_SENT or tcb.state == SYN_RECEIVED:
+        if not tcb.traits & TRAIT_FAST_OPEN_PENDING and (tcb.state == SYN_SENT or tcb.state == SYN_RECEIVED):
             raise_errno(EAGAIN)
-        if tcb.flags & CONN_FIN_QUEUED or (tcb.state != ESTABLISHED and tcb.state != CLOSE_WAIT):
+        if tcb.flags & CONN_FIN_QUEUED or (tcb.state != ESTABLISHED and tcb.state != CLOSE_WAIT and
+                                           not tcb.traits & TRAIT_FAST_OPEN_PENDING):
             raise_errno(EPIPE)
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:

@@ -13,7 +13,8 @@ cdef uint32_t accept_listen(Tcp *tcp, const Address *address, uint8_t family, ui
 cdef void accept_unlisten(Tcp *tcp, uint32_t listener) noexcept nogil
 # Whether one more half-open connection may be kept; else SYNs are answered by cookies.
 cdef bint accept_has_room(const Tcp *tcp, uint32_t listener) noexcept nogil
-# A segment for a listener. Returns the connection that a cookie completed, for which the segment goes on to be processed, or NO_CONN.
+# A segment for a listener. Returns the connection for which it goes on to be processed, because a cookie completed it or, in
+# SYN-RECEIVED, by Fast Open; or NO_CONN.
 # `floor`: where not 0, the initial sequence number must lie beyond it (RFC 6191: a connection that was in TIME_WAIT).
 cdef uint32_t accept_segment(Tcp *tcp, uint32_t listener, const Segment *seg, uint32_t hash, seq_t floor) noexcept nogil
 # The handshake's last ACK came, perhaps with data (`arrived`): the application will be told, now or once there are some.

@@ -8,6 +8,7 @@ from underpass.ip.policy cimport policy_is_unicast
 from underpass.tcp.cookies cimport cookie_check, cookie_send
 from underpass.tcp.ecn cimport ecn_accepts
 from underpass.tcp.ending cimport ending_handshake_over
+from underpass.tcp.fast_open cimport fast_open_take
 from underpass.tcp.isn cimport isn_above
 from underpass.tcp.open cimport open_block, open_established, open_send_syn, open_take_syn
 from underpass.tcp.output cimport output_reset_for
@@ -87,6 +88,8 @@ cdef uint32_t accept_listen(Tcp *tcp, const Address *address, uint8_t family, ui
             preset_default(tcp, &listener.preset)
             listener.preset.flags = flags
             listener.user = user
+            listener.fast_open = 0
+            listener.fast_open_resets[0] = listener.fast_open_resets[1] = 0
             listener.used = 1
             listener.next = state.listener_buckets[bucket]
             state.listener_buckets[bucket] = index
@@ -105,15 +108,18 @@ cdef void accept_unlisten(Tcp *tcp, uint32_t listener) noexcept nogil:
     state.listeners[listener].used = 0
 
 
-cdef void half_open(Tcp *tcp, uint32_t index, const Segment *syn, uint32_t hash, seq_t floor) noexcept nogil:
-    """RFC 9293 3.10.7.2, third: a SYN makes a connection in SYN-RECEIVED. Payload with it will be sent again."""
+cdef uint32_t half_open(Tcp *tcp, uint32_t index, const Segment *syn, uint32_t hash, seq_t floor) noexcept nogil:
+    """RFC 9293 3.10.7.2, third: a SYN makes a connection in SYN-RECEIVED. Payload with it will be sent again.
+
+    Returns the connection where it is to be served by Fast Open (RFC 7413), else NO_CONN.
+    """
     cdef Listener *listener = &tcp.state.listeners[index]
     cdef uint32_t conn = open_block(tcp, &syn.dst, syn.dst_port, &syn.src, syn.src_port, syn.vlan, hash,
                                     &listener.preset)
     cdef Tcb *tcb
     cdef TcbCold *cold
     if conn == NO_CONN:
-        return
+        return NO_CONN
     tcb = &tcp.tcbs[conn]
     cold = &tcp.colds[conn]
     adopt(tcp, conn, index, syn)
@@ -126,7 +132,10 @@ cdef void half_open(Tcp *tcp, uint32_t index, const Segment *syn, uint32_t hash,
         tcb.snd_nxt = tcb.snd_end = cold.iss + 1
     tcb.state = SYN_RECEIVED
     open_take_syn(tcp, conn, syn)
+    if listener.fast_open != 0 and fast_open_take(tcp, conn, listener, syn):
+        return conn
     open_send_syn(tcp, conn)
+    return NO_CONN
 
 
 cdef inline void adopt(Tcp *tcp, uint32_t conn, uint32_t index, const Segment *seg) noexcept nogil:
@@ -186,7 +195,7 @@ cdef uint32_t accept_segment(Tcp *tcp, uint32_t listener, const Segment *seg, ui
     if not seg.flags & SYN:                                 # fourth: other text or control
         return NO_CONN
     if accept_has_room(tcp, listener):
-        half_open(tcp, listener, seg, hash, floor)
+        return half_open(tcp, listener, seg, hash, floor)
     else:
         tcp.state.counters.half_open_limit += 1             # RFC 4987 3.6: nothing is kept
         cookie_send(tcp, seg, &tcp.state.listeners[listener].preset,

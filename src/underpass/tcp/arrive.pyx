@@ -12,6 +12,7 @@ from underpass.tcp.demux cimport DEMUX_NONE, TIME_WAIT_TAG, demux_find
 from underpass.tcp.dsack cimport dsack_note
 from underpass.tcp.ecn cimport ecn_received, ecn_take_syn_again
 from underpass.tcp.ending cimport ending_fin_wait_2, ending_gone, ending_reset, ending_time_wait
+from underpass.tcp.fast_open cimport fast_open_completed, fast_open_serve, fast_open_was_reset
 from underpass.tcp.isn cimport timestamp_clock
 from underpass.tcp.open cimport open_established, open_send_syn
 from underpass.tcp.output cimport SENT, output_answer, output_control, output_next, output_reset_for
@@ -25,11 +26,11 @@ from underpass.tcp.tcb cimport (
 from underpass.tcp.time_wait cimport (
     TIME_WAIT_ACK, TIME_WAIT_REOPEN, TimeWaitVerdict, time_wait_may_answer, time_wait_receive, time_wait_reopen,
 )
-from underpass.tcp.traits cimport TRAIT_DEFER_ACCEPT, TRAIT_ECN
+from underpass.tcp.traits cimport TRAIT_DEFER_ACCEPT, TRAIT_ECN, TRAIT_FAST_OPEN_PENDING
 from underpass.tcp.urgent cimport urgent_arrives
 from underpass.wire.reason cimport IP_DESTINATION
 from underpass.wire.segment cimport ACK, FIN, OPTION_TIMESTAMPS, RST, SYN, URG, Segment, segment_length
-from underpass.wire.seq cimport seq_after, seq_upto, seq_within
+from underpass.wire.seq cimport seq_after, seq_t, seq_upto, seq_within
 
 cdef enum:
     PAWS_IDLE_S = 2073600           # RFC 7323 5.5: after 24 days without a segment TS.Recent proves nothing
@@ -40,7 +41,7 @@ cdef enum:
 cdef void arrive_unknown(Tcp *tcp, Arrival *arrival, uint32_t hash) noexcept nogil:
     """3.10.7.1 CLOSED and 3.10.7.2 LISTEN. Nothing is said for an address that is not ours."""
     cdef const Segment *seg = &arrival.seg
-    cdef uint32_t listener, conn
+    cdef uint32_t listener
     if not network_is_local(tcp.network, &seg.dst):
         tcp.state.counters.refused[<uint32_t>IP_DESTINATION] += 1
         return
@@ -49,8 +50,16 @@ cdef void arrive_unknown(Tcp *tcp, Arrival *arrival, uint32_t hash) noexcept nog
         tcp.state.counters.no_listener += 1
         output_reset_for(tcp, seg)
         return
-    conn = accept_segment(tcp, listener, seg, hash, 0)
-    if conn != NO_CONN:
+    arrive_listener(tcp, arrival, hash, listener, 0)
+
+
+cdef void arrive_listener(Tcp *tcp, Arrival *arrival, uint32_t hash, uint32_t listener, seq_t floor) noexcept nogil:
+    cdef uint32_t conn = accept_segment(tcp, listener, &arrival.seg, hash, floor)
+    if conn == NO_CONN:
+        return
+    if tcp.tcbs[conn].state == SYN_RECEIVED:
+        fast_open_serve(tcp, conn, arrival)
+    else:
         arrive_text(tcp, conn, arrival)     # a cookie came back, perhaps with data
 
 
@@ -62,7 +71,7 @@ cdef void arrive_time_wait(Tcp *tcp, Arrival *arrival, uint32_t hash, uint32_t e
     if verdict == TIME_WAIT_REOPEN:
         listener = accept_find(tcp, &seg.dst, seg.dst_port)
         if listener != NO_LISTENER and accept_has_room(tcp, listener):
-            accept_segment(tcp, listener, seg, hash, time_wait_reopen(tcp, entry))
+            arrive_listener(tcp, arrival, hash, listener, time_wait_reopen(tcp, entry))
     elif verdict == TIME_WAIT_ACK and time_wait_may_answer(tcp, entry, seg) and challenge_allowed(tcp):
         output_answer(tcp, seg, wait.snd_nxt, wait.rcv_nxt, ACK, 0, (wait.flags & CONN_TIMESTAMPS) != 0,
                       timestamp_clock(tcp) + wait.ts_offset, wait.ts_recent)
@@ -179,7 +188,10 @@ cdef void arrive_reset(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nog
         challenge_ack(tcp, conn)
         return
     tcp.state.counters.resets_in += 1
-    if tcb.state == SYN_RECEIVED:
+    if tcb.traits & TRAIT_FAST_OPEN_PENDING:
+        fast_open_was_reset(tcp, conn)
+        ending_gone(tcp, conn, ECONNRESET)  # its application knows of it
+    elif tcb.state == SYN_RECEIVED:
         ending_gone(tcp, conn, ECONNREFUSED)
     elif tcb.state == LAST_ACK or tcb.state == CLOSING:
         ending_gone(tcp, conn, 0)
@@ -193,7 +205,7 @@ cdef bint arrive_ack(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogil
     """False: the segment goes no further."""
     cdef Tcb *tcb = &tcp.tcbs[conn]
     if tcb.state == SYN_RECEIVED:
-        if not seq_after(seg.ack, tcb.snd_una) or seq_after(seg.ack, tcb.snd_nxt):
+        if not seq_after(seg.ack, tcp.colds[conn].iss) or seq_after(seg.ack, tcb.snd_nxt):
             output_reset_for(tcp, seg)
             return False
         complete_handshake(tcp, conn, seg)
@@ -217,6 +229,9 @@ cdef void complete_handshake(Tcp *tcp, uint32_t conn, const Segment *seg) noexce
     """SYN-RECEIVED to ESTABLISHED, or on to FIN-WAIT-1 where the application has finished already."""
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef bint active = (tcb.flags & CONN_ACTIVE) != 0
+    if tcb.traits & TRAIT_FAST_OPEN_PENDING:
+        fast_open_completed(tcp, conn)
+        return
     open_established(tcp, conn, seg)
     if tcb.flags & CONN_FIN_QUEUED:
         tcb.state = FIN_WAIT_1

@@ -7,16 +7,18 @@ from underpass.ip.network cimport network_is_broadcast, network_is_local, networ
 from underpass.ip.policy cimport policy_is_unicast
 from underpass.tcp.demux cimport DEMUX_NONE, demux_find, demux_hash
 from underpass.tcp.ending cimport ending_gone
+from underpass.tcp.fast_open cimport fast_open_answered, fast_open_begin, fast_open_octets
 from underpass.tcp.open cimport open_block, open_established, open_send_syn, open_take_syn
 from underpass.tcp.output cimport output_reset_for
 from underpass.tcp.tcb cimport (
-    CONN_ACK_NOW, CONN_ACTIVE, EVENT_CONNECTED, NO_CONN, SYN_RECEIVED, SYN_SENT, Preset, Tcb, TcbCold, Tcp,
+    CONN_ACK_NOW, CONN_ACTIVE, EVENT_CONNECTED, NO_CONN, SETTING_FAST_OPEN, SYN_RECEIVED, SYN_SENT, Preset,
+    Tcb, TcbCold, Tcp,
 )
-from underpass.tcp.traits cimport TRAIT_DEFER_ACCEPT
+from underpass.tcp.traits cimport TRAIT_DEFER_ACCEPT, TRAIT_FAST_OPEN
 from underpass.tcp.window cimport window_of_syn
 from underpass.wire.address cimport Address, address_is_any, address_is_v4
 from underpass.wire.segment cimport ACK, NO_VLAN, RST, SYN, Segment
-from underpass.wire.seq cimport seq_after, seq_upto
+from underpass.wire.seq cimport seq_after, seq_t, seq_upto
 from underpass.wire.siphash cimport siphash13_words
 
 
@@ -88,14 +90,20 @@ cdef uint32_t connect_open(Tcp *tcp, const Address *local, uint16_t local_port, 
     tcb.traits &= ~<uint32_t>TRAIT_DEFER_ACCEPT
     tcb.state = SYN_SENT
     tcp.state.counters.active_opens += 1
-    open_send_syn(tcp, conn)
+    if not (preset.settings.flags & SETTING_FAST_OPEN and fast_open_begin(tcp, conn)):
+        open_send_syn(tcp, conn)
     return conn
+
+
+cdef inline seq_t syn_end(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """Behind our SYN and what data it carried (RFC 7413 4.2.1)."""
+    cdef const Tcb *tcb = &tcp.tcbs[conn]
+    return tcb.snd_nxt + (fast_open_octets(tcp, conn) if tcb.traits & TRAIT_FAST_OPEN else 0)
 
 
 cdef bint refused(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogil:
     """RFC 9293 3.10.7.3, first and second: a bad ACK is answered by a reset; a reset counts only with a good ACK."""
-    cdef Tcb *tcb = &tcp.tcbs[conn]
-    if seg.flags & ACK and (seq_upto(seg.ack, tcp.colds[conn].iss) or seq_after(seg.ack, tcb.snd_nxt)):
+    if seg.flags & ACK and (seq_upto(seg.ack, tcp.colds[conn].iss) or seq_after(seg.ack, syn_end(tcp, conn))):
         output_reset_for(tcp, seg)
         return True
     if seg.flags & RST:
@@ -113,6 +121,8 @@ cdef bint connect_segment(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept 
     if refused(tcp, conn, seg):
         return False
     memcpy(cold.reply_mac, seg.packet + 6, 6)
+    if tcb.traits & TRAIT_FAST_OPEN:
+        fast_open_answered(tcp, conn, seg)
     open_take_syn(tcp, conn, seg)
     if not seg.flags & ACK:
         # Simultaneous open (RFC 9293 3.5, figure 7): answer SYN with SYN-ACK of the same ISS.

@@ -13,6 +13,7 @@ cdef enum:
     MAX_COOKIE_PEERS = 256
     COOKIE_MIN = 4                      # RFC 7413 4.1.1
     COOKIE_MAX = 16
+    COOKIE_FITS = 14                    # beside the other options of a SYN of ours
     AVOID_NS = 60000000000              # after the first SYN that was not answered
 
 cdef struct CookiePeer:                 # 64 octets

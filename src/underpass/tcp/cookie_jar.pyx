@@ -42,7 +42,8 @@ cdef void cookie_jar_put(CookieTable *table, const SipKey *key, const Address *s
                          uint32_t length, uint16_t mss, uint64_t now_ns) noexcept nogil:
     cdef CookiePeer *it = place_for(table, key, server, now_ns)
     it.length = <uint8_t>min(length, <uint32_t>COOKIE_MAX)
-    memcpy(it.cookie, cookie, it.length)
+    if it.length:
+        memcpy(it.cookie, cookie, it.length)
     it.mss = mss
 
 

@@ -16,7 +16,7 @@ from underpass.tcp.tcb cimport (
 )
 from underpass.tcp.time_wait cimport time_wait_enter
 from underpass.tcp.timers cimport timers_stop
-from underpass.tcp.traits cimport TRAIT_SETTINGS
+from underpass.tcp.traits cimport TRAIT_FAST_OPEN_PENDING, TRAIT_SETTINGS
 from underpass.wire.segment cimport ACK, RST
 
 cdef enum:
@@ -32,6 +32,8 @@ cdef void ending_handshake_over(Tcp *tcp, uint32_t conn) noexcept nogil:
     tcp.state.half_open -= 1
     if listener != NO_LISTENER:
         tcp.state.listeners[listener].half_open -= 1
+        if tcb.traits & TRAIT_FAST_OPEN_PENDING:
+            tcp.state.listeners[listener].fast_open_pending -= 1
 
 
 cdef void ending_shutdown(Tcp *tcp, uint32_t conn) noexcept nogil:

@@ -11,13 +11,16 @@ from underpass.link.frames cimport (
 from underpass.link.link cimport DESC_CHECKSUM, LINK_TX_CHECKSUM, Desc
 from underpass.tcp.dsack cimport dsack_blocks
 from underpass.tcp.ecn cimport ecn_flags, ecn_marks, ecn_syn_flags
+from underpass.tcp.fast_open cimport fast_open_has_option, fast_open_payload, fast_open_write_option
 from underpass.tcp.isn cimport timestamp_clock
 from underpass.tcp.rare cimport rare_of
 from underpass.tcp.rate cimport rate_sent
 from underpass.tcp.tcb cimport (
     CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_SACK, CONN_TIMESTAMPS, SYN_RECEIVED, Tcb, TcbCold, Tcp,
 )
-from underpass.tcp.traits cimport TRAIT_DUPLICATE_DUE, TRAIT_ECN, TRAIT_RATE, TRAIT_SETTINGS, TRAIT_URGENT_OUT
+from underpass.tcp.traits cimport (
+    TRAIT_DUPLICATE_DUE, TRAIT_ECN, TRAIT_FAST_OPEN, TRAIT_RATE, TRAIT_SETTINGS, TRAIT_URGENT_OUT,
+)
 from underpass.tcp.urgent cimport urgent_mark
 from underpass.tcp.validation cimport SENT_TICK_SHIFT
 from underpass.tcp.window cimport window_of_syn, window_offer
@@ -214,13 +217,18 @@ cdef Sent output_syn(Tcp *tcp, uint32_t conn) noexcept nogil:
         return SENT_NO_FRAME
     cdef uint8_t *header = frame_chunk(tcp.pool, frame) + TX_HEADROOM
     cdef uint8_t *end = write_syn_options(tcp, tcb, cold, output_announced_mss(tcp, conn), header + TCP_BYTES)
-    cdef uint32_t tcp_bytes = <uint32_t>(end - header)
+    if fast_open_has_option(tcb):
+        end += fast_open_write_option(tcp, conn, end)
+    cdef uint32_t header_bytes = <uint32_t>(end - header)
+    cdef uint32_t tcp_bytes = header_bytes
+    if tcb.traits & TRAIT_FAST_OPEN:
+        tcp_bytes += fast_open_payload(tcp, conn, header, header_bytes)
     cdef bint answering = tcb.state == SYN_RECEIVED
     cdef uint32_t window = window_of_syn(tcb)
     if tcb.rcv_adv - tcb.rcv_nxt < window or not answering:
         tcb.rcv_adv = tcb.rcv_nxt + window
     tcp_write_header(header, tcb.local_port, tcb.remote_port, cold.iss, tcb.rcv_nxt if answering else 0,
-                     (SYN | ACK if answering else SYN) | ecn_syn_flags(tcp, conn), <uint16_t>window, tcp_bytes)
+                     (SYN | ACK if answering else SYN) | ecn_syn_flags(tcp, conn), <uint16_t>window, header_bytes)
     cdef bint offload = finish_checksum(tcp, header, tcp_bytes, cold.template.pseudo)
     cdef uint8_t *packet = template_write(&cold.template, mac, header, tcp_bytes)
     queue_packet(tcp, frame, packet, <uint32_t>(header - packet) + tcp_bytes, header, offload)

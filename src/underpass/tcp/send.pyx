@@ -7,6 +7,7 @@ from underpass.link.frames cimport (
 )
 from underpass.tcp.autosize cimport SND_UNASKED, autosize_has_room, autosize_is_full
 from underpass.tcp.block cimport block_drop_queue, block_touch
+from underpass.tcp.open cimport open_send_syn
 from underpass.tcp.output cimport SENT, SENT_NO_FRAME, Sent, output_control, output_data, output_next
 from underpass.tcp.pacing cimport pacing_holds, pacing_spent
 from underpass.tcp.prr cimport prr_sent
@@ -21,11 +22,12 @@ from underpass.tcp.scoreboard cimport scoreboard_next_lost, scoreboard_pipe, sco
 from underpass.tcp.tcb cimport (
     CLOSE_WAIT, CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_CWND_LIMITED, CONN_FAST_RECOVERY, CONN_FIN_LOST,
     CONN_FIN_QUEUED, CONN_FIN_SENT, CONN_NODELAY, CONN_PERSISTING, CONN_SACK, CONN_STARVED, CONN_WANTS_ROOM, ESTABLISHED,
-    EVENT_WRITABLE, FIN_WAIT_2, LAST_ACK, Tcb, TcbCold, Tcp,
+    EVENT_WRITABLE, FIN_WAIT_2, LAST_ACK, SYN_RECEIVED, SYN_SENT, Tcb, TcbCold, Tcp,
 )
 from underpass.tcp.timers cimport timers_restart_retransmit, timers_sent
 from underpass.tcp.traits cimport (
-    TRAIT_CORK, TRAIT_NOTSENT_LOWAT, TRAIT_PACED, TRAIT_PATH_PROBE, TRAIT_RATE, TRAIT_REORDERING_TIMER, TRAIT_UNDO,
+    TRAIT_CORK, TRAIT_FAST_OPEN_PENDING, TRAIT_NOTSENT_LOWAT, TRAIT_PACED, TRAIT_PATH_PROBE, TRAIT_RATE,
+    TRAIT_REORDERING_TIMER, TRAIT_UNDO,
 )
 from underpass.tcp.undo cimport undo_holds_lost, undo_note_sent
 from underpass.tcp.validation cimport validation_restart, validation_was_idle
@@ -67,7 +69,8 @@ cdef uint32_t send_reserve(Tcp *tcp, uint32_t conn, uint8_t **at) noexcept nogil
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef uint32_t frame
     cdef Frame *it
-    if tcb.flags & CONN_FIN_QUEUED or (tcb.state != ESTABLISHED and tcb.state != CLOSE_WAIT):
+    if tcb.flags & CONN_FIN_QUEUED or (tcb.state != ESTABLISHED and tcb.state != CLOSE_WAIT and
+                                         not tcb.traits & TRAIT_FAST_OPEN_PENDING):
         return 0
     tcp.reserved = NO_FRAME
     if tail_takes_more(tcp, tcb):
@@ -161,8 +164,9 @@ cdef void send_drop_queue(Tcp *tcp, uint32_t conn) noexcept nogil:
 # ---------------------------------------------------------------------------------------------- the decision
 
 cdef inline bint may_transmit(const Tcb *tcb) noexcept nogil:
-    """States in which payload and FIN leave (RFC 9293 3.3.2)."""
-    return ESTABLISHED <= tcb.state <= LAST_ACK and tcb.state != FIN_WAIT_2
+    """States in which payload and FIN leave (RFC 9293 3.3.2); payload alone before the end of a Fast Open (RFC 7413 4.2.2)."""
+    return ESTABLISHED <= tcb.state <= LAST_ACK and tcb.state != FIN_WAIT_2 or \
+        tcb.state == SYN_RECEIVED and tcb.traits & TRAIT_FAST_OPEN_PENDING != 0
 
 
 cdef inline uint32_t window_left(const Tcb *tcb, seq_t seq) noexcept nogil:
@@ -175,7 +179,7 @@ cdef inline uint8_t flags_for(const Tcp *tcp, const Tcb *tcb, uint32_t frame) no
     """PSH on the last octets that there are; FIN with them where the application has finished."""
     if tcp.pool.frames[frame].next != NO_FRAME:
         return 0
-    return PSH | FIN if tcb.flags & CONN_FIN_QUEUED else PSH
+    return PSH | FIN if tcb.flags & CONN_FIN_QUEUED and tcb.state != SYN_RECEIVED else PSH
 
 
 cdef inline bint nagle_holds(const Tcp *tcp, const Tcb *tcb, const Frame *it) noexcept nogil:
@@ -337,7 +341,7 @@ cdef Sent send_fin(Tcp *tcp, uint32_t conn) noexcept nogil:
     """FIN by itself: nothing is left to carry it, or it was lost alone."""
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef Sent sent
-    if not tcb.flags & CONN_FIN_QUEUED or tcb.snd_unsent != NO_FRAME:
+    if not tcb.flags & CONN_FIN_QUEUED or tcb.snd_unsent != NO_FRAME or tcb.state == SYN_RECEIVED:
         return SENT
     if tcb.flags & CONN_FIN_SENT and not tcb.flags & CONN_FIN_LOST:
         return SENT
@@ -411,6 +415,9 @@ cdef void send_output(Tcp *tcp, uint32_t conn) noexcept nogil:
         elif tcb.retransmit_at == 0:
             # No frame or no neighbour: the timer tries again.
             tcb.retransmit_at = tcp.now_ns + rtt_timeout_ns(&tcp.colds[conn])
+    elif tcb.state == SYN_SENT and tcb.traits & TRAIT_FAST_OPEN_PENDING and tcb.snd_head != NO_FRAME:
+        tcb.traits &= ~<uint32_t>TRAIT_FAST_OPEN_PENDING
+        open_send_syn(tcp, conn)            # with the data that it waited for
     if tcb.flags & CONN_ACK_NOW or (tcb.state >= ESTABLISHED and window_worth_telling(tcp, tcb)):
         output_control(tcp, conn, output_next(tcb), ACK)
     elif tcb.flags & CONN_ACK_DELAYED and tcb.ack_at == 0:

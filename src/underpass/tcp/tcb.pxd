@@ -199,6 +199,7 @@ cdef enum SettingFlags:
     SETTING_LINGER = 1              # SO_LINGER is on, with linger_s
     SETTING_NO_FIN_WAIT_2 = 2       # TCP_LINGER2 is negative: no FIN-WAIT-2 once the application let go
     SETTING_MTU_DO = 4              # IP_MTU_DISCOVER is IP_PMTUDISC_DO, which is the same here
+    SETTING_FAST_OPEN = 8           # TCP_FASTOPEN_CONNECT
 
 cdef struct Settings:               # the rarer options of a connection; 0 is each one's default
     uint32_t linger_s

@@ -35,7 +35,7 @@ cdef enum ConnTraits:
     TRAIT_SOFT_ERROR = 0x4000000    # ICMP told of trouble: TcbRare.soft_error (RFC 9293 3.9.2.2)
     # Fast Open: see tcp/fast_open.pxd
     TRAIT_FAST_OPEN = 0x8000000     # our SYN carries data or asks for a cookie
-    TRAIT_FAST_OPEN_PENDING = 0x10000000    # served in SYN-RECEIVED, and counted by its listener
+    TRAIT_FAST_OPEN_PENDING = 0x10000000    # in SYN-RECEIVED: served, and counted so; in SYN-SENT: the SYN waits for data
     TRAIT_FAST_OPEN_GRANT = 0x20000000      # the SYN-ACK brings a cookie
     # urgent data: see tcp/urgent.pxd
     TRAIT_URGENT_IN = 0x40000000    # the application has yet to read up to TcbRare.rcv_up

@@ -3,8 +3,8 @@
     | src port 2 | dst port 2 | seq 4 | ack 4 | offset 1 | flags 1 | window 2 | checksum 2 | urgent 2 |
     | options | payload |
 """
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
 
 from underpass.wire.checksum cimport checksum_add, checksum_fold, checksum_length
 from underpass.wire.octets cimport store16, store32
@@ -33,6 +33,7 @@ cdef enum OptionKind:
     KIND_SACK_PERMITTED = 4         # RFC 2018 2
     KIND_SACK = 5                   # RFC 2018 3
     KIND_TIMESTAMPS = 8             # RFC 7323 3.2
+    KIND_FAST_OPEN = 34             # RFC 7413 4.1.1
 
 cdef enum:                          # octets of each option, the NOPs that align it counted
     MSS_BYTES = 4
@@ -47,6 +48,10 @@ cdef enum:                          # octets of each option, the NOPs that align
 # the pseudo-header is known.
 cdef Reason tcp_parse(const uint8_t *data, uint32_t head_bytes, uint32_t total_bytes,
                       Segment *seg) noexcept nogil
+
+
+# The content of an option of a segment that was parsed, for kinds that Segment has no place for; NULL: it has none such.
+cdef const uint8_t *tcp_find_option(const Segment *seg, uint8_t kind, uint32_t *octets) noexcept nogil
 
 
 cdef inline void tcp_write_header(uint8_t *at, uint16_t src_port, uint16_t dst_port, seq_t seq, seq_t ack,
@@ -109,3 +114,14 @@ cdef inline uint32_t tcp_write_sack(uint8_t *at, const SackBlock *blocks, uint32
         store32(at + 4 + 8 * i, blocks[i].start)
         store32(at + 8 + 8 * i, blocks[i].end)
     return SACK_BYTES + 8 * count
+
+
+cdef inline uint32_t tcp_write_fast_open(uint8_t *at, const uint8_t *cookie, uint32_t octets) noexcept nogil:
+    """A cookie, or with no octets the request for one (RFC 7413 4.1.1)."""
+    cdef uint32_t padding = <uint32_t>-<int32_t>(octets + 2) & 3
+    memset(at, KIND_NOP, padding)
+    at[padding] = KIND_FAST_OPEN
+    at[padding + 1] = <uint8_t>(octets + 2)
+    if octets:
+        memcpy(at + padding + 2, cookie, octets)
+    return padding + 2 + octets

@@ -69,6 +69,20 @@ cdef Reason parse_options(const uint8_t *at, const uint8_t *end, Segment *seg) n
     return ACCEPTED
 
 
+cdef const uint8_t *tcp_find_option(const Segment *seg, uint8_t kind, uint32_t *octets) noexcept nogil:
+    cdef const uint8_t *at = seg.packet + seg.tcp_offset + TCP_BYTES
+    cdef const uint8_t *end = seg.packet + seg.payload_offset
+    while at < end and at[0] != KIND_END:
+        if at[0] == KIND_NOP:
+            at += 1
+            continue
+        if at[0] == kind:
+            octets[0] = at[1] - 2
+            return at + 2
+        at += at[1]
+    return NULL
+
+
 cdef inline bint flags_make_sense(uint8_t flags) noexcept nogil:
     """SYN stands alone or with ACK; and no state accepts a segment with none of SYN, FIN, RST and ACK."""
     if flags & SYN:
