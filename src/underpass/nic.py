@@ -141,6 +141,14 @@ class NicListener(Listener):
         """What it listens on."""
         return self._inner.address
 
+    def getsockopt(self, level: int, option: int, buflen: int = 0) -> int | bytes:
+        """As `Listener.getsockopt`."""
+        return self._inner.getsockopt(level, option, buflen)
+
+    def setsockopt(self, level: int, option: int, value: int | bytes | str) -> None:
+        """As `Listener.setsockopt`."""
+        self._inner.setsockopt(level, option, value)
+
     def close(self) -> None:
         """Accept no more. The port stays claimed until the last connection to it has ended."""
         self._inner.close()

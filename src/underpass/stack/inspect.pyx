@@ -141,7 +141,8 @@ cdef list connection_rows(const Tcp *tcp):
         listener = &tcp.state.listeners[i]
         if listener.used:
             rows.append({"state": "LISTEN", "local": address_to_text(&listener.address), "local_port": listener.port,
-                         "half_open": listener.half_open, "backlog": listener.backlog})
+                         "half_open": listener.half_open, "backlog": listener.backlog,
+                         "fast_open_pending": listener.fast_open_pending, "fast_open": listener.fast_open})
     for i in range(tcp.state.tcb_fresh):
         tcb = &tcp.tcbs[i]
         if tcb.state != CLOSED and tcb.state != TIME_WAIT:     # its entry follows below

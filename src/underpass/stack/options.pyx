@@ -17,7 +17,7 @@ from underpass.tcp.congestion.control cimport CONGESTION_CONTROLS, congestion_co
 from underpass.tcp.path cimport path_mtu
 from underpass.tcp.preset cimport QUICK_ACKS, preset_read
 from underpass.tcp.tcb cimport (
-    CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_KEEPALIVE, CONN_NODELAY, NO_CONN, SETTING_LINGER, SETTING_MTU_DO,
+    CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_KEEPALIVE, CONN_NODELAY, NO_CONN, SETTING_FAST_OPEN, SETTING_LINGER, SETTING_MTU_DO,
     SETTING_NO_FIN_WAIT_2, Preset, Settings, Tcp,
 )
 from underpass.tcp.traits cimport (

@@ -6,8 +6,9 @@ from underpass.stack.stack cimport Stack
 from underpass.tcp.congestion.control cimport CWND_MAX
 from underpass.tcp.tcb cimport (
     CLOSED, CONN_COUNTED_HALF_OPEN, CONN_FIN_RECEIVED, CONN_FIN_SENT, CONN_HELD, CONN_ORPHAN, CONN_STARVED, CONN_TOUCHED,
-    ESTABLISHED, LAST_ACK, NO_CONN, TIME_WAIT, Tcb, Tcp,
+    ESTABLISHED, LAST_ACK, MAX_LISTENERS, NO_CONN, SYN_RECEIVED, TIME_WAIT, Tcb, Tcp,
 )
+from underpass.tcp.traits cimport TRAIT_FAST_OPEN_PENDING
 from underpass.wire.seq cimport seq_before, seq_t, seq_upto
 
 cdef enum:
@@ -17,6 +18,7 @@ cdef struct Sums:                   # over all connections
     uint32_t used
     uint32_t in_table
     uint32_t half_open
+    uint32_t fast_open
     uint32_t starved
     uint32_t orphans
     uint64_t frames
@@ -26,7 +28,7 @@ cdef const char *broken_invariant(Tcp *tcp, unsigned int *conn) noexcept nogil:
     cdef Sums sums
     cdef const char *wrong
     cdef uint32_t i
-    sums.used = sums.in_table = sums.half_open = sums.starved = sums.orphans = 0
+    sums.used = sums.in_table = sums.half_open = sums.fast_open = sums.starved = sums.orphans = 0
     sums.frames = 0
     for i in range(tcp.state.tcb_fresh):
         wrong = broken_in_connection(tcp, i, &sums)
@@ -35,6 +37,14 @@ cdef const char *broken_invariant(Tcp *tcp, unsigned int *conn) noexcept nogil:
             return wrong
     conn[0] = NO_CONN
     return broken_in_sums(tcp, &sums)
+
+
+cdef uint32_t fast_open_pending(const Tcp *tcp) noexcept nogil:
+    cdef uint32_t total = 0
+    cdef uint32_t i
+    for i in range(MAX_LISTENERS):
+        total += tcp.state.listeners[i].fast_open_pending
+    return total
 
 
 cdef const char *broken_in_sums(const Tcp *tcp, const Sums *sums) noexcept nogil:
@@ -46,6 +56,8 @@ cdef const char *broken_in_sums(const Tcp *tcp, const Sums *sums) noexcept nogil
         return b"connection blocks in use are counted"
     if sums.half_open != tcp.state.half_open:
         return b"half-open connections are counted"
+    if sums.fast_open != fast_open_pending(tcp):
+        return b"listeners count what they serve by Fast Open before the handshake ends"
     if sums.starved != tcp.starved:
         return b"connections that wait for a frame are counted"
     if sums.orphans != tcp.state.orphans:
@@ -65,6 +77,7 @@ cdef const char *broken_in_connection(Tcp *tcp, uint32_t conn, Sums *sums) noexc
     sums.used += 1
     sums.in_table += tcb.state != CLOSED and tcb.state != TIME_WAIT
     sums.half_open += (tcb.flags & CONN_COUNTED_HALF_OPEN) != 0
+    sums.fast_open += tcb.state == SYN_RECEIVED and tcb.traits & TRAIT_FAST_OPEN_PENDING != 0
     sums.starved += (tcb.flags & CONN_STARVED) != 0
     sums.orphans += (tcb.flags & CONN_ORPHAN) != 0 and tcb.state != CLOSED and tcb.state != TIME_WAIT
     if tcb.flags & CONN_TOUCHED:

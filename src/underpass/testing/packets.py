@@ -81,6 +81,7 @@ class TcpSegment:
     sack_permitted: bool = False
     timestamps: tuple[int, int] | None = None  # TSval, TSecr
     sack: tuple[tuple[int, int], ...] = ()  # start, end of each block
+    fast_open: bytes | None = None  # cookie (RFC 7413), empty: the request for one
     src_mac: str = "02:00:00:00:00:01"
     dst_mac: str = "02:00:00:00:00:02"
     vlan: tuple[int, ...] = ()  # tag control information, the outer tag first
@@ -136,6 +137,8 @@ def encode_options(seg: TcpSegment) -> bytes:
         out += struct.pack("!BBBBII", 1, 1, 8, 10, *seg.timestamps)
     if seg.window_scale is not None:
         out += bytes([1, 3, 3, seg.window_scale])
+    if seg.fast_open is not None:
+        out += b"\1" * (-(2 + len(seg.fast_open)) % 4) + bytes([34, 2 + len(seg.fast_open)]) + seg.fast_open
     if seg.sack:
         out += bytes([1, 1, 5, 2 + 8 * len(seg.sack)])
         out += b"".join(struct.pack("!II", *edges) for edges in seg.sack)
@@ -326,3 +329,5 @@ def _decode_options(options: bytes, seg: TcpSegment) -> None:
         elif kind == 8:
             value, echo = struct.unpack("!II", content)
             seg.timestamps = (value, echo)
+        elif kind == 34:
+            seg.fast_open = content

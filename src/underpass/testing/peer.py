@@ -40,6 +40,7 @@ def describe(seg: TcpSegment) -> str:
     options = [f"{name} {value}" for name, value in values.items() if value is not None]
     options += [f"sack {seg.sack}"] if seg.sack else []
     options += ["sack permitted"] if seg.sack_permitted else []
+    options += [f"fast open {seg.fast_open.hex() or '?'}"] if seg.fast_open is not None else []
     flags = "|".join(flag.name or "" for flag in Flags if flag and flag in seg.flags)
     numbers = f"seq {seg.seq} ack {seg.ack} len {len(seg.payload)} win {seg.window}"
     return f"{flags} {numbers} {', '.join(options)}".rstrip()
