@@ -2,6 +2,7 @@
 from libc.stdint cimport uint8_t, uint32_t
 
 from underpass.tcp.block cimport block_drop_queue, block_free, block_next_touched, block_touch
+from underpass.tcp.fast_open cimport fast_open_go
 from underpass.tcp.send cimport send_output
 from underpass.tcp.tcb cimport (
     CLOSED, CONN_ACTIVE, CONN_ANNOUNCED, CONN_HELD, CONN_ORPHAN, CONN_STARVED, CONN_TOUCHED, CONN_WANTS_ROOM, EVENT_ACCEPTED,
@@ -9,6 +10,7 @@ from underpass.tcp.tcb cimport (
     Tcb, Tcp,
 )
 from underpass.tcp.timers cimport timers_arm
+from underpass.tcp.traits cimport TRAIT_FAST_OPEN_PENDING
 
 cdef enum:
     STARVED_SEARCH = 4096           # connections looked at a step
@@ -66,6 +68,8 @@ cdef void attend(Tcp *tcp, uint32_t conn) noexcept nogil:
             tcb.events = 0
             bury(tcp, conn)
         return
+    if tcb.traits & TRAIT_FAST_OPEN_PENDING:
+        fast_open_go(tcp, conn)
     send_output(tcp, conn)
     timers_arm(tcp, conn)
     if tcb.events:

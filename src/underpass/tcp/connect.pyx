@@ -7,7 +7,8 @@ from underpass.ip.network cimport network_is_broadcast, network_is_local, networ
 from underpass.ip.policy cimport policy_is_unicast
 from underpass.tcp.demux cimport DEMUX_NONE, demux_find, demux_hash
 from underpass.tcp.ending cimport ending_gone
-from underpass.tcp.fast_open cimport fast_open_answered, fast_open_begin, fast_open_octets
+from underpass.tcp.fast_open cimport fast_open_answered, fast_open_begin
+from underpass.tcp.fast_open_syn cimport fast_open_octets
 from underpass.tcp.open cimport open_block, open_established, open_send_syn, open_take_syn
 from underpass.tcp.output cimport output_reset_for
 from underpass.tcp.tcb cimport (

@@ -13,11 +13,10 @@ reset count for a minute or two more, for else an attacker's victims would make 
 
 Both sides begin with it only where the application asks: TCP_FASTOPEN on a listener, TCP_FASTOPEN_CONNECT on a client.
 """
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint32_t
 
 from underpass.tcp.receive cimport Arrival
-from underpass.tcp.tcb cimport Listener, Tcb, Tcp
-from underpass.tcp.traits cimport TRAIT_FAST_OPEN, TRAIT_FAST_OPEN_GRANT
+from underpass.tcp.tcb cimport Listener, Tcp
 from underpass.wire.segment cimport Segment
 
 # ---- the server
@@ -33,16 +32,7 @@ cdef void fast_open_was_reset(Tcp *tcp, uint32_t conn) noexcept nogil
 # ---- the client
 # Begin an active open whose application asked for Fast Open. True: the SYN waits for the data that it will carry.
 cdef bint fast_open_begin(Tcp *tcp, uint32_t conn) noexcept nogil
-# What a SYN of ours carries: its payload, copied behind the header of `header_bytes`.
-cdef uint32_t fast_open_payload(Tcp *tcp, uint32_t conn, uint8_t *header, uint32_t header_bytes) noexcept nogil
+# With TRAIT_FAST_OPEN_PENDING: the SYN leaves where there are data for it now.
+cdef void fast_open_go(Tcp *tcp, uint32_t conn) noexcept nogil
 # The peer's SYN or SYN-ACK came, with TRAIT_FAST_OPEN: its cookie is kept, what it acknowledges of our SYN's data is done.
 cdef void fast_open_answered(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogil
-# Octets of data that our SYN carried, with TRAIT_FAST_OPEN.
-cdef uint32_t fast_open_octets(Tcp *tcp, uint32_t conn) noexcept nogil
-# ---- both
-# The option of a SYN or SYN-ACK; returns its octets.
-cdef uint32_t fast_open_write_option(Tcp *tcp, uint32_t conn, uint8_t *at) noexcept nogil
-
-
-cdef inline bint fast_open_has_option(const Tcb *tcb) noexcept nogil:
-    return tcb.traits & (TRAIT_FAST_OPEN | TRAIT_FAST_OPEN_GRANT) != 0

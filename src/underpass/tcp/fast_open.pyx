@@ -1,14 +1,15 @@
 """TCP Fast Open, both sides."""
 from libc.stdint cimport uint16_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp
 
-from underpass.link.frames cimport NO_FRAME, TX_HEADROOM, Frame, frame_chunk, frame_unref
+from underpass.link.frames cimport NO_FRAME, Frame, frame_unref
 from underpass.tcp.block cimport block_touch
 from underpass.tcp.congestion.control cimport congestion_begin, congestion_initial_window
 from underpass.tcp.cookie_jar cimport (
-    COOKIE_FITS, COOKIE_MIN, CookiePeer, cookie_jar_failed, cookie_jar_find, cookie_jar_put, cookie_jar_worked,
+    COOKIE_FITS, COOKIE_MIN, CookiePeer, cookie_jar_find, cookie_jar_put, cookie_jar_worked,
 )
 from underpass.tcp.ending cimport ending_handshake_over
+from underpass.tcp.fast_open_syn cimport COOKIE_BYTES, fast_open_cookie, fast_open_period
 from underpass.tcp.keepalive cimport keepalive_arm
 from underpass.tcp.open cimport open_send_syn
 from underpass.tcp.rare cimport rare_of
@@ -19,54 +20,26 @@ from underpass.tcp.tcb cimport (
     FIN_WAIT_1, NO_LISTENER, SYN_SENT, TcbCold,
 )
 from underpass.tcp.timers cimport timers_restart_retransmit
-from underpass.tcp.traits cimport TRAIT_DEFER_ACCEPT, TRAIT_FAST_OPEN_PENDING, TRAIT_PATH
+from underpass.tcp.traits cimport (
+    TRAIT_DEFER_ACCEPT, TRAIT_FAST_OPEN, TRAIT_FAST_OPEN_GRANT, TRAIT_FAST_OPEN_PENDING, TRAIT_PATH,
+)
 from underpass.tcp.window cimport window_of_syn
-from underpass.wire.address cimport Address
 from underpass.wire.segment cimport ACK, OPTION_MSS
-from underpass.wire.siphash cimport siphash24
-from underpass.wire.tcp cimport KIND_FAST_OPEN, tcp_find_option, tcp_write_fast_open
+from underpass.wire.tcp cimport KIND_FAST_OPEN, tcp_find_option
 
 cdef enum:
-    COOKIE_BYTES = 8                # that we give; RFC 7413 4.1.1 allows 4 to 16
     MOST_OPTIONS = 40               # octets of a SYN's options
     LEAST_MSS = 104                 # so that something is left beside them
 
-cdef uint64_t COOKIE_PERIOD_NS = <uint64_t>86400 * 1000000000
 cdef uint64_t RESET_PERIOD_NS = <uint64_t>60 * 1000000000
-
-cdef struct HashedClient:           # 24 octets, no padding
-    Address client
-    uint64_t period
-
-
-# ---------------------------------------------------------------------------------------------- cookies
-
-cdef uint64_t make_cookie(const Tcp *tcp, const Address *client, uint64_t period) noexcept nogil:
-    cdef HashedClient key
-    key.client = client[0]
-    key.period = period
-    return siphash24(&tcp.state.fast_open_key, <const uint8_t *>&key, sizeof(HashedClient))
-
-
-cdef inline bint is_cookie(const Tcp *tcp, const Segment *syn, const uint8_t *cookie, uint64_t period) noexcept nogil:
-    cdef uint64_t good = make_cookie(tcp, &syn.src, period)
-    return memcmp(cookie, &good, COOKIE_BYTES) == 0
-
-
-cdef uint32_t fast_open_write_option(Tcp *tcp, uint32_t conn, uint8_t *at) noexcept nogil:
-    cdef Tcb *tcb = &tcp.tcbs[conn]
-    cdef CookiePeer *peer
-    cdef uint64_t cookie
-    if tcb.traits & TRAIT_FAST_OPEN_GRANT:
-        cookie = make_cookie(tcp, &tcb.remote, tcp.now_ns // COOKIE_PERIOD_NS)
-        return tcp_write_fast_open(at, <const uint8_t *>&cookie, COOKIE_BYTES)
-    if tcb.state != SYN_SENT or tcp.colds[conn].backoff != 0:
-        return 0                    # RFC 7413 4.1.3.1: what is sent again does without
-    peer = cookie_jar_find(&tcp.state.fast_open_cookies, &tcp.state.secret, &tcb.remote)
-    return tcp_write_fast_open(at, peer.cookie if peer else NULL, peer.length if peer else 0)
 
 
 # ---------------------------------------------------------------------------------------------- the server
+
+cdef inline bint is_cookie(const Tcp *tcp, const Segment *syn, const uint8_t *cookie, uint64_t period) noexcept nogil:
+    cdef uint64_t good = fast_open_cookie(tcp, &syn.src, period)
+    return memcmp(cookie, &good, COOKIE_BYTES) == 0
+
 
 cdef inline void turn_the_minute(Listener *listener, uint64_t now_ns) noexcept nogil:
     cdef uint64_t minute = now_ns // RESET_PERIOD_NS
@@ -88,7 +61,7 @@ cdef bint proved(Tcp *tcp, uint32_t conn, const Segment *syn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef uint32_t octets = 0
     cdef const uint8_t *cookie = tcp_find_option(syn, KIND_FAST_OPEN, &octets)
-    cdef uint64_t period = tcp.now_ns // COOKIE_PERIOD_NS
+    cdef uint64_t period = fast_open_period(tcp)
     if cookie == NULL:
         return False
     if octets == COOKIE_BYTES and is_cookie(tcp, syn, cookie, period):
@@ -190,36 +163,11 @@ cdef bint fast_open_begin(Tcp *tcp, uint32_t conn) noexcept nogil:
     return True
 
 
-cdef uint32_t fast_open_octets(Tcp *tcp, uint32_t conn) noexcept nogil:
-    return rare_of(tcp, conn).fast_open_octets
-
-
-cdef uint32_t fast_open_payload(Tcp *tcp, uint32_t conn, uint8_t *header, uint32_t header_bytes) noexcept nogil:
+cdef void fast_open_go(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
-    cdef TcbCold *cold = &tcp.colds[conn]
-    cdef uint32_t room = tcp.pool.state.chunk_bytes - TX_HEADROOM - header_bytes
-    cdef const Frame *it
-    cdef uint32_t octets
-    if tcb.state != SYN_SENT:
-        return 0
-    if cold.backoff != 0:
-        if cold.backoff == 1:
-            fall_back(tcp, conn)
-        return 0
-    if tcb.snd_head == NO_FRAME:
-        return 0
-    it = &tcp.pool.frames[tcb.snd_head]
-    octets = min(<uint32_t>it.length, room)
-    memcpy(header + header_bytes, frame_chunk(tcp.pool, tcb.snd_head) + it.offset, octets)
-    tcp.state.counters.fast_open_sent += rare_of(tcp, conn).fast_open_octets == 0
-    rare_of(tcp, conn).fast_open_octets = octets
-    return octets
-
-
-cdef void fall_back(Tcp *tcp, uint32_t conn) noexcept nogil:
-    """RFC 7413 4.1.3.1: no answer is a negative answer; the next SYN is an ordinary one."""
-    tcp.state.counters.fast_open_fallbacks += 1
-    cookie_jar_failed(&tcp.state.fast_open_cookies, &tcp.state.secret, &tcp.tcbs[conn].remote, tcp.now_ns)
+    if tcb.state == SYN_SENT and tcb.snd_head != NO_FRAME:
+        tcb.traits &= ~<uint32_t>TRAIT_FAST_OPEN_PENDING
+        open_send_syn(tcp, conn)
 
 
 cdef void keep_cookie(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogil:

@@ -11,7 +11,7 @@ from underpass.link.frames cimport (
 from underpass.link.link cimport DESC_CHECKSUM, LINK_TX_CHECKSUM, Desc
 from underpass.tcp.dsack cimport dsack_blocks
 from underpass.tcp.ecn cimport ecn_flags, ecn_marks, ecn_syn_flags
-from underpass.tcp.fast_open cimport fast_open_has_option, fast_open_payload, fast_open_write_option
+from underpass.tcp.fast_open_syn cimport fast_open_has_option, fast_open_payload, fast_open_write_option
 from underpass.tcp.isn cimport timestamp_clock
 from underpass.tcp.rare cimport rare_of
 from underpass.tcp.rate cimport rate_sent

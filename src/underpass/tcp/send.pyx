@@ -7,7 +7,6 @@ from underpass.link.frames cimport (
 )
 from underpass.tcp.autosize cimport SND_UNASKED, autosize_has_room, autosize_is_full
 from underpass.tcp.block cimport block_drop_queue, block_touch
-from underpass.tcp.open cimport open_send_syn
 from underpass.tcp.output cimport SENT, SENT_NO_FRAME, Sent, output_control, output_data, output_next
 from underpass.tcp.pacing cimport pacing_holds, pacing_spent
 from underpass.tcp.prr cimport prr_sent
@@ -22,7 +21,7 @@ from underpass.tcp.scoreboard cimport scoreboard_next_lost, scoreboard_pipe, sco
 from underpass.tcp.tcb cimport (
     CLOSE_WAIT, CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_CWND_LIMITED, CONN_FAST_RECOVERY, CONN_FIN_LOST,
     CONN_FIN_QUEUED, CONN_FIN_SENT, CONN_NODELAY, CONN_PERSISTING, CONN_SACK, CONN_STARVED, CONN_WANTS_ROOM, ESTABLISHED,
-    EVENT_WRITABLE, FIN_WAIT_2, LAST_ACK, SYN_RECEIVED, SYN_SENT, Tcb, TcbCold, Tcp,
+    EVENT_WRITABLE, FIN_WAIT_2, LAST_ACK, SYN_RECEIVED, Tcb, TcbCold, Tcp,
 )
 from underpass.tcp.timers cimport timers_restart_retransmit, timers_sent
 from underpass.tcp.traits cimport (
@@ -415,9 +414,6 @@ cdef void send_output(Tcp *tcp, uint32_t conn) noexcept nogil:
         elif tcb.retransmit_at == 0:
             # No frame or no neighbour: the timer tries again.
             tcb.retransmit_at = tcp.now_ns + rtt_timeout_ns(&tcp.colds[conn])
-    elif tcb.state == SYN_SENT and tcb.traits & TRAIT_FAST_OPEN_PENDING and tcb.snd_head != NO_FRAME:
-        tcb.traits &= ~<uint32_t>TRAIT_FAST_OPEN_PENDING
-        open_send_syn(tcp, conn)            # with the data that it waited for
     if tcb.flags & CONN_ACK_NOW or (tcb.state >= ESTABLISHED and window_worth_telling(tcp, tcb)):
         output_control(tcp, conn, output_next(tcb), ACK)
     elif tcb.flags & CONN_ACK_DELAYED and tcb.ack_at == 0:
