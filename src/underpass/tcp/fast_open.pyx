@@ -1,5 +1,5 @@
 """TCP Fast Open, both sides."""
-from libc.stdint cimport uint16_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
 from underpass.link.frames cimport NO_FRAME, Frame, frame_unref
@@ -17,7 +17,7 @@ from underpass.tcp.receive cimport receive_text
 from underpass.tcp.rtt cimport rtt_sample, rtt_syn_lost
 from underpass.tcp.tcb cimport (
     CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_FIN_QUEUED, CONN_WANTS_ROOM, ESTABLISHED, EVENT_ACCEPTED, EVENT_WRITABLE,
-    FIN_WAIT_1, NO_LISTENER, SYN_SENT, TcbCold,
+    FIN_WAIT_1, NO_LISTENER, SYN_SENT, Tcb, TcbCold,
 )
 from underpass.tcp.timers cimport timers_restart_retransmit
 from underpass.tcp.traits cimport (
