@@ -321,11 +321,13 @@ cdef object get_fast_open(Target *target, const Row *row):
 
 
 cdef int set_fast_open(Target *target, const Row *row, object value) except -1:
-    """How many connections of a listener may be served before their handshake ends (RFC 7413 5.1)."""
+    """How many connections of a listener may be served before their handshake ends (RFC 7413 5.1), within the stack's limit
+    for half-open ones, as Linux bounds it by somaxconn.
+    """
     cdef int most = as_int(value)
     if most < 0 or not target.listening:
         refuse(EINVAL)
-    target.tcp.state.listeners[target.listener].fast_open = <uint32_t>most
+    target.tcp.state.listeners[target.listener].fast_open = min(<uint32_t>most, target.tcp.state.limits.half_open)
     return 0
 
 
