@@ -434,16 +434,23 @@ cdef int set_hop_limit(Target *target, const Row *row, object value) except -1:
 
 # ------------------------------------------------------------------------------------------ the table
 
+cdef Preset origin
+
+
 cdef void add(object level, object option, Getter get, Setter set, size_t word=0, uint32_t unit=1, int lowest=-INT_MAX - 1,
               int highest=INT_MAX):
     index[int(level), int(option)] = len(index)
     rows[len(index) - 1] = Row(int(level), int(option), get, set, word, unit, lowest, highest)
 
 
+cdef inline size_t offset_of(const void *field) noexcept:
+    """Where a field of `origin` lies in any Preset."""
+    return <size_t>(<const char *>field - <const char *>&origin)
+
+
 cdef void fill_socket_rows():
-    cdef Preset *at = NULL
     cdef int level = socket.SOL_SOCKET
-    add(level, socket.SO_KEEPALIVE, get_bit, set_bit, <size_t>&at.flags, CONN_KEEPALIVE)
+    add(level, socket.SO_KEEPALIVE, get_bit, set_bit, offset_of(&origin.flags), CONN_KEEPALIVE)
     add(level, socket.SO_SNDBUF, get_sndbuf, set_sndbuf)
     add(level, socket.SO_RCVBUF, get_rcvbuf, set_rcvbuf)
     add(level, socket.SO_LINGER, get_linger, set_linger)
@@ -456,14 +463,13 @@ cdef void fill_socket_rows():
 
 
 cdef void fill_tcp_rows():
-    cdef Preset *at = NULL
     cdef int level = socket.IPPROTO_TCP
-    add(level, socket.TCP_NODELAY, get_bit, set_bit, <size_t>&at.flags, CONN_NODELAY)
-    add(level, socket.TCP_CORK, get_bit, set_bit, <size_t>&at.traits, TRAIT_CORK)
-    add(level, socket.TCP_KEEPIDLE, get_number, set_number, <size_t>&at.keep_idle_ms, 1000, 1, 32767)
-    add(level, socket.TCP_KEEPINTVL, get_number, set_number, <size_t>&at.keep_interval_ms, 1000, 1, 32767)
-    add(level, socket.TCP_KEEPCNT, get_number, set_number, <size_t>&at.keep_count, 1, 1, 127)
-    add(level, socket.TCP_USER_TIMEOUT, get_number, set_number, <size_t>&at.user_timeout_ms, 1, 0)
+    add(level, socket.TCP_NODELAY, get_bit, set_bit, offset_of(&origin.flags), CONN_NODELAY)
+    add(level, socket.TCP_CORK, get_bit, set_bit, offset_of(&origin.traits), TRAIT_CORK)
+    add(level, socket.TCP_KEEPIDLE, get_number, set_number, offset_of(&origin.keep_idle_ms), 1000, 1, 32767)
+    add(level, socket.TCP_KEEPINTVL, get_number, set_number, offset_of(&origin.keep_interval_ms), 1000, 1, 32767)
+    add(level, socket.TCP_KEEPCNT, get_number, set_number, offset_of(&origin.keep_count), 1, 1, 127)
+    add(level, socket.TCP_USER_TIMEOUT, get_number, set_number, offset_of(&origin.user_timeout_ms), 1, 0)
     add(level, socket.TCP_SYNCNT, get_syncnt, set_syncnt, 0, 1, 1, 127)
     add(level, socket.TCP_MAXSEG, get_maxseg, set_maxseg)
     add(level, socket.TCP_LINGER2, get_linger2, set_linger2)
@@ -478,15 +484,14 @@ cdef void fill_tcp_rows():
 
 
 cdef void fill_ip_rows():
-    cdef Preset *at = NULL
     add(socket.IPPROTO_IP, socket.IP_TOS, get_class, set_class)
     add(socket.IPPROTO_IP, socket.IP_TTL, get_hop_limit, set_hop_limit, 0, 1, -1, 255)
     add(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, get_class, set_class, 0, 1, -1, 255)
     add(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, get_hop_limit, set_hop_limit, 0, 1, -1, 255)
-    add(socket.IPPROTO_IP, IP_RECVERR, get_bit, set_bit, <size_t>&at.traits, TRAIT_REPORTS)
+    add(socket.IPPROTO_IP, IP_RECVERR, get_bit, set_bit, offset_of(&origin.traits), TRAIT_REPORTS)
     add(socket.IPPROTO_IP, IP_MTU, get_mtu, NULL)
     add(socket.IPPROTO_IP, IP_MTU_DISCOVER, get_discovery, set_discovery, 0, 1, 0, PMTUDISC_OMIT)
-    add(socket.IPPROTO_IPV6, IPV6_RECVERR, get_bit, set_bit, <size_t>&at.traits, TRAIT_REPORTS)
+    add(socket.IPPROTO_IPV6, IPV6_RECVERR, get_bit, set_bit, offset_of(&origin.traits), TRAIT_REPORTS)
     add(socket.IPPROTO_IPV6, IPV6_MTU, get_mtu, NULL)
     add(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, get_discovery, set_discovery, 0, 1, 0, PMTUDISC_OMIT)
 
