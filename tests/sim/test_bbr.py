@@ -284,25 +284,23 @@ def test_others_pay_nothing_for_it():
         assert "bbr_phase" not in info
 
 
-def test_an_outage_of_a_minute_is_over_when_it_is_over():
-    """RFC 6298 5.5: with the next retransmission, and at the path's rate soon after"""
+def goodput_after_a_minute(loss, seconds):
+    """On a path that lost so much of everything for a minute, `seconds` after that."""
     with Network(1, capture=False) as network:
         flow = Flow(network, "bbr", NARROW)
         flow.run(10)
-        flow.link.change(loss=1.0)
+        flow.link.change(loss=loss)
         flow.run(60)
         flow.link.change(loss=0.0)
-        flow.run(70)
-        assert flow.run(10)[0] > 0.8 * 20 * MBIT
+        flow.run(seconds)
+        return flow.run(10)[0]
+
+
+def test_an_outage_of_a_minute_is_over_when_it_is_over():
+    """RFC 6298 5.5: with the next retransmission, and at the path's rate soon after"""
+    assert goodput_after_a_minute(loss=1.0, seconds=70) > 0.8 * 20 * MBIT
 
 
 def test_a_path_that_hardly_carries_anything_for_a_while_is_found_again():
     """5.5.6: the bandwidth of two cycles is remembered, no more; it grows by a quarter in each probe"""
-    with Network(1, capture=False) as network:
-        flow = Flow(network, "bbr", NARROW)
-        flow.run(10)
-        flow.link.change(loss=0.7)
-        flow.run(60)
-        flow.link.change(loss=0.0)
-        flow.run(60)
-        assert flow.run(10)[0] > 0.8 * 20 * MBIT
+    assert goodput_after_a_minute(loss=0.7, seconds=60) > 0.8 * 20 * MBIT
