@@ -16,15 +16,16 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 
-def add_interface(parser: argparse.ArgumentParser) -> None:
+def add_interface(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """--interface."""
-    parser.add_argument("--interface", "-i", required=True, metavar="IF", help="network interface to work on")
+    parser.add_argument("--interface", "-i", required=required, metavar="IF",
+                        help="network interface to work on")
 
 
 def add_link_options(parser: argparse.ArgumentParser) -> None:
     """How the interface is used."""
     parser.add_argument("--mode", choices=("auto", "native", "generic"), default="auto",
-                        help="how XDP is attached; auto: native where the driver can (default: %(default)s)")
+                        help="how XDP is attached; auto: native where the driver can (default: auto)")
     parser.add_argument("--busy-poll", action="store_true",
                         help="poll the interface instead of sleeping: lower latency, a busy core")
 

@@ -1,0 +1,117 @@
+"""The settings of a service: every fault of a file named at once, the command line before the file."""
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+
+from underpass.cli import main, parser_for
+from underpass.cli.settings import FIELDS, complete, read
+
+RIGHT = """
+directory = "/srv/www"
+interface = "eth0"
+address = ["192.0.2.1", "2001:db8::1"]
+port = 8080
+access-log = "-"
+connections = 1000
+congestion = "bbr"
+mode = "native"
+busy-poll = true
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "site.toml"
+    path.write_text(RIGHT)
+    return path
+
+
+def options(*words: str) -> argparse.Namespace:
+    return parser_for(["serve"]).parse_args(["serve", *words])
+
+
+def test_a_right_file_is_said_to_be_right(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(file)]) == 0
+    assert capsys.readouterr().out == f"{file}: right\n"
+
+
+def test_the_file_here_has_every_setting(file: Path) -> None:
+    assert read(str(file))[0].keys() == FIELDS.keys()
+
+
+@pytest.mark.parametrize(("line", "said"), [
+    ("port = 70000", "port: 70000 is not a whole number from 1 to 65535"),
+    ('port = "80"', 'port: "80" is not a whole number'),
+    ("port = true", "port: true is not a whole number"),
+    ("prot = 80", "prot: unknown key; did you mean port?"),
+    ("busy_poll = true", "busy_poll: unknown key; did you mean busy-poll?"),
+    ("xyzzy = 1", "xyzzy: unknown key; known are directory, interface, "),
+    ('"a\\nb" = 1', "a\\nb: unknown key; known are "),
+    ("address = []", "address: [] is not a list of IPv4 and IPv6 addresses"),
+    ("address = [1]", "address: [1] is not a list"),
+    ('address = ["192.0.2.300"]', "address: ['192.0.2.300'] is not a list"),
+    ('access-log = "log"', 'access-log: "log" is not an absolute path'),
+    ("connections = 0", "connections: 0 is not a whole number above zero"),
+    ('congestion = "vegas"', 'congestion: "vegas" is not one of "cubic", '),
+    ('mode = "fast"', 'mode: "fast" is not one of "auto", '),
+    ("busy-poll = 1", "busy-poll: 1 is not true or false"),
+])
+def test_a_fault_is_one_line_with_file_key_and_what_is_right(
+        file: Path, line: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(f'directory = "/srv"\ninterface = "eth0"\n{line}\n')
+    assert main(["check", str(file)]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"{file}: {said}")
+    assert err.count("\n") == 1
+
+
+def test_all_faults_are_named_at_once(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text('port = 0\nprot = 1\ninterface = "a name with spaces"\n')
+    assert main(["check", str(file)]) == 1
+    keys = [line.split(": ")[1] for line in capsys.readouterr().err.splitlines()]
+    assert keys == ["port", "prot", "interface", "directory"]
+
+
+def test_faults_as_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text('directory = "/srv"\ninterface = "eth0"\nport = 0\n')
+    assert main(["check", "--json", str(file)]) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert [fault["key"] for fault in said] == ["port"]
+
+
+@pytest.mark.parametrize("octets", [b"port = ", b"\xff\xfe", b"port = 1\nport = 2", b"[" * 50_000])
+def test_what_is_not_toml_is_one_line(file: Path, octets: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_bytes(octets)
+    assert main(["check", str(file)]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"{file}: not TOML: ")
+    assert err.count("\n") == 1
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(tmp_path / "none")]) == 1
+    assert capsys.readouterr().err == f"{tmp_path / 'none'}: cannot be read: No such file or directory\n"
+
+
+def test_the_command_line_wins_over_the_file_and_the_file_over_the_default(file: Path) -> None:
+    given = options("--port", "81", "--mode", "generic")
+    assert complete(given, read(str(file))[0]) == []
+    assert (given.port, given.mode, given.busy_poll, given.interface) == (81, "generic", True, "eth0")
+    alone = options("site", "-i", "eth1")
+    assert complete(alone, {}) == []
+    assert (alone.port, alone.mode, alone.busy_poll, alone.address) == (80, "auto", False, None)
+
+
+def test_every_setting_is_an_option_of_serve() -> None:
+    """A setting that no option has could not be overruled."""
+    assert {field.replace("-", "_") for field in FIELDS} <= vars(options()).keys()
+
+
+def test_serve_names_the_file_s_faults_and_does_not_start(
+        file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text("port = 0\nprot = 1\n")
+    assert main(["serve", "--config", str(file)]) == 1
+    assert capsys.readouterr().err.count(str(file)) == 2
