@@ -288,7 +288,7 @@ except PermissionError as error:
 def test_without_privileges_the_error_says_what_is_missing(pair: Pair) -> None:
     said = pair.server.run("setpriv", "--bounding-set=-all", "--inh-caps=-all", sys.executable, "-c",
                            WITHOUT_PRIVILEGES, pair.server.interface).stdout
-    assert "CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF needed: run as root" in said
+    assert "CAP_NET_ADMIN, CAP_NET_RAW, CAP_PERFMON, CAP_BPF needed: run as root" in said
     assert said.count("\n") == 1
     assert left_behind(pair.server) == ""
 

@@ -7,9 +7,11 @@ from pathlib import Path
 NEEDED = {
     "CAP_NET_ADMIN": (12, "attach the XDP program, ask Linux for neighbours, reserve source ports"),
     "CAP_NET_RAW": (13, "open AF_XDP sockets"),
+    "CAP_PERFMON": (38, "have the verifier allow the XDP program's arithmetic on pointers"),
     "CAP_BPF": (39, "load the XDP program"),
 }
-CAP_SYS_ADMIN = 21                      # holds CAP_BPF too
+CAP_SYS_ADMIN = 21
+IN_SYS_ADMIN = {"CAP_PERFMON", "CAP_BPF"}       # capabilities(7): which it holds too
 
 
 def effective() -> int:
@@ -24,9 +26,8 @@ def lacking(capabilities: int | None = None) -> list[str]:
     """The names of the needed capabilities that are not there."""
     have = effective() if capabilities is None else capabilities
     names = [name for name, (number, _) in NEEDED.items() if not have >> number & 1]
-    if have >> CAP_SYS_ADMIN & 1 and "CAP_BPF" in names:
-        names.remove("CAP_BPF")
-    return names
+    admin = have >> CAP_SYS_ADMIN & 1
+    return [name for name in names if not (admin and name in IN_SYS_ADMIN)]
 
 
 def require() -> None:
