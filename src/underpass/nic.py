@@ -32,7 +32,7 @@ SPIN_S = 0.05           # with busy polling: how long to look for packets before
 
 def attach(ifname: str, mode: str = "auto", *, queues: Sequence[int] | None = None, frames: int = 16384,
            busy_poll: bool = False, zero_copy: bool | None = None, checksum: bool = True,
-           source_ports: int = DEFAULT_COUNT) -> "Nic":
+           segmentation: bool = True, source_ports: int = DEFAULT_COUNT) -> "Nic":
     """Put Underpass under an Ethernet interface; what it does not claim stays with the kernel.
 
     `mode` of XDP: "auto" (native, or generic where the driver has none), "native", "generic". `queues`: all
@@ -43,14 +43,14 @@ def attach(ifname: str, mode: str = "auto", *, queues: Sequence[int] | None = No
     how to get it; EBUSY, which XDP program is attached; ENETDOWN.
     """
     return Nic(ifname, mode, queues=queues, frames=frames, busy_poll=busy_poll, zero_copy=zero_copy,
-               checksum=checksum, source_ports=source_ports)
+               checksum=checksum, segmentation=segmentation, source_ports=source_ports)
 
 
 class Nic:
     """An attached interface; a context manager. See `attach`."""
 
     def __init__(self, ifname: str, mode: str, *, queues: Sequence[int] | None, frames: int, busy_poll: bool,
-                 zero_copy: bool | None, checksum: bool, source_ports: int) -> None:
+                 zero_copy: bool | None, checksum: bool, segmentation: bool, source_ports: int) -> None:
         self.name = ifname
         self.netdev = checked(ifname)
         self._stack: NicStack | None = None
@@ -63,7 +63,8 @@ class Nic:
             self.frames = Frames(frames, chunk_bytes_for(self.netdev.mtu))
             self.link = undo.enter_context(closing(AfXdpLink(
                 self.frames, self.netdev, range(self.netdev.queues) if queues is None else queues,
-                program=self.program, zero_copy=zero_copy, checksum=checksum, busy_poll=busy_poll)))
+                program=self.program, zero_copy=zero_copy, checksum=checksum, segmentation=segmentation,
+                busy_poll=busy_poll)))
             self.claims = undo.enter_context(closing(ClaimTable(ifname, self.program)))
             self._undo = undo.pop_all()
 
@@ -93,7 +94,7 @@ class Nic:
             "interface": self.name, "driver": self.netdev.driver, "queues": list(link.queues),
             "mtu": self.netdev.mtu, "xdp": self.program.mode, "zero_copy": link.zero_copy,
             "need_wakeup": link.need_wakeup, "multi_buffer": link.multi_buffer,
-            "tx_checksum": link.tx_checksum, "busy_poll": link.busy_poll,
+            "tx_checksum": link.tx_checksum, "segmentation": link.segmentation, "busy_poll": link.busy_poll,
             "frames": self.frames.count, "frame_bytes": self.frames.chunk_bytes,
             "source_ports": [ports.first, ports.last] if ports else [], "why_not": why_not,
         }
@@ -102,7 +103,7 @@ class Nic:
         """`describe` in lines for people: what is active, then why not better."""
         it = self.describe()
         copy = "zero-copy" if it["zero_copy"] else "copy mode"
-        options = ("need_wakeup", "multi_buffer", "tx_checksum", "busy_poll")
+        options = ("need_wakeup", "multi_buffer", "tx_checksum", "segmentation", "busy_poll")
         extras = [name.replace("_", " ") for name in options if it[name]]
         first = f"{self.name} ({it['driver']}): {it['xdp']} XDP, {copy}, {', '.join(extras)}"
         return [first, *(f"no {name.replace('_', ' ')}: {why}" for name, why in it["why_not"].items())]

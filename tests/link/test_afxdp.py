@@ -21,7 +21,7 @@ from underpass.testing.probe_link import LinkProbe
 from underpass.xdp.loader import XdpProgram
 
 PORT = 7
-TX_CHECKSUM, RX_PARTIAL = 1, 2
+TX_CHECKSUM, RX_PARTIAL, SEGMENTATION = 1, 2, 4
 
 
 @dataclass
@@ -192,7 +192,7 @@ def test_the_device_fills_the_checksum_in(veth: VethPair, open_end: Callable[...
 
 def test_without_the_offload_the_link_sums_itself(veth: VethPair, open_end: Callable[..., End]) -> None:
     ours, peer = open_end(veth.ours, checksum=False), open_end(veth.peer)
-    assert ours.probe.offloads == RX_PARTIAL
+    assert ours.probe.offloads == RX_PARTIAL | SEGMENTATION
     assert ours.link.why["tx_checksum"] == "it was switched off"
     whole = segment(veth.ours, veth.peer, payload=b"sum me")
     assert ours.probe.transmit([whole.build(partial_checksum=True)], checksum=(34, 16)) == 1

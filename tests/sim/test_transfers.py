@@ -67,9 +67,11 @@ def sizes(rng):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_thousand_transfers_under_loss(seed):
-    """1 % loss, duplication and reordering each way; 50 connections at once, both directions, 20 times."""
+    """1 % loss, duplication and reordering each way; 50 connections at once, both directions, 20 times, and every
+    other time over links with segmentation offload.
+    """
     rng = random.Random(seed)
-    with Network(seed) as network:
+    with Network(seed, segmentation=bool(seed % 2)) as network:
         client, server = network.pair(frames=8192, latency_ns=rng.choice([SHORT, MS, 20 * MS]), **LOSSY)
         exchange = Exchange(network, client, server)
         for number in range(50):
@@ -171,9 +173,10 @@ rates = st.floats(0, 0.15)
     ),
     transfers=st.lists(st.tuples(st.integers(0, 40_000), st.integers(0, 40_000)), min_size=1, max_size=4),
     mtu=st.sampled_from([576, 1280, 1500]),
+    segmentation=st.booleans(),
 )
-def test_every_octet_arrives_whatever_the_cable_does(seed, faults, times, transfers, mtu):
-    with Network(seed) as network:
+def test_every_octet_arrives_whatever_the_cable_does(seed, faults, times, transfers, mtu, segmentation):
+    with Network(seed, segmentation=segmentation) as network:
         exchange = Exchange(network, *network.pair(mtu=mtu, **faults, **times))
         for number, (out, back) in enumerate(transfers):
             exchange.start(stream(number, out), stream(-1 - number, back))

@@ -21,6 +21,8 @@ cdef void template_set(HeaderTemplate *template, uint8_t traffic_class, uint8_t 
 # Write the headers so that they end at tcp; returns their first octet. `tcp_bytes`: TCP header and payload.
 cdef uint8_t *template_write(const HeaderTemplate *template, const uint8_t *mac, uint8_t *tcp,
                              uint32_t tcp_bytes) noexcept nogil
+# Set the lengths in headers that template_write has written: more payload has joined the packet.
+cdef void template_lengthen(const HeaderTemplate *template, uint8_t *packet, uint32_t tcp_bytes) noexcept nogil
 # Say in headers that template_write has written that the packet may be marked instead of dropped: ECT(0) (RFC 3168 5).
 cdef void template_mark(const HeaderTemplate *template, uint8_t *packet) noexcept nogil
 # Headers that answer seg: addresses and MACs swapped, same tag. For replies that belong to no connection.

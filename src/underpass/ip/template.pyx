@@ -2,7 +2,7 @@
 from libc.string cimport memcpy, memset
 
 from underpass.wire.address cimport address_is_v4, address_octets
-from underpass.wire.checksum cimport checksum_addresses, checksum_fold
+from underpass.wire.checksum cimport checksum_addresses, checksum_fold, checksum_update
 from underpass.wire.ethernet cimport (ETHERNET_AT_SOURCE, ETHERNET_AT_TYPE, ETHERNET_BYTES, MAC_BYTES,
                                       TYPE_IPV4, TYPE_IPV6)
 from underpass.wire.ipv4 cimport (IPV4_AT_CHECKSUM, IPV4_AT_DST, IPV4_AT_FRAGMENT, IPV4_AT_HOP_LIMIT,
@@ -10,7 +10,7 @@ from underpass.wire.ipv4 cimport (IPV4_AT_CHECKSUM, IPV4_AT_DST, IPV4_AT_FRAGMEN
                                   IPV4_BYTES, IPV4_DONT_FRAGMENT, PROTOCOL_TCP, ipv4_sum)
 from underpass.wire.ipv6 cimport (IPV6_AT_DST, IPV6_AT_HOP_LIMIT, IPV6_AT_NEXT_HEADER, IPV6_AT_PAYLOAD_LENGTH,
                                   IPV6_AT_SRC, IPV6_AT_VERSION, IPV6_BYTES, NEXT_TCP)
-from underpass.wire.octets cimport bswap_16, store16
+from underpass.wire.octets cimport bswap_16, load16, store16
 from underpass.wire.segment cimport NO_VLAN
 from underpass.wire.vlan cimport TYPE_VLAN, VLAN_AT_TCI, VLAN_AT_TYPE, VLAN_BYTES
 
@@ -106,6 +106,18 @@ cdef uint8_t *template_write(const HeaderTemplate *template, const uint8_t *mac,
     else:
         store16(at + template.ip_offset + IPV6_AT_PAYLOAD_LENGTH, <uint16_t>tcp_bytes)
     return at
+
+
+cdef void template_lengthen(const HeaderTemplate *template, uint8_t *packet, uint32_t tcp_bytes) noexcept nogil:
+    cdef uint8_t *ip = packet + template.ip_offset
+    cdef uint16_t before
+    if template.length - template.ip_offset != IPV4_BYTES:
+        store16(ip + IPV6_AT_PAYLOAD_LENGTH, <uint16_t>tcp_bytes)
+        return
+    before = load16(ip + IPV4_AT_TOTAL_LENGTH)
+    store16(ip + IPV4_AT_TOTAL_LENGTH, <uint16_t>(IPV4_BYTES + tcp_bytes))
+    store16(ip + IPV4_AT_CHECKSUM, checksum_update(load16(ip + IPV4_AT_CHECKSUM), before,
+                                                   <uint16_t>(IPV4_BYTES + tcp_bytes)))
 
 
 cdef void template_mark(const HeaderTemplate *template, uint8_t *packet) noexcept nogil:

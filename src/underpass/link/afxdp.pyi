@@ -44,6 +44,7 @@ class AfXdpLink(LinkBase):
     need_wakeup: bool
     multi_buffer: bool
     tx_checksum: bool
+    segmentation: bool
     busy_poll: bool
     why: dict[str, str]
     def __init__(
@@ -56,6 +57,7 @@ class AfXdpLink(LinkBase):
         zero_copy: bool | None = None,
         checksum: bool = True,
         fill_checksum: bool = False,
+        segmentation: bool = True,
         busy_poll: bool = False,
         ring_size: int = 2048,
     ) -> None: ...

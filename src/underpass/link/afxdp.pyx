@@ -9,8 +9,9 @@ import os
 import select
 
 from underpass.link.frames cimport Frames
-from underpass.link.link cimport LINK_RX_PARTIAL, LINK_TX_CHECKSUM, LinkBase
+from underpass.link.link cimport LINK_RX_PARTIAL, LINK_SEGMENTATION, LINK_TX_CHECKSUM, LinkBase
 from underpass.link.packet cimport LINK_HEADER, RX_HEADROOM
+from underpass.link.packet_socket cimport packet_socket_open
 from underpass.link.xsk_path cimport (
     XskPath, xsk_deadline, xsk_receive, xsk_reclaim, xsk_refill, xsk_transmit, xsk_wake,
 )
@@ -37,9 +38,11 @@ cdef class AfXdpLink(LinkBase):
     `netdev` says what the interface can do (`linux.netdev_features`). With `program`, an `XdpProgram`, the
     sockets are registered in it; else `fds` gives them to whoever does. `zero_copy`: None takes it where the
     driver has it, True demands it, False leaves it. `checksum` has the kernel or device sum; it may
-    leave that to the receiving side of a veth, unless `fill_checksum`. `ring_size` is a power of two.
+    leave that to the receiving side of a veth, unless `fill_checksum`. With `segmentation`, where the kernel copies
+    what is sent anyway, up to 64 KiB of one connection pass it as one packet, by a packet socket. `ring_size` is a
+    power of two.
 
-    What is used is told by `mode`, `zero_copy`, `need_wakeup`, `multi_buffer`, `tx_checksum` and `busy_poll`;
+    What is used is told by `mode`, `zero_copy`, `need_wakeup`, `multi_buffer`, `tx_checksum`, `segmentation` and `busy_poll`;
     for each thing that is not the better one `why` has the reason. Raises OSError.
     """
     cdef XskPath path
@@ -49,11 +52,12 @@ cdef class AfXdpLink(LinkBase):
     cdef readonly object netdev
     cdef readonly tuple queues
     cdef readonly str mode
-    cdef readonly bint zero_copy, need_wakeup, multi_buffer, tx_checksum, busy_poll
+    cdef readonly bint zero_copy, need_wakeup, multi_buffer, tx_checksum, segmentation, busy_poll
     cdef readonly dict why
 
     def __init__(self, Frames frames not None, netdev, queues=(0,), *, program=None, zero_copy=None,
-                 bint checksum=True, bint fill_checksum=False, bint busy_poll=False, uint32_t ring_size=2048):
+                 bint checksum=True, bint fill_checksum=False, bint segmentation=True, bint busy_poll=False,
+                 uint32_t ring_size=2048):
         self.frames = frames
         self.netdev = netdev
         self.queues = tuple(queues)
@@ -65,6 +69,7 @@ cdef class AfXdpLink(LinkBase):
         try:
             self._open(zero_copy, checksum, fill_checksum, ring_size)
             self._explain(zero_copy, checksum)
+            self._open_packet_socket(segmentation, fill_checksum)
             if busy_poll:
                 self._poll_busily()
             self._start(ring_size)
@@ -90,6 +95,7 @@ cdef class AfXdpLink(LinkBase):
         self.path.xsks = self.xsks
         self.path.pool = &self.frames.pool
         self.path.counters = &self.counters
+        self.path.packet_socket = -1
 
     cdef _open(self, zero_copy, bint checksum, bint fill_checksum, uint32_t ring_size):
         """Open and bind every socket; the first one brings the UMEM and the flags, the others share them."""
@@ -155,6 +161,19 @@ cdef class AfXdpLink(LinkBase):
                 else f"the driver {self.netdev.driver} does not offer it in zero-copy mode")
         self.why["busy_poll"] = "it was not asked for"
 
+    cdef _open_packet_socket(self, bint wanted, bint fill_checksum):
+        """For packets that the kernel cuts into segments: AF_XDP has no way to ask for it."""
+        if self.zero_copy:
+            self.why["segmentation"] = "AF_XDP has none, and in zero-copy mode it is faster than the kernel's"
+        elif not wanted:
+            self.why["segmentation"] = "it was switched off"
+        elif fill_checksum:
+            self.why["segmentation"] = "it leaves checksums to the receiving side of a veth"
+        else:
+            self.path.packet_socket = packet_socket_open(self.netdev.index)
+            self._undo.callback(os.close, self.path.packet_socket)
+            self.segmentation = True
+
     cdef _poll_busily(self):
         """Have the kernel poll the device when we ask; the loop then does not sleep (`Stack.spin`)."""
         cdef uint32_t i
@@ -193,7 +212,8 @@ cdef class AfXdpLink(LinkBase):
         self.link.mtu = self.netdev.mtu
         self.link.queues = count
         self.link.offloads = (LINK_TX_CHECKSUM if self.tx_checksum else 0) | (
-            LINK_RX_PARTIAL if self.netdev.partial_checksums else 0)
+            LINK_RX_PARTIAL if self.netdev.partial_checksums else 0) | (
+            LINK_SEGMENTATION if self.segmentation else 0)
         self.link.wait_fd = self._wait_fd()
         if self._program is not None:
             for queue, fd in zip(self.queues, self.fds):

@@ -15,7 +15,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from underpass.link.frames cimport FramePool, frame_is_outstanding, frame_ref
-from underpass.link.link cimport NEVER, Desc, Link, LinkBase
+from underpass.link.link cimport LINK_SEGMENTATION, NEVER, Desc, Link, LinkBase
 from underpass.link.packet cimport (
     MAX_PARTS, packet_bytes, packet_copy, packet_octet, packet_parts, packet_release,
 )
@@ -42,6 +42,7 @@ cdef class FaultLink(LinkBase):
         self.frames = inner.frames
         self.state.below = &inner.link
         self.link = inner.link
+        self.link.offloads &= ~<uint32_t>LINK_SEGMENTATION      # each segment passes here by itself
         self.link.self = &self.state
         self.link.counters = &self.counters
         self.link.receive = fault_receive

@@ -5,7 +5,7 @@ for each descriptor that it takes (it gives it back to the pool when the device 
 those that it leaves. A packet that spans several chunks is several descriptors, all but the last with DESC_CONTINUES;
 `transmit` takes such a packet whole or not at all.
 """
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from underpass.link.frames cimport FramePool, Frames
 
@@ -15,10 +15,22 @@ cdef enum:
 cdef enum DescFlags:
     DESC_CONTINUES = 1          # the packet goes on in the next descriptor
     DESC_CHECKSUM = 2           # transmit: the device fills in the checksum at csum_start + csum_offset
+    DESC_SEGMENTS = 4           # transmit: the device makes several segments of the packet: see below
 
 cdef enum LinkOffloads:
     LINK_TX_CHECKSUM = 1        # DESC_CHECKSUM is honoured
     LINK_RX_PARTIAL = 2         # veth, tun, virtio: a checksum equal to the pseudo-header sum is CHECKSUM_PARTIAL
+    LINK_SEGMENTATION = 4       # DESC_SEGMENTS is honoured
+
+cdef enum:
+    SEGMENTS_MAX = 64           # parts of a packet with DESC_SEGMENTS
+
+# Segmentation offload: a packet of up to 64 KiB with one set of headers, made of several parts. The device repeats
+# the headers in front of every part, and sets lengths, sequence numbers and checksums right; PSH and FIN stay with the
+# last segment. All parts hold the same number of octets of payload, the last one perhaps fewer.
+#
+#     part  | headers | payload |        | payload |        | payl |
+#           0         ^ header_bytes     0                  0
 
 cdef struct Desc:               # 16 bytes
     uint32_t frame
@@ -27,7 +39,8 @@ cdef struct Desc:               # 16 bytes
     uint16_t flags
     uint16_t queue              # received on; the queue to send on
     uint16_t csum_start         # DESC_CHECKSUM: where summing starts, from the packet's first octet
-    uint16_t csum_offset        # DESC_CHECKSUM: where the sum goes, from csum_start
+    uint8_t csum_offset         # DESC_CHECKSUM: where the sum goes, from csum_start
+    uint8_t header_bytes        # DESC_SEGMENTS: octets of all headers, in the first part
 
 cdef struct LinkCounters:
     uint64_t rx_packets
@@ -36,6 +49,8 @@ cdef struct LinkCounters:
     uint64_t tx_bytes
     uint64_t tx_kicks           # system calls made to send
     uint64_t tx_retries         # of them, refused for now and tried again
+    uint64_t tx_segmented       # packets that the device made several segments of
+    uint64_t tx_failed          # packets dropped: the device did not take them, nor would it later
     uint64_t tx_refused         # descriptors left with the caller: the ring was full
     uint64_t tx_invalid         # packets dropped: a descriptor outside its chunk, or with too little room in front
     uint64_t rx_no_frame        # fill requests unmet: the pool was empty

@@ -15,7 +15,7 @@ from posix.types cimport off_t
 from posix.unistd cimport SEEK_SET, ftruncate, lseek, write
 
 from underpass.link.frames cimport FramePool, frame_ref
-from underpass.link.link cimport Desc, Link, LinkBase
+from underpass.link.link cimport LINK_SEGMENTATION, Desc, Link, LinkBase
 from underpass.link.packet cimport (
     packet_bytes, packet_checksum, packet_gather, packet_parts, packet_release, packet_wants_checksum,
 )
@@ -91,6 +91,7 @@ cdef class PcapLink(LinkBase):
         self.capture.fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         write_file_header(&self.capture)
         self.link = inner.link
+        self.link.offloads &= ~<uint32_t>LINK_SEGMENTATION      # each segment passes here by itself
         self.link.self = &self.capture
         self.link.counters = &self.counters
         self.link.receive = pcap_receive

@@ -10,6 +10,7 @@ cdef struct XskPath:
     uint32_t count              # of them; 0 once closed
     uint32_t first              # the one that the next receive looks at first
     FramePool *pool
+    int packet_socket           # sends what has DESC_SEGMENTS; -1: there is none
     uint16_t *lent              # for each frame, references that the kernel holds
     LinkCounters *counters
     uint32_t metadata_bytes     # room that every sent packet needs in front

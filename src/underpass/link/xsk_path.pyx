@@ -7,10 +7,11 @@ from libc.errno cimport EAGAIN, EBUSY, ENOBUFS, errno
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from underpass.link.frames cimport NO_FRAME, frame_chunk, frame_take, frame_unref
-from underpass.link.link cimport DESC_CHECKSUM, DESC_CONTINUES, NEVER, Desc, Link
+from underpass.link.link cimport DESC_CHECKSUM, DESC_CONTINUES, DESC_SEGMENTS, NEVER, Desc, Link
 from underpass.link.packet cimport (
     packet_bytes, packet_checksum, packet_octet, packet_parts, packet_release, packet_wants_checksum,
 )
+from underpass.link.packet_socket cimport packet_socket_send
 from underpass.link.xsk_ring cimport (
     Ring, ring_addr, ring_desc, ring_drained, ring_needs_wakeup, ring_peek, ring_release, ring_room,
     ring_submit,
@@ -146,6 +147,8 @@ cdef uint32_t xsk_transmit(Link *link, const Desc *packets, uint32_t count, uint
 cdef inline bint offer(XskPath *path, const Desc *packet, uint32_t parts) noexcept nogil:
     """One packet into its queue's ring; false: there is no room for it now."""
     cdef Xsk *xsk = &path.xsks[packet.queue if packet.queue < path.count else 0]
+    if packet.flags & DESC_SEGMENTS:
+        return offer_segments(path, xsk, packet, parts)
     if not can_be_sent(path, packet, parts):
         packet_release(path.pool, packet, parts)
         path.counters.tx_invalid += 1
@@ -156,6 +159,30 @@ cdef inline bint offer(XskPath *path, const Desc *packet, uint32_t parts) noexce
         if ring_room(&xsk.tx, parts) < parts:
             return False
     put(path, xsk, packet, parts)
+    return True
+
+
+cdef bint offer_segments(XskPath *path, Xsk *xsk, const Desc *packet, uint32_t parts) noexcept nogil:
+    """A packet to be cut up goes through a packet socket, behind everything that was put into the ring before it.
+
+    The kernel copies in the call, so that the references come back at once. False: it takes nothing for now.
+    """
+    cdef int error
+    push(path, xsk)
+    if not ring_drained(&xsk.tx):
+        return False
+    path.counters.tx_kicks += 1
+    error = packet_socket_send(path.packet_socket, path.pool, packet, parts)
+    if error == EAGAIN or error == ENOBUFS:
+        path.counters.tx_retries += 1
+        return False
+    if error:
+        path.counters.tx_failed += 1
+    else:
+        path.counters.tx_packets += 1
+        path.counters.tx_segmented += 1
+        path.counters.tx_bytes += packet_bytes(packet, parts)
+    packet_release(path.pool, packet, parts)
     return True
 
 

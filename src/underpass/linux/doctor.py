@@ -138,6 +138,7 @@ def _interface(found: InterfaceFacts) -> Iterator[Finding]:
     yield _jumbo(found)
     yield _zero_copy(found)
     yield _checksum(found)
+    yield _segmentation(found)
     yield Finding("need-wakeup", "ok", "the kernel is called only when it asks to be (since Linux 5.4)")
     yield _busy_poll(found)
 
@@ -176,6 +177,13 @@ def _checksum(found: InterfaceFacts) -> Finding:
         return Finding("checksum offload", "warn", "software: the driver has none in zero-copy mode",
                        "a driver with xsk-features tx-checksum")
     return Finding("checksum offload", "ok", "by TX metadata")
+
+
+def _segmentation(found: InterfaceFacts) -> Finding:
+    """In copy mode by a packet socket, in zero-copy mode not at all: AF_XDP has none."""
+    if found.netdev is not None and "xsk-zerocopy" in found.netdev.xdp:
+        return Finding("segmentation offload", "ok", "not used: in zero-copy mode each segment is sent by itself")
+    return Finding("segmentation offload", "ok", "up to 64 KiB of a connection leave as one packet, by a packet socket")
 
 
 def _busy_poll(found: InterfaceFacts) -> Finding:

@@ -21,6 +21,7 @@ from underpass.tcp.tcb cimport (
 from underpass.tcp.traits cimport (
     TRAIT_DUPLICATE_DUE, TRAIT_ECN, TRAIT_FAST_OPEN, TRAIT_RATE, TRAIT_SETTINGS, TRAIT_URGENT_OUT,
 )
+from underpass.tcp.train cimport train_add, train_begin, train_may_begin, train_takes
 from underpass.tcp.urgent cimport urgent_mark
 from underpass.tcp.validation cimport SENT_TICK_SHIFT
 from underpass.tcp.window cimport window_of_syn, window_offer
@@ -47,6 +48,7 @@ cdef inline void queue_packet(Tcp *tcp, uint32_t frame, const uint8_t *packet, u
     desc.queue = 0
     desc.csum_start = <uint16_t>(header - packet)
     desc.csum_offset = TCP_AT_CHECKSUM
+    desc.header_bytes = 0
     tcp.tx.tail += 1
     tcp.state.counters.segments_out += 1
 
@@ -146,6 +148,8 @@ cdef Sent emit(Tcp *tcp, uint32_t conn, uint32_t frame, uint8_t *payload, uint32
     cold.segments_sent += 1
     if flags & ACK:
         note_sent_ack(tcp, tcb)
+    if flags == ACK and train_may_begin(tcp, tcb, payload_bytes):
+        train_begin(tcp, conn, packet, header, tcp_bytes, payload_bytes, seq, may_be_marked)
     return SENT
 
 
@@ -153,10 +157,13 @@ cdef Sent output_data(Tcp *tcp, uint32_t conn, uint32_t frame, uint8_t flags) no
     cdef Frame *it = &tcp.pool.frames[frame]
     cdef Sent sent
     frame_ref(tcp.pool, frame)
-    sent = emit(tcp, conn, frame, frame_chunk(tcp.pool, frame) + it.offset, it.length, it.seq, flags | ACK)
-    if sent != SENT:
-        frame_unref(tcp.pool, frame)
-        return sent
+    if train_takes(tcp, conn, it):
+        train_add(tcp, conn, frame, flags)
+    else:
+        sent = emit(tcp, conn, frame, frame_chunk(tcp.pool, frame) + it.offset, it.length, it.seq, flags | ACK)
+        if sent != SENT:
+            frame_unref(tcp.pool, frame)
+            return sent
     it.sent_ns = tcp.now_ns
     tcp.tcbs[conn].sent_tick = <uint32_t>(tcp.now_ns >> SENT_TICK_SHIFT)
     if tcp.tcbs[conn].traits & TRAIT_RATE:
@@ -270,6 +277,7 @@ cdef void output_reset_for(Tcp *tcp, const Segment *seg) noexcept nogil:
 
 cdef uint32_t output_flush(Tcp *tcp) noexcept nogil:
     cdef uint32_t waiting, run, taken
+    tcp.train.parts = 0
     while tcp.tx.head != tcp.tx.tail:
         waiting = tcp.tx.tail - tcp.tx.head
         run = tcp.tx.mask + 1 - (tcp.tx.head & tcp.tx.mask)     # up to the ring's end

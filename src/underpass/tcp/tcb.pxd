@@ -298,6 +298,7 @@ cdef struct TcpCounters:            # in the arena; names as in wire/reason.pyx 
     uint64_t[32] refused            # by Reason
     uint64_t segments_in
     uint64_t segments_out
+    uint64_t trains                 # packets that hold several of them, for the link to cut up
     uint64_t payload_in
     uint64_t payload_out
     uint64_t active_opens
@@ -434,6 +435,19 @@ cdef struct TxQueue:                # descriptors on their way to the link; neve
     uint32_t head
     uint32_t tail
 
+cdef struct Train:                  # the packet that may yet grow: see tcp/train.pxd
+    uint32_t parts                  # 0: there is none
+    uint32_t conn
+    uint32_t at                     # in the TxQueue: its first descriptor, and
+    uint32_t end                    # the place behind its last one
+    seq_t next_seq                  # what follows its last segment
+    seq_t ack
+    uint32_t payload_bytes          # of each segment
+    uint32_t tcp_bytes              # TCP header and all payload
+    uint8_t *packet                 # the headers, in the first frame
+    uint8_t *header
+    bint marked                     # ECT(0)
+
 cdef struct Tcp:                    # this process's view
     uint64_t now_ns
     TcpState *state
@@ -450,6 +464,7 @@ cdef struct Tcp:                    # this process's view
     DemuxSlot *demux
     TimeWait *time_waits
     TxQueue tx
+    Train train
     uint32_t touched                # head of the list of connections to attend to
     uint32_t touched_tail
     uint32_t starved                # how many wait for a frame

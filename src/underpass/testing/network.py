@@ -30,6 +30,7 @@ from underpass.link.pcap import PcapLink
 from underpass.testing.clock import Clock
 from underpass.testing.conditions import Conditions
 from underpass.testing.host import Host, Station
+from underpass.testing.segmenter import SegmenterLink
 from underpass.testing.topology import Link, Router, Topology
 
 # As good as for ever, and far from where nanoseconds overflow.
@@ -57,13 +58,16 @@ class Network:
     `seed` decides about every fault and every secret of the stacks, so that a run can be repeated. With
     `capture` what passes is written to pcapng files in that directory, one for each host; by default to
     temporary ones, kept only where the block fails; with False not at all. With `check` the invariants of
-    every stack (see invariants.pyx) are looked at after each of its turns.
+    every stack (see invariants.pyx) are looked at after each of its turns. With `segmentation` the hosts'
+    links offer to cut packets into segments, as network devices do.
     """
 
     def __init__(
-        self, seed: int = 0, capture: str | os.PathLike[str] | bool = True, check: bool = False
-    ) -> None:
+        self, seed: int = 0, capture: str | os.PathLike[str] | bool = True, check: bool = False,
+        segmentation: bool = False,
+    ) -> None:  # fmt: skip
         self.seed = seed
+        self.segmentation = segmentation
         self.check = check
         self.clock = Clock()
         self.nodes: list[Node] = []
@@ -97,6 +101,9 @@ class Network:
         self._captures.append((captured, Path(path)))
         return captured
 
+    def _offloading(self, link: LinkBase) -> LinkBase:
+        return SegmenterLink(link) if self.segmentation else link
+
     @property
     def topology(self) -> Topology:
         """The hosts, routers and links that were made one by one."""
@@ -114,7 +121,7 @@ class Network:
 
         def make(station: Station) -> Host:
             port = topology.fabric.port(station.number, Frames(frames), mtu)
-            link = self._captured(port, name or station.v4)
+            link = self._offloading(self._captured(port, name or station.v4))
             others = [other.station for other in topology.hosts]
             secret = self.secret(station.v4)
             host = Host.on(link, station, *others, seed=secret, now_ns=self.clock.now_ns, **limits)
@@ -146,7 +153,7 @@ class Network:
              limits: dict[str, int | str] | None = None, **faults: Any) -> tuple[Host, Host]:  # fmt: skip
         """Two hosts on one cable, .1 and .2, that know each other; `limits` go to both stacks."""
         stations = Station(1), Station(2)
-        links = self.cable(frames, mtu, latency_ns, **faults)
+        links = [self._offloading(it) for it in self.cable(frames, mtu, latency_ns, **faults)]
         hosts = [
             Host.on(link, here, there, seed=self.secret(here.v4), now_ns=self.clock.now_ns, **(limits or {}))
             for link, here, there in zip(links, stations, stations[::-1], strict=True)
