@@ -4,6 +4,7 @@ import hashlib
 import os
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -74,9 +75,13 @@ def test_it_can_be_switched_off(veth: VethPair) -> None:
 
 
 def test_the_packet_socket_goes_with_the_link(veth: VethPair) -> None:
+    def packet_sockets() -> int:
+        with veth.ours.entered():
+            return len(Path("/proc/thread-self/net/packet").read_text().splitlines()) - 1
+
     with veth.ours.entered():
-        before = len(os.listdir("/proc/self/fd"))
         link = AfXdpLink(Frames(256), netdev_features(veth.ours.interface))
-        assert link.segmentation
-        link.close()
-        assert len(os.listdir("/proc/self/fd")) == before
+    assert link.segmentation
+    assert packet_sockets() == 1
+    link.close()
+    assert packet_sockets() == 0

@@ -155,6 +155,7 @@ ROWS: tuple[Row | EngineRow, ...] = (
     Row("one", "wrk -c1", "default", one_connection, servers=(Underpass, UnderpassBusyPoll, Nginx),
         goals=(Goal("p50_us", 1, most=True), Goal("p99_us", 1, most=True))),
     Row("download", "64 MB by curl", "no offloads", large_file, goals=(Goal("gbit_per_s", 1, most=False),)),
+    Row("download-offloads", "64 MB by curl", "default", large_file, goals=(Goal("gbit_per_s", 1, most=False),)),
     Row("idle", "idle", "default", idle, goals=(Goal("cpu_percent", 0.5, most=True, relative=False),)),
     Row("many", "10,000 keep-alive connections, two requests each", "default", many_connections,
         goals=(Goal("errors", 0, most=True, relative=False),
