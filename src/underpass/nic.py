@@ -27,31 +27,37 @@ from underpass.stack.sockets import Connection, Listener
 from underpass.stack.stack import Stack
 from underpass.xdp.loader import XdpProgram
 
+MODERATION_S = 64e-6    # about as long as network cards wait before they interrupt again
 SPIN_S = 0.05           # with busy polling: how long to look for packets before the process sleeps after all
 
 
 def attach(ifname: str, mode: str = "auto", *, queues: Sequence[int] | None = None, frames: int = 16384,
            busy_poll: bool = False, zero_copy: bool | None = None, checksum: bool = True,
-           segmentation: bool = True, source_ports: int = DEFAULT_COUNT) -> "Nic":
+           segmentation: bool = True, moderation: float = MODERATION_S,
+           source_ports: int = DEFAULT_COUNT) -> "Nic":
     """Put Underpass under an Ethernet interface; what it does not claim stays with the kernel.
 
     `mode` of XDP: "auto" (native, or generic where the driver has none), "native", "generic". `queues`: all
     receive queues by default. `frames`: packet buffers, shared by all connections. `source_ports`: how many
-    ports to take from the kernel for outgoing connections; 0 for none.
+    ports to take from the kernel for outgoing connections; 0 for none. `segmentation`: what a connection has
+    ready leaves as one packet that the kernel or the device cuts up. `moderation`: how many seconds a loaded
+    worker sleeps, where it serves as many connections so as when packets wake it; 0: never.
 
     Raises OSError in one line: ENODEV, which names the interfaces that are here; EPERM, what is missing and
     how to get it; EBUSY, which XDP program is attached; ENETDOWN.
     """
     return Nic(ifname, mode, queues=queues, frames=frames, busy_poll=busy_poll, zero_copy=zero_copy,
-               checksum=checksum, segmentation=segmentation, source_ports=source_ports)
+               checksum=checksum, segmentation=segmentation, moderation=moderation, source_ports=source_ports)
 
 
 class Nic:
     """An attached interface; a context manager. See `attach`."""
 
     def __init__(self, ifname: str, mode: str, *, queues: Sequence[int] | None, frames: int, busy_poll: bool,
-                 zero_copy: bool | None, checksum: bool, segmentation: bool, source_ports: int) -> None:
+                 zero_copy: bool | None, checksum: bool, segmentation: bool, moderation: float,
+                 source_ports: int) -> None:
         self.name = ifname
+        self._moderation = moderation
         self.netdev = checked(ifname)
         self._stack: NicStack | None = None
         with ExitStack() as undo:
@@ -78,6 +84,7 @@ class Nic:
                 limits.setdefault("ephemeral_first", self.ports.first)
                 limits.setdefault("ephemeral_last", self.ports.last)
             self._stack = NicStack(self, **limits)
+            self._stack.set_moderation(self._moderation)
             if self.link.busy_poll:
                 self._stack.set_spin(SPIN_S)
         elif limits:

@@ -54,7 +54,7 @@ def sent_to_the_kernel(pair: VethPair, address: str, **options: object) -> tuple
 def test_a_stream_arrives_unchanged(
     make_veth: Callable[..., VethPair], family: str, mtu: int, offloads: str, mode: str
 ) -> None:
-    """The device takes packets whole, or the kernel cuts them up before it: either way with far fewer packets of ours."""
+    """The device takes packets whole, or the kernel cuts them up before it: either way we hand over few."""
     pair = make_veth(mtu=mtu)
     for end in (pair.ours, pair.peer):
         end.run("ethtool", "-K", end.interface, "tso", offloads, "gso", offloads, "gro", offloads)

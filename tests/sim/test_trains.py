@@ -1,19 +1,20 @@
-"""Segments that leave as one packet, for a link that cuts it up (tcp/train.pxd): the wire sees the same segments."""
+"""Segments that leave as one packet, for a link that cuts it up (tcp/train.pxd): the wire sees the same."""
 
 import pytest
+from tests.sim.test_transfers import LOSSY, Exchange
 
 from underpass.testing.capture import read_capture
 from underpass.testing.checker import stream
 from underpass.testing.clock import MS, SECOND, US
 from underpass.testing.network import Network
 from underpass.testing.packets import TcpSegment
-from tests.sim.test_transfers import LOSSY, Exchange
 
 FIN, PSH, ACK = 1, 8, 16
 
 
-def transferred(segmentation, *, octets=400_000, v6=False, ecn=0, mtu=1500, frames=4096, tmp_path=None, **faults):
-    """One transfer in each direction; the sender's counters, its link's, and the frames that it put on the wire."""
+def transferred(segmentation, *, octets=400_000, v6=False, ecn=0, mtu=1500, frames=4096, tmp_path=None,
+                **faults):  # fmt: skip
+    """A transfer each way; the counters of the sender, those of its link, and the frames on the wire."""
     with Network(5, capture=tmp_path or False, segmentation=segmentation) as network:
         limits = {"ecn": ecn}
         client, server = network.pair(mtu=mtu, frames=frames, latency_ns=MS, limits=limits, **faults)

@@ -67,7 +67,7 @@ def sizes(rng):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_thousand_transfers_under_loss(seed):
-    """1 % loss, duplication and reordering each way; 50 connections at once, both directions, 20 times, and every
+    """1 % loss, duplication and reordering each way; 50 connections at once, both directions, 20 times, every
     other time over links with segmentation offload.
     """
     rng = random.Random(seed)
@@ -173,10 +173,9 @@ rates = st.floats(0, 0.15)
     ),
     transfers=st.lists(st.tuples(st.integers(0, 40_000), st.integers(0, 40_000)), min_size=1, max_size=4),
     mtu=st.sampled_from([576, 1280, 1500]),
-    segmentation=st.booleans(),
 )
-def test_every_octet_arrives_whatever_the_cable_does(seed, faults, times, transfers, mtu, segmentation):
-    with Network(seed, segmentation=segmentation) as network:
+def test_every_octet_arrives_whatever_the_cable_does(seed, faults, times, transfers, mtu):
+    with Network(seed, segmentation=bool(seed % 2)) as network:
         exchange = Exchange(network, *network.pair(mtu=mtu, **faults, **times))
         for number, (out, back) in enumerate(transfers):
             exchange.start(stream(number, out), stream(-1 - number, back))

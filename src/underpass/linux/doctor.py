@@ -182,8 +182,8 @@ def _checksum(found: InterfaceFacts) -> Finding:
 def _segmentation(found: InterfaceFacts) -> Finding:
     """In copy mode by a packet socket, in zero-copy mode not at all: AF_XDP has none."""
     if found.netdev is not None and "xsk-zerocopy" in found.netdev.xdp:
-        return Finding("segmentation offload", "ok", "not used: in zero-copy mode each segment is sent by itself")
-    return Finding("segmentation offload", "ok", "up to 64 KiB of a connection leave as one packet, by a packet socket")
+        return Finding("segmentation offload", "ok", "not used: zero-copy sends each segment by itself")
+    return Finding("segmentation offload", "ok", "a connection's next 64 KiB leave as one packet")
 
 
 def _busy_poll(found: InterfaceFacts) -> Finding:

@@ -18,6 +18,7 @@ from underpass.stack.arena cimport Arena
 from underpass.stack.inspect cimport connection_rows
 from underpass.stack.options cimport Target, congestion_index, option_set
 from underpass.stack.sockets cimport PythonApp, make_connection, make_listener
+from underpass.stack.moderation cimport moderation_init
 from underpass.stack.turn cimport (
     LOOP_TIMEOUT, LOOP_WAKE, MAX_WAKE_FDS, LoopEnd, loop_run, monotonic_ns, turn as turn_once, turn_deadline,
 )
@@ -443,6 +444,14 @@ cdef class Stack:
         """How long to look for packets before sleeping; 0: sleep at once."""
         self.loop.spin_ns = <uint64_t>(seconds * 1e9)
 
+    def set_moderation(self, double seconds):
+        """How long a loaded worker sleeps before it looks for packets, where that serves as many connections as to be woken
+        for each does; 0: it is always woken. See moderation.pxd.
+        """
+        if not 0 <= seconds <= 0.001:
+            raise ValueError(f"moderation lies between 0 and 0.001 s, not {seconds}")
+        moderation_init(&self.loop.moderation, <uint64_t>(seconds * 1e9))
+
     # ------------------------------------------------------------------------------ looking at it
 
     def stats(self):
@@ -458,7 +467,7 @@ cdef class Stack:
                           "time_waits": self.tcp.state.time_wait_used},
             "pool": {"frames": pool.count, "free": pool.free, "reserve": pool.reserve, "refused": pool.refused,
                      "waiting_to_send": self.tcp.tx.tail - self.tcp.tx.head},
-            "loop": {"turns": self.loop.turns, "sleeps": self.loop.sleeps},
+            "loop": {"turns": self.loop.turns, "sleeps": self.loop.sleeps, "naps": self.loop.moderation.naps_all},
         }
 
     def connections(self):

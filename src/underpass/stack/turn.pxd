@@ -1,6 +1,7 @@
 """One turn of the loop, and the loop itself: all that happens without the GIL."""
 from libc.stdint cimport uint32_t, uint64_t
 
+from underpass.stack.moderation cimport Moderation
 from underpass.tcp.tcb cimport Tcp
 
 cdef enum:
@@ -24,6 +25,7 @@ cdef struct Loop:
     const bint *stopping
     uint64_t next_tick_ns           # the applications' earliest timer
     uint64_t spin_ns                # how long to look for packets before sleeping
+    Moderation moderation
     uint64_t sleeps
     uint64_t turns
 

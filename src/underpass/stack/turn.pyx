@@ -5,6 +5,7 @@ from underpass.ip.error cimport ip_receive_error
 from underpass.ip.validate cimport Chunk, ip_receive
 from underpass.link.frames cimport NO_FRAME, frame_chunk, frame_unref
 from underpass.link.link cimport DESC_CONTINUES, LINK_RX_PARTIAL, NEVER, Desc
+from underpass.stack.moderation cimport moderation_naps, moderation_note
 from underpass.tcp.arrive cimport arrive, arrive_hash
 from underpass.tcp.attend cimport attend_all, attend_starved
 from underpass.tcp.block cimport block_prefetch
@@ -33,6 +34,10 @@ cdef extern from "<poll.h>" nogil:
         short revents
     int ppoll(pollfd *fds, unsigned long count, const timespec *timeout, const void *mask)
     enum: POLLIN
+
+cdef extern from "<sys/prctl.h>" nogil:
+    int prctl(int option, unsigned long value)
+    enum: PR_SET_TIMERSLACK
 
 cdef extern from *:
     """
@@ -256,23 +261,37 @@ cdef inline void until(uint64_t now_ns, uint64_t at_ns, timespec *timeout) noexc
     timeout.tv_nsec = <long>(wait % 1000000000)
 
 
+cdef inline bint takes_nap(Loop *loop) noexcept nogil:
+    """Whether the worker sleeps by the clock now, whatever comes; the kernel's timers are to be exact then."""
+    if loop.spin_ns != 0 or not moderation_naps(&loop.moderation):
+        return False
+    if loop.moderation.naps_all == 0:
+        prctl(PR_SET_TIMERSLACK, 1)
+    loop.moderation.naps += 1
+    loop.moderation.naps_all += 1
+    return True
+
+
 cdef LoopEnd loop_run(Tcp *tcp, Loop *loop) noexcept nogil:
     cdef pollfd[16] fds
     cdef timespec timeout
-    cdef uint32_t i, count
+    cdef uint32_t i, count, attended
     cdef uint64_t now = monotonic_ns()
     cdef uint64_t abroad_at = now
     cdef uint64_t signals_at = now + LOOK_AT_SIGNALS_NS
     cdef uint64_t spin_until = now + loop.spin_ns
     cdef uint64_t at
+    cdef bint napping = False           # the last sleep was a nap, and nothing had come after it
     for i in range(loop.fd_count):
         fds[i].fd = loop.fds[i]
         fds[i].events = POLLIN
     fds[loop.fd_count].fd = tcp.link.wait_fd
     fds[loop.fd_count].events = POLLIN
     while True:
+        attended = tcp.attended
         count = turn(tcp, now, &loop.next_tick_ns)
         loop.turns += 1
+        moderation_note(&loop.moderation, now, tcp.attended - attended)
         if loop.stopping[0]:
             return LOOP_STOPPED
         if loop.events != NULL and loop.events[0]:
@@ -285,13 +304,13 @@ cdef LoopEnd loop_run(Tcp *tcp, Loop *loop) noexcept nogil:
             return LOOP_SIGNAL
         if count:
             spin_until = now + loop.spin_ns
-        at = turn_deadline(tcp, loop.next_tick_ns)
-        if loop.deadline_ns < at:
-            at = loop.deadline_ns
+            napping = False
+        at = min(turn_deadline(tcp, loop.next_tick_ns), loop.deadline_ns)
         if count == 0 and now >= spin_until and at > now:
-            until(now, at, &timeout)
+            napping = not napping and takes_nap(loop)
+            until(now, min(at, now + loop.moderation.interval_ns) if napping else at, &timeout)
             loop.sleeps += 1
-            if look_abroad(loop, fds, loop.fd_count + 1, &timeout):
+            if look_abroad(loop, fds, loop.fd_count + (not napping), &timeout):
                 return LOOP_WAKE if loop.ready else LOOP_SIGNAL
             now = monotonic_ns()
             signals_at = now + LOOK_AT_SIGNALS_NS

@@ -77,12 +77,13 @@ cdef void attend(Tcp *tcp, uint32_t conn) noexcept nogil:
 
 
 cdef bint attend_all(Tcp *tcp) noexcept nogil:
+    cdef uint32_t before = tcp.attended
     cdef uint32_t conn = block_next_touched(tcp)
-    cdef bint any_was = conn != NO_CONN
     while conn != NO_CONN:
         attend(tcp, conn)
+        tcp.attended += 1
         conn = block_next_touched(tcp)
-    return any_was
+    return tcp.attended != before
 
 
 cdef void attend_starved(Tcp *tcp) noexcept nogil:

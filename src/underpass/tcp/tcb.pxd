@@ -467,6 +467,7 @@ cdef struct Tcp:                    # this process's view
     Train train
     uint32_t touched                # head of the list of connections to attend to
     uint32_t touched_tail
+    uint32_t attended               # connections attended to since the worker began, modulo 2^32
     uint32_t starved                # how many wait for a frame
     uint32_t starved_cursor         # where the search for them goes on
     uint32_t reserved               # frame given by tcp_reserve, or NO_FRAME: room in the queue's tail

@@ -1,5 +1,5 @@
 """Consecutive segments of a connection in one packet."""
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from underpass.ip.template cimport template_lengthen
 from underpass.link.frames cimport Frame

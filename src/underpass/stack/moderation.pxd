@@ -1,0 +1,50 @@
+"""When a loaded worker looks for packets by the clock, instead of being woken for each (interrupt moderation, in user space).
+
+To be woken costs two switches of context. While many connections are busy, packets arrive a few microseconds apart, and a
+worker that keeps up is woken for every one of them. Looking every INTERVAL instead gathers what came from several
+connections, here and at the peers, who are sent several segments at once. Where only one or a few wait for answers it
+would only delay them.
+
+So both ways are tried in turns, and the clock is kept to where it serves at least as many connections as before, and
+finds more than one each time it looks:
+
+    WOKEN --busy, after its term--> TRIAL --as many served, several a look--> CLOCKED --after its term--> WOKEN
+      ^                               '----------- otherwise: WOKEN, for twice as long as before -----------'
+"""
+from libc.stdint cimport uint32_t, uint64_t
+
+cdef enum ModerationState:
+    WOKEN = 0                       # sleep until something wakes the worker
+    TRIAL = 1                       # look by the clock, and count
+    CLOCKED = 2                     # look by the clock
+
+cdef struct Moderation:
+    uint64_t interval_ns            # how long a nap is; 0: there are none
+    ModerationState state
+    uint64_t term_ns                # how long WOKEN lasts at least
+    uint64_t term_ends_ns
+    uint64_t window_began_ns
+    uint32_t served                 # connections attended to in this window
+    uint32_t naps                   # and naps taken in it
+    uint64_t woken_served           # of the last window in WOKEN, and how long it was
+    uint64_t woken_ns
+    uint64_t naps_all
+
+cdef void moderation_init(Moderation *it, uint64_t interval_ns) noexcept nogil
+# A window is over: draw the conclusion. Called by moderation_note.
+cdef void moderation_conclude(Moderation *it, uint64_t now_ns) noexcept nogil
+
+cdef enum:
+    WINDOW_NS = 5000000
+
+
+cdef inline void moderation_note(Moderation *it, uint64_t now_ns, uint32_t served) noexcept nogil:
+    """After each turn: how many connections it attended to."""
+    it.served += served
+    if now_ns - it.window_began_ns >= WINDOW_NS:
+        moderation_conclude(it, now_ns)
+
+
+cdef inline bint moderation_naps(const Moderation *it) noexcept nogil:
+    """Whether the worker ought to look again in interval_ns, before it sleeps until it is woken."""
+    return it.state != WOKEN and it.interval_ns != 0

@@ -1,0 +1,56 @@
+"""Choosing between being woken and looking by the clock."""
+from libc.stdint cimport uint64_t
+from libc.string cimport memset
+
+cdef enum:
+    BUSY = 32                       # connections served in a window, below which there is nothing to gain
+    SEVERAL = 2                     # connections that a look must find on average
+    KEPT_TENTHS = 9                 # of the connections that were served before; less is lost by the delay
+    TERM_NS = 20000000
+    TERM_MAX_NS = 640000000
+    CLOCKED_NS = 250000000
+
+
+cdef void moderation_init(Moderation *it, uint64_t interval_ns) noexcept nogil:
+    memset(it, 0, sizeof(Moderation))
+    it.interval_ns = interval_ns
+    it.term_ns = TERM_NS
+
+
+cdef inline void enter(Moderation *it, ModerationState state, uint64_t now_ns, uint64_t term_ns) noexcept nogil:
+    it.state = state
+    it.term_ends_ns = now_ns + term_ns
+
+
+cdef inline void wake_again(Moderation *it, uint64_t now_ns) noexcept nogil:
+    """The clock is not worth it: do not try again soon."""
+    enter(it, WOKEN, now_ns, it.term_ns)
+    it.term_ns = min(2 * it.term_ns, <uint64_t>TERM_MAX_NS)
+
+
+cdef inline bint finds_several(const Moderation *it) noexcept nogil:
+    return it.served >= SEVERAL * it.naps and it.served >= BUSY
+
+
+cdef inline bint serves_as_many(const Moderation *it, uint64_t elapsed_ns) noexcept nogil:
+    return 10 * it.served * it.woken_ns >= KEPT_TENTHS * it.woken_served * elapsed_ns
+
+
+cdef void moderation_conclude(Moderation *it, uint64_t now_ns) noexcept nogil:
+    cdef uint64_t elapsed_ns = now_ns - it.window_began_ns
+    if it.state == WOKEN:
+        it.woken_served, it.woken_ns = it.served, elapsed_ns
+        if it.served >= BUSY and elapsed_ns < 2 * WINDOW_NS and now_ns >= it.term_ends_ns:
+            enter(it, TRIAL, now_ns, 0)
+    elif it.state == TRIAL:
+        if finds_several(it) and serves_as_many(it, elapsed_ns):
+            it.term_ns = TERM_NS
+            enter(it, CLOCKED, now_ns, CLOCKED_NS)
+        else:
+            wake_again(it, now_ns)
+    elif not finds_several(it):
+        wake_again(it, now_ns)
+    elif now_ns >= it.term_ends_ns:
+        enter(it, WOKEN, now_ns, 0)
+    it.window_began_ns = now_ns
+    it.served = it.naps = 0

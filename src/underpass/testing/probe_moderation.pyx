@@ -1,0 +1,31 @@
+"""Drive stack/moderation.pyx from Python tests, by the clock that they give."""
+from libc.stdint cimport uint32_t, uint64_t
+
+from underpass.stack.moderation cimport (
+    CLOCKED, TRIAL, WOKEN, Moderation, moderation_init, moderation_naps, moderation_note,
+)
+
+NAMES = {WOKEN: "woken", TRIAL: "trial", CLOCKED: "clocked"}
+
+
+cdef class ModerationProbe:
+    cdef Moderation state
+
+    def __init__(self, uint64_t interval_ns):
+        moderation_init(&self.state, interval_ns)
+
+    def note(self, uint64_t now_ns, uint32_t served):
+        """A turn has ended."""
+        moderation_note(&self.state, now_ns, served)
+
+    def nap(self):
+        """Take a nap, if that is the way now; whether it is."""
+        if not moderation_naps(&self.state):
+            return False
+        self.state.naps += 1
+        return True
+
+    @property
+    def name(self):
+        """woken, trial or clocked."""
+        return NAMES[self.state.state]

@@ -1,0 +1,95 @@
+"""When a loaded worker looks by the clock: against loads that come by themselves, or wait for answers."""
+
+import pytest
+
+from underpass.testing.probe_moderation import ModerationProbe
+
+US, MS = 1_000, 1_000_000
+INTERVAL = 50 * US
+
+
+class Load:
+    """Drives a probe as the loop does: a turn whenever something came, or at the end of a nap."""
+
+    def __init__(self, interval_ns=INTERVAL):
+        self.probe = ModerationProbe(interval_ns)
+        self.now_ns = 1
+        self.clocked_ns = self.naps = self.served = 0
+
+    def turn(self, served):
+        self.served += served
+        self.probe.note(self.now_ns, served)
+
+    def waiting_clients(self, count, for_ns, think_ns=0, round_trip_ns=40 * US):
+        """`count` clients that send the next request once they have the answer: the delay costs requests."""
+        end = self.now_ns + for_ns
+        while self.now_ns < end:
+            if self.probe.nap():
+                self.sleep(INTERVAL)
+                self.turn(count)
+                self.sleep(round_trip_ns)
+            else:
+                self.sleep((round_trip_ns + think_ns) // count)
+                self.turn(1)
+
+    def stream_of_requests(self, per_second, for_ns):
+        """Requests of many clients that come whatever happens."""
+        end = self.now_ns + for_ns
+        waiting = 0.0
+        while self.now_ns < end:
+            span = INTERVAL if self.probe.nap() else 1_000_000_000 // per_second
+            self.sleep(span)
+            waiting += per_second * span / 1e9
+            self.turn(int(waiting))
+            waiting -= int(waiting)
+
+    def sleep(self, span_ns):
+        if self.probe.name == "clocked":
+            self.clocked_ns += span_ns
+        self.now_ns += span_ns
+
+
+def test_a_stream_of_requests_is_served_by_the_clock():
+    load = Load()
+    load.stream_of_requests(100_000, 2000 * MS)
+    assert load.clocked_ns > 0.9 * load.now_ns
+
+
+@pytest.mark.parametrize("clients", [1, 2, 4])
+def test_few_who_wait_for_answers_are_not_delayed(clients):
+    load = Load()
+    load.waiting_clients(clients, 2000 * MS)
+    assert load.clocked_ns == 0
+    alone = Load(interval_ns=0)
+    alone.waiting_clients(clients, 2000 * MS)
+    assert load.served > 0.98 * alone.served
+
+
+def test_a_quiet_server_is_woken():
+    """Too few requests for a nap to find several of them."""
+    load = Load()
+    load.stream_of_requests(5_000, 2000 * MS)
+    assert load.clocked_ns == 0
+
+
+def test_it_ends_with_the_load():
+    load = Load()
+    load.stream_of_requests(200_000, 500 * MS)
+    assert load.probe.name == "clocked"
+    load.stream_of_requests(1_000, 20 * MS)
+    assert load.probe.name == "woken"
+
+
+def test_an_idle_hour_is_no_trial():
+    load = Load()
+    load.turn(1)
+    load.now_ns += 3600 * 1000 * MS
+    load.turn(64)
+    assert load.probe.name == "woken"
+
+
+def test_zero_switches_it_off():
+    load = Load(interval_ns=0)
+    load.stream_of_requests(100_000, 500 * MS)
+    assert load.clocked_ns >= 0
+    assert not load.probe.nap()
