@@ -28,12 +28,13 @@ MAY: dict[str, set[str]] = {
     "linux": PATH,
     "shield": {"xdp", "linux"},
     "nic": PATH | CONTROL,
+    "workers": PATH | CONTROL | {"nic"},
     "observe": PATH | CONTROL | {"nic"},
     "aio": PATH | {"nic"},
     "nf": PATH,
     "": {"stack", "nic", "aio"},
-    "apps": PATH | CONTROL | {"nic", "observe", "aio", "nf", ""},
-    "cli": PATH | CONTROL | {"nic", "observe", "aio", "nf", "", "apps"},
+    "apps": PATH | CONTROL | {"nic", "workers", "observe", "aio", "nf", ""},
+    "cli": PATH | CONTROL | {"nic", "workers", "observe", "aio", "nf", "", "apps"},
     "__main__": {"cli"},
 }
 # The test tools import what they like; of the other layers only the commands import them.

@@ -6,7 +6,11 @@ class AccessLog:
 
     path: str
     error: OSError | None
-    def __init__(self, path: str, ring_octets: int = 16 << 20) -> None: ...
+    def __init__(self, path: str, ring_octets: int = 16 << 20, run: bool = True) -> None: ...
+    def run(self) -> None:
+        """Start the thread, for a log that was opened without it: a sandbox confines threads begun after
+        it.
+        """
     def append(self, line: bytes) -> None:
         """Put a line, with its newline, into the ring; drop it where there is no room."""
     def flush(self) -> bool:

@@ -40,7 +40,7 @@ cdef void log_append(LogRing *ring, const uint8_t *line, uint32_t count) noexcep
 cdef class AccessLog:
     """See access_log.pyi."""
 
-    def __cinit__(self, str path, uint64_t ring_octets=16 << 20):
+    def __cinit__(self, str path, uint64_t ring_octets=16 << 20, run=True):
         memset(&self.ring, 0, sizeof(LogRing))
         self._file = -1
         if ring_octets < 4096 or ring_octets & (ring_octets - 1):
@@ -52,8 +52,14 @@ cdef class AccessLog:
             raise MemoryError(f"{ring_octets} bytes for the log's ring")
         self.ring.mask = ring_octets - 1
 
-    def __init__(self, path, ring_octets=16 << 20):
+    def __init__(self, path, ring_octets=16 << 20, run=True):
         self._wake = threading.Event()
+        self._thread = None
+        if run:
+            self.run()
+
+    def run(self):
+        """See access_log.pyi."""
         self._thread = threading.Thread(target=self._write_on, name="access-log", daemon=True)
         self._thread.start()
 
@@ -97,7 +103,8 @@ cdef class AccessLog:
             return
         self._closing = True
         self._wake.set()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
         try:
             while self.error is None and self.flush():
                 pass

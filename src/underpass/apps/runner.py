@@ -1,15 +1,18 @@
 """Running a native application on an attached interface until a signal ends it."""
 
+import errno
 import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import underpass
 from underpass.apps.access_log import AccessLog
 from underpass.apps.serve import HttpServer
+from underpass.workers.supervisor import Supervisor, WorkerPlan
 
 TICK_S = 1.0
 DRAIN_S = 5.0
@@ -52,6 +55,47 @@ def serve(
                 every_second(server)
         _drain(server, stopping)
         return server.stats()
+
+
+def serve_by_workers(
+    directory: str,
+    interface: str,
+    *,
+    workers: int,
+    cores: Sequence[int] | None = None,
+    user: str | None = "nobody",
+    addresses: Sequence[str] = ("", "::"),
+    port: int = 80,
+    access_log: str | None = None,
+    ready: Callable[[Supervisor], None] | None = None,
+    limits: dict[str, int | str] | None = None,
+    say: Callable[[str], None] = print,
+    **options: Any,
+) -> dict[str, dict[str, int]]:
+    """Serve `directory` by so many workers, each with its share of the interface's queues, under a
+    supervisor.
+
+    As `serve`; `user` is whom the workers become. `say` is told what becomes of them. SIGHUP starts them
+    anew, one after the other.
+    """
+    plan = http_plan(directory, addresses, port, access_log=access_log, limits=limits or {}, user=user)
+    with Supervisor(interface, plan, workers=workers, cores=cores, say=say, **options) as supervisor:
+        supervisor.wait_ready()
+        if ready is not None:
+            ready(supervisor)
+        return supervisor.run()
+
+
+def http_plan(directory: str, addresses: Sequence[str], port: int, *, access_log: str | None,
+              limits: dict[str, int | str], user: str | None) -> WorkerPlan:
+    """What each worker is to do to serve a directory. Raises OSError where that is none."""
+    if not Path(directory).is_dir():
+        raise OSError(errno.ENOTDIR, f"{directory} is no directory")
+    arguments = {"directory": str(Path(directory).resolve()), "addresses": list(addresses), "port": port,
+                 "access_log": access_log}
+    claims = [(address, port) for address in addresses]
+    return WorkerPlan("underpass.apps.http_worker:HttpWorker", arguments, claims,
+                      readable=[str(Path(directory).resolve())], user=user, limits=limits)
 
 
 def _drain(server: HttpServer, stopping: "Stopping") -> None:

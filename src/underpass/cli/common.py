@@ -71,6 +71,17 @@ def port(text: str) -> int:
     return int(text)
 
 
+def cores(text: str) -> list[int]:
+    """argparse type: processor cores, 1,2 or 0-3."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or int(last or first) < int(first):
+            raise argparse.ArgumentTypeError(f"{text!r} is no list of cores, such as 1,2 or 0-3")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
 def output_file(text: str) -> Path:
     """argparse type: a file that can be written, known before the work whose result it is to hold."""
     path = Path(text)

@@ -5,7 +5,15 @@ import sys
 from typing import Any
 
 from underpass.cli import settings
-from underpass.cli.common import add_interface, add_link_options, check_root, count, port, print_json
+from underpass.cli.common import (
+    add_interface,
+    add_link_options,
+    check_root,
+    cores,
+    count,
+    port,
+    print_json,
+)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +30,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--connections", type=count, metavar="N", help="most connections at a time")
     parser.add_argument("--congestion", metavar="NAME", choices=settings.CONGESTION,
                         help="congestion control: cubic (default), reno, dctcp, or bbr")
+    parser.add_argument("--workers", type=count, metavar="N",
+                        help="so many unprivileged processes, each with its share of the queues, under a"
+                             " supervisor (default: this process alone)")
+    parser.add_argument("--cores", type=cores, metavar="LIST",
+                        help="where the workers run, such as 1,2 or 0-3")
+    parser.add_argument("--user", metavar="NAME", help="whom the workers become (default: nobody)")
     add_link_options(parser)
     parser.add_argument("--json", action="store_true", help="print counters as JSON at the end")
     # None: not given, so that the file's setting counts, and then the default
@@ -34,23 +48,31 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM, which let the answers in work be finished."""
-    from underpass.apps.runner import serve
+    from underpass.apps.runner import serve, serve_by_workers
 
     if not _settled(options):
         return 1
 
-    def ready(nic: Any, server: Any) -> None:
+    def said(summary: list[str], by: str) -> None:
         out = sys.stderr if options.json else sys.stdout
-        active, *why_not = nic.summary()
+        active, *why_not = summary
         print(f"path: {active}", *(f"      {line}" for line in why_not), sep="\n", file=out)
-        print(f"serving {options.directory} on port {options.port}", file=out, flush=True)
+        print(f"serving {options.directory} on port {options.port}{by}", file=out, flush=True)
 
     chosen = {"connections": options.connections, "congestion": options.congestion}
     check_root("attaching to an interface")
-    counters = serve(options.directory, options.interface, addresses=options.address or ("", "::"),
-                     port=options.port, access_log=options.access_log, ready=ready,
-                     limits={name: value for name, value in chosen.items() if value is not None},
-                     mode=options.mode, busy_poll=options.busy_poll)
+    common: dict[str, Any] = {
+        "addresses": options.address or ("", "::"), "port": options.port, "access_log": options.access_log,
+        "limits": {name: value for name, value in chosen.items() if value is not None}, "mode": options.mode,
+        "busy_poll": options.busy_poll}
+    if options.workers is None:
+        counters = serve(options.directory, options.interface, **common,
+                         ready=lambda nic, _: said(nic.summary(), ""))
+    else:
+        counters = serve_by_workers(
+            options.directory, options.interface, **common, workers=options.workers, cores=options.cores,
+            user=options.user, say=lambda line: print(line, file=sys.stderr, flush=True),
+            ready=lambda supervisor: said(supervisor.summary(), f" by {options.workers} workers"))
     if options.json:
         print_json(counters)
     return 0

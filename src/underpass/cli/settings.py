@@ -58,6 +58,11 @@ FIELDS = {field.name: field for field in (
           'an absolute path, or "-" for stdout'),
     Field("connections", int, lambda count: count > 0, "a whole number above zero"),
     Field("congestion", str, *_one_of(CONGESTION)),
+    Field("workers", int, lambda count: 1 <= count <= 64, "a whole number from 1 to 64"),
+    Field("cores", list, lambda them: bool(them) and all(type(core) is int and core >= 0 for core in them),
+          "a list of processor cores, such as [1, 2]"),
+    Field("user", str, lambda name: bool(name) and not any(c.isspace() for c in name),
+          'the name of a user, such as "nobody"', "nobody"),
     Field("mode", str, *_one_of(MODES), "auto"),
     Field("busy-poll", bool, lambda _: True, "true or false", False),
 )}

@@ -1,6 +1,6 @@
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 from underpass.link.frames import Frames
 from underpass.link.link import LinkBase
@@ -39,6 +39,7 @@ def chunk_bytes_for(mtu: int) -> int: ...
 class AfXdpLink(LinkBase):
     netdev: Netdev
     queues: tuple[int, ...]
+    ring_size: int
     mode: str
     zero_copy: bool
     need_wakeup: bool
@@ -60,7 +61,14 @@ class AfXdpLink(LinkBase):
         segmentation: bool = True,
         busy_poll: bool = False,
         ring_size: int = 2048,
+        run: bool = True,
+        adopted: dict[str, Any] | None = None,
+        adopted_fds: Iterable[int] = (),
     ) -> None: ...
+    def register(self) -> None: ...
+    def facts(self) -> dict[str, Any]: ...
+    @property
+    def all_fds(self) -> list[int]: ...
     @property
     def fds(self) -> list[int]: ...
     def kernel_stats(self) -> dict[str, int]: ...

@@ -16,12 +16,16 @@ from underpass.link.xsk_path cimport (
     XskPath, xsk_deadline, xsk_receive, xsk_reclaim, xsk_refill, xsk_transmit, xsk_wake,
 )
 from underpass.link.xsk_socket cimport (
-    Xsk, xsk_bind, xsk_close, xsk_is_zero_copy, xsk_open, xsk_prefer_busy_poll, xsk_register_umem,
+    Xsk, xsk_adopt, xsk_bind, xsk_close, xsk_is_zero_copy, xsk_open, xsk_prefer_busy_poll, xsk_register_umem,
 )
 from underpass.link.xsk_uapi cimport (
     SOL_XDP, XDP_COPY, XDP_STATISTICS, XDP_USE_NEED_WAKEUP, XDP_USE_SG, XDP_ZEROCOPY, getsockopt, socklen_t,
     xdp_statistics,
 )
+
+
+FACTS = ("queues", "ring_size", "mode", "zero_copy", "need_wakeup", "multi_buffer", "tx_checksum", "segmentation",
+         "busy_poll", "why")
 
 
 def chunk_bytes_for(uint32_t mtu):
@@ -42,37 +46,49 @@ cdef class AfXdpLink(LinkBase):
     what is sent anyway, up to 64 KiB of one connection pass it as one packet, by a packet socket. `ring_size` is a
     power of two.
 
+    A link may be opened by one process and run by another: with `run` false it is only opened and bound, `facts()` and
+    `fds` go to the other process, and there `adopted`, those facts, and `adopted_fds` make the link that runs, without
+    any privilege. `register()` then steers packets to it.
+
     What is used is told by `mode`, `zero_copy`, `need_wakeup`, `multi_buffer`, `tx_checksum`, `segmentation` and `busy_poll`;
     for each thing that is not the better one `why` has the reason. Raises OSError.
     """
     cdef XskPath path
     cdef Xsk *xsks
+    cdef uint32_t xsk_count
     cdef object _program
     cdef object _undo               # ExitStack: what close() has to undo
     cdef readonly object netdev
     cdef readonly tuple queues
+    cdef readonly uint32_t ring_size
     cdef readonly str mode
     cdef readonly bint zero_copy, need_wakeup, multi_buffer, tx_checksum, segmentation, busy_poll
     cdef readonly dict why
 
     def __init__(self, Frames frames not None, netdev, queues=(0,), *, program=None, zero_copy=None,
                  bint checksum=True, bint fill_checksum=False, bint segmentation=True, bint busy_poll=False,
-                 uint32_t ring_size=2048):
+                 uint32_t ring_size=2048, bint run=True, dict adopted=None, adopted_fds=()):
         self.frames = frames
         self.netdev = netdev
         self.queues = tuple(queues)
+        self.ring_size = ring_size
         self.why = {}
         self._program = program
         self._undo = contextlib.ExitStack()
         self._check(ring_size)
         self._allocate()
         try:
-            self._open(zero_copy, checksum, fill_checksum, ring_size)
-            self._explain(zero_copy, checksum)
-            self._open_packet_socket(segmentation, fill_checksum)
-            if busy_poll:
-                self._poll_busily()
-            self._start(ring_size)
+            if adopted is not None:
+                self._adopt(adopted, list(adopted_fds))
+            else:
+                self._open(zero_copy, checksum, fill_checksum, ring_size)
+                self._explain(zero_copy, checksum)
+                self._open_packet_socket(segmentation, fill_checksum)
+                if busy_poll:
+                    self._poll_busily()
+            if run:
+                self._start(ring_size)
+                self.register()
         except BaseException:
             self.close()
             raise
@@ -90,6 +106,7 @@ cdef class AfXdpLink(LinkBase):
         self.path.lent = <uint16_t *>calloc(self.frames.count, sizeof(uint16_t))
         if self.xsks == NULL or self.path.lent == NULL:
             raise MemoryError("AF_XDP sockets")
+        self.xsk_count = count
         for i in range(count):
             self.xsks[i].fd = -1
         self.path.xsks = self.xsks
@@ -215,10 +232,34 @@ cdef class AfXdpLink(LinkBase):
             LINK_RX_PARTIAL if self.netdev.partial_checksums else 0) | (
             LINK_SEGMENTATION if self.segmentation else 0)
         self.link.wait_fd = self._wait_fd()
+
+    def register(self):
+        """Have the XDP program, where there is one, give the queues' packets to the sockets."""
         if self._program is not None:
             for queue, fd in zip(self.queues, self.fds):
                 self._program.register_xsk(queue, fd)
                 self._undo.callback(self._unregister, queue)
+
+    def facts(self):
+        """What another process needs to run the link: plain values."""
+        facts = {name: getattr(self, name) for name in FACTS}
+        return facts | {"kernel_polls": self.path.busy_poll, "metadata_bytes": self.path.metadata_bytes}
+
+    cdef _adopt(self, dict facts, list fds):
+        """The sockets' descriptors, and then the packet socket's where there is segmentation, are this link's now."""
+        cdef uint32_t i
+        self.mode, self.why = facts["mode"], facts["why"]
+        self.zero_copy, self.need_wakeup, self.multi_buffer = facts["zero_copy"], facts["need_wakeup"], facts["multi_buffer"]
+        self.tx_checksum, self.segmentation = facts["tx_checksum"], facts["segmentation"]
+        self.busy_poll, self.path.busy_poll = facts["busy_poll"], facts["kernel_polls"]
+        self.path.metadata_bytes = facts["metadata_bytes"]
+        if len(fds) != len(self.queues) + self.segmentation:
+            raise ValueError(f"{len(fds)} descriptors do not fit {len(self.queues)} queues")
+        for i, queue in enumerate(self.queues):
+            xsk_adopt(&self.xsks[i], fds[i], queue, self.ring_size)
+        if self.segmentation:
+            self.path.packet_socket = fds[len(self.queues)]
+            self._undo.callback(os.close, self.path.packet_socket)
 
     def _unregister(self, queue):
         with contextlib.suppress(OSError):      # a closed program has no map any more
@@ -237,6 +278,11 @@ cdef class AfXdpLink(LinkBase):
     def fds(self):
         """The sockets' descriptors, in the order of `queues`."""
         return [self.xsks[i].fd for i in range(len(self.queues))] if self.xsks != NULL else []
+
+    @property
+    def all_fds(self):
+        """Those that another process needs to run the link."""
+        return self.fds + ([self.path.packet_socket] if self.segmentation else [])
 
     def kernel_stats(self):
         """What the kernel counted for the sockets (XDP_STATISTICS), summed: packets it dropped, and why."""
@@ -263,7 +309,7 @@ cdef class AfXdpLink(LinkBase):
         self.link.wait_fd = -1
         self.path.count = 0
         self._undo.close()
-        for i in range(<uint32_t>len(self.queues)):
+        for i in range(self.xsk_count):
             xsk_close(&self.xsks[i])
         if self.path.lent != NULL:
             xsk_reclaim(&self.path)
@@ -273,7 +319,7 @@ cdef class AfXdpLink(LinkBase):
     def __dealloc__(self):
         cdef uint32_t i
         if self.xsks != NULL:
-            for i in range(<uint32_t>len(self.queues)):
+            for i in range(self.xsk_count):
                 xsk_close(&self.xsks[i])
             free(self.xsks)
         free(self.path.lent)

@@ -1,6 +1,8 @@
 class Frames:
     memfd: int
-    def __init__(self, count: int, chunk_bytes: int = 2048, reserve: int | None = None) -> None: ...
+    def __init__(
+        self, count: int, chunk_bytes: int = 2048, reserve: int | None = None, memfd: int = -1
+    ) -> None: ...
     @property
     def count(self) -> int: ...
     @property

@@ -3,7 +3,9 @@ from libc.errno cimport errno
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport strerror
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
-from posix.unistd cimport close, ftruncate
+from posix.unistd cimport close, dup, ftruncate
+
+import os
 
 cdef extern from "<sys/mman.h>" nogil:
     int memfd_create(const char *name, unsigned int flags)
@@ -50,10 +52,11 @@ cdef class Frames:
     """`count` frames of `chunk_bytes` each (2048 or 4096). Pages are touched only when a frame is first used.
 
     `reserve` frames are never given to application data, so that the fill ring and control segments always have some.
-    Raises ValueError for sizes that AF_XDP cannot use and OSError where memory is refused.
+    `memfd` is that of another process's pool of the same sizes, in its first state, and stays the caller's. Raises
+    ValueError for sizes that AF_XDP cannot use, or that the memfd has not, and OSError where memory is refused.
     """
 
-    def __cinit__(self, uint32_t count, uint32_t chunk_bytes=2048, reserve=None):
+    def __cinit__(self, uint32_t count, uint32_t chunk_bytes=2048, reserve=None, int memfd=-1):
         self.memfd = -1
         self.base = NULL
         if chunk_bytes not in (2048, 4096):
@@ -65,8 +68,10 @@ cdef class Frames:
         cdef size_t stacks = whole_pages(slabs * SLAB_FRAMES * sizeof(uint32_t))
         cdef size_t stacked = whole_pages(slabs * sizeof(uint16_t))
         self.bytes = PAGE + table + stacks + stacked + <size_t>count * chunk_bytes
-        self.memfd = memfd_create(b"underpass-frames", MFD_CLOEXEC)
-        if self.memfd < 0 or ftruncate(self.memfd, self.bytes) < 0:
+        if memfd >= 0 and <size_t>os.fstat(memfd).st_size != self.bytes:
+            raise ValueError(f"a memfd of {os.fstat(memfd).st_size} bytes does not hold {count} frames of {chunk_bytes}")
+        self.memfd = dup(memfd) if memfd >= 0 else memfd_create(b"underpass-frames", MFD_CLOEXEC)
+        if self.memfd < 0 or (memfd < 0 and ftruncate(self.memfd, self.bytes) < 0):
             raise OSError(errno, f"frame pool of {self.bytes} bytes: {strerror(errno).decode()}")
         self.base = mmap(NULL, self.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, self.memfd, 0)
         if self.base == MAP_FAILED:

@@ -20,6 +20,10 @@ cdef struct Xsk:
 
 # A socket with rings of `entries` each (a power of two), mapped, not yet bound. Raises OSError.
 cdef int xsk_open(Xsk *xsk, uint32_t queue, uint32_t entries) except -1
+# A bound socket of another process, whose descriptor is ours from now on: its rings, which have so many entries, are
+# mapped here too. Raises OSError.
+cdef int xsk_adopt(Xsk *xsk, int fd, uint32_t queue, uint32_t entries) except -1
+cdef int xsk_map(Xsk *xsk, uint32_t entries) except -1
 # Make the pool's memory the socket's UMEM. Returns octets of TX metadata, 0 before Linux 6.8.
 cdef int xsk_register_umem(Xsk *xsk, FramePool *pool, bint metadata, bint software_checksum) except -1
 # Bind to a queue, waiting up to 100 ms for an earlier socket on it to go. Returns 0 or the errno.

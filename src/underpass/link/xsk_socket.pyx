@@ -45,8 +45,6 @@ cdef int map_ring(int fd, Ring *ring, const xdp_ring_offset *at, uint32_t entrie
 
 
 cdef int xsk_open(Xsk *xsk, uint32_t queue, uint32_t entries) except -1:
-    cdef xdp_mmap_offsets offsets
-    cdef socklen_t room = sizeof(offsets)
     cdef int fd = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0)
     memset(xsk, 0, sizeof(Xsk))
     xsk.fd, xsk.queue = fd, queue
@@ -55,16 +53,30 @@ cdef int xsk_open(Xsk *xsk, uint32_t queue, uint32_t entries) except -1:
     for option in (XDP_UMEM_FILL_RING, XDP_UMEM_COMPLETION_RING, XDP_RX_RING, XDP_TX_RING):
         if set_option(fd, SOL_XDP, option, entries):
             refused(f"an AF_XDP ring of {entries} entries")
+    xsk_map(xsk, entries)
+    # In copy mode what waits in the peer's queue counts against the send buffer.
+    set_option(fd, SOL_SOCKET, SO_SNDBUFFORCE, entries * SEND_BUFFER_PER_ENTRY)
+    # Fewer, longer drains where the kernel allows them.
+    set_option(fd, SOL_XDP, XDP_MAX_TX_SKB_BUDGET, min(entries, <uint32_t>TX_BUDGET))
+    return 0
+
+
+cdef int xsk_adopt(Xsk *xsk, int fd, uint32_t queue, uint32_t entries) except -1:
+    memset(xsk, 0, sizeof(Xsk))
+    xsk.fd, xsk.queue = fd, queue
+    return xsk_map(xsk, entries)
+
+
+cdef int xsk_map(Xsk *xsk, uint32_t entries) except -1:
+    cdef int fd = xsk.fd
+    cdef xdp_mmap_offsets offsets
+    cdef socklen_t room = sizeof(offsets)
     if getsockopt(fd, SOL_XDP, XDP_MMAP_OFFSETS, &offsets, &room):
         refused("cannot ask for the layout of the AF_XDP rings")
     map_ring(fd, &xsk.rx, &offsets.rx, entries, sizeof(xdp_desc), XDP_PGOFF_RX_RING)
     map_ring(fd, &xsk.tx, &offsets.tx, entries, sizeof(xdp_desc), XDP_PGOFF_TX_RING)
     map_ring(fd, &xsk.fill, &offsets.fr, entries, sizeof(uint64_t), XDP_UMEM_PGOFF_FILL_RING)
     map_ring(fd, &xsk.completion, &offsets.cr, entries, sizeof(uint64_t), XDP_UMEM_PGOFF_COMPLETION_RING)
-    # In copy mode what waits in the peer's queue counts against the send buffer.
-    set_option(fd, SOL_SOCKET, SO_SNDBUFFORCE, entries * SEND_BUFFER_PER_ENTRY)
-    # Fewer, longer drains where the kernel allows them.
-    set_option(fd, SOL_XDP, XDP_MAX_TX_SKB_BUDGET, min(entries, <uint32_t>TX_BUDGET))
     return 0
 
 

@@ -30,14 +30,19 @@ _OF_ONE_INTERFACE = (netlink.RTM_NEWLINK, netlink.RTM_DELLINK, netlink.RTM_NEWAD
 _STATIC = netlink.NUD_PERMANENT | netlink.NUD_NOARP
 
 
-class Controlled(Protocol):
-    """What the mirror needs of a `Stack`."""
+class Told(Protocol):
+    """Whom the mirror tells what Linux's tables are."""
 
     def set_mac(self, mac: bytes) -> None: ...
     def set_mtu(self, mtu: int) -> None: ...
     def set_addresses(self, addresses: Iterable[tuple[str, int]]) -> None: ...
     def set_routes(self, routes: Iterable[Route]) -> None: ...
     def set_neighbour(self, address: str, mac: bytes | None, failed: bool = False) -> None: ...
+
+
+class Controlled(Told, Protocol):
+    """What the mirror needs of a `Stack`."""
+
     def wanted(self) -> list[tuple[str, str]]: ...
     def neighbours(self) -> list[tuple[str, bytes | None, str, int]]: ...
 
@@ -72,7 +77,7 @@ class Mirror:
         self._events.close()
         self._requests.close()
 
-    def apply(self, stack: Controlled) -> None:
+    def apply(self, stack: Told) -> None:
         """Push everything into the stack."""
         stack.set_mac(self.link.mac)
         stack.set_mtu(self.link.mtu)
@@ -210,5 +215,5 @@ class Mirror:
             changed.add(record.address)
 
 
-def _push_neighbour(stack: Controlled, record: NeighbourRecord) -> None:
+def _push_neighbour(stack: Told, record: NeighbourRecord) -> None:
     stack.set_neighbour(record.address, record.mac, failed=record.state == netlink.NUD_FAILED)

@@ -3,7 +3,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 cdef enum:
     ARENA_MAGIC = 0x73507255        # "UrPs"
-    ARENA_VERSION = 3
+    ARENA_VERSION = 5
 
 cdef struct ArenaHeader:            # the first page; offsets are octets from the arena's start
     uint32_t magic

@@ -5,6 +5,7 @@ from underpass.link.link cimport LinkBase
 from underpass.stack.arena cimport Arena
 from underpass.stack.sockets cimport PythonApp
 from underpass.stack.turn cimport LOOP_TIMEOUT, Loop, LoopEnd
+from underpass.tcp.flows cimport FlowTable
 from underpass.tcp.tcb cimport App, Tcp
 
 
@@ -19,6 +20,7 @@ cdef class Stack:
     cdef PythonApp python
     cdef uint32_t python_app
     cdef dict open_connections      # index -> Connection
+    cdef FlowTable flow_table       # kept while the engine points into it
     cdef bint stopping
     cdef bint closed
     cdef object __weakref__

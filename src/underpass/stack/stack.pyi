@@ -2,9 +2,11 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
+from underpass.link.handover import HandoverLink
 from underpass.link.link import LinkBase
 from underpass.stack.arena import Arena
 from underpass.stack.sockets import Connection, Listener
+from underpass.tcp.flows import FlowTable
 
 READABLE: int
 WRITABLE: int
@@ -64,6 +66,7 @@ class Stack:
         entries, stop() was called, a signal came, or the timeout passed."""
     def run_for_events(self, timeout: float | None = None, wake_fds: Sequence[int] = ()) -> list[int]:
         """As run(), but returns also when something happened for Python: see events()."""
+    def share_flows(self, table: FlowTable, link: HandoverLink) -> None: ...
     def set_moderation(self, seconds: float) -> None: ...
     def set_spin(self, seconds: float) -> None: ...
     def stop(self) -> None: ...

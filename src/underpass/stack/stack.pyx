@@ -13,6 +13,7 @@ from underpass.ip.network cimport (
     network_init, network_set_addresses, network_set_neighbour, network_take_wanted,
 )
 from underpass.link.frames cimport NO_FRAME
+from underpass.link.handover cimport HandoverLink
 from underpass.link.link cimport NEVER, Desc, LinkBase
 from underpass.stack.arena cimport Arena
 from underpass.stack.inspect cimport connection_rows
@@ -25,6 +26,7 @@ from underpass.stack.turn cimport (
 from underpass.tcp.api cimport tcp_connect_preset, tcp_hold, tcp_listen
 from underpass.tcp.congestion.control cimport CONGESTION_CONTROLS, CONGESTION_CUBIC, congestion_control
 from underpass.tcp.preset cimport preset_default
+from underpass.tcp.flows cimport FlowTable
 from underpass.tcp.tcb cimport (
     EVENT_ACCEPTED, EVENT_CLOSED, EVENT_CONNECTED, EVENT_READABLE, EVENT_TROUBLE, EVENT_URGENT, EVENT_WRITABLE,
     LISTENER_BUCKETS, MAX_APPS, NO_CONN,
@@ -190,6 +192,12 @@ cdef class Stack:
         network_init(tcp.network, &key)
         wheel_init(<Wheel *>tcp.wheel, 0)
         return 0
+
+    def share_flows(self, FlowTable table not None, HandoverLink link not None):
+        """This worker is one of several: its flows stand in `table`, and packets of others' go there by `link`, its own."""
+        self.flow_table = table
+        self.tcp.handover = &link.state
+        table.attach(&self.tcp, link.state.worker)
 
     cdef int set_limits(self, dict limits) except -1:
         cdef Limits *into = &self.tcp.state.limits

@@ -4,7 +4,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from underpass.ip.error cimport ip_receive_error
 from underpass.ip.validate cimport Chunk, ip_receive
 from underpass.link.frames cimport NO_FRAME, frame_chunk, frame_unref
-from underpass.link.link cimport DESC_CONTINUES, LINK_RX_PARTIAL, NEVER, Desc
+from underpass.link.link cimport DESC_CONTINUES, DESC_HANDED, LINK_RX_PARTIAL, NEVER, Desc
 from underpass.stack.moderation cimport moderation_naps, moderation_note
 from underpass.tcp.arrive cimport arrive, arrive_hash
 from underpass.tcp.attend cimport attend_all, attend_starved
@@ -117,6 +117,7 @@ cdef inline bint packet_parsed(Tcp *tcp, const Desc *descs, uint32_t count, Arri
     arrival.seg.frame = descs[0].frame
     arrival.seg.offset = descs[0].offset
     arrival.seg.queue = <uint8_t>descs[0].queue
+    arrival.handed = descs[0].flags & DESC_HANDED != 0
     lay_out_parts(descs, count, arrival)
     return True
 

@@ -14,6 +14,7 @@ from underpass.tcp.ecn cimport ecn_received, ecn_take_syn_again
 from underpass.tcp.ending cimport ending_fin_wait_2, ending_gone, ending_reset, ending_time_wait
 from underpass.tcp.fast_open cimport fast_open_completed, fast_open_serve, fast_open_was_reset
 from underpass.tcp.isn cimport timestamp_clock
+from underpass.tcp.flows cimport flows_hand_over
 from underpass.tcp.open cimport open_established, open_send_syn
 from underpass.tcp.output cimport SENT, output_answer, output_control, output_next, output_reset_for
 from underpass.tcp.preset cimport QUICK_ACKS
@@ -322,7 +323,8 @@ cdef void arrive(Tcp *tcp, Arrival *arrival, uint32_t hash) noexcept nogil:
     cdef uint32_t found = demux_find(tcp, hash, &seg.dst, seg.dst_port, &seg.src, seg.src_port)
     tcp.state.counters.segments_in += 1
     if found == DEMUX_NONE:
-        arrive_unknown(tcp, arrival, hash)
+        if tcp.flows.slots == NULL or not flows_hand_over(tcp, arrival):
+            arrive_unknown(tcp, arrival, hash)
     elif found & TIME_WAIT_TAG:
         arrive_time_wait(tcp, arrival, hash, (found & ~<uint32_t>TIME_WAIT_TAG) - 1)
     elif tcp.tcbs[found - 1].state == SYN_SENT:

@@ -1,6 +1,7 @@
 """The demultiplexer's table: linear probing, and removal that shifts back what follows: no tombstones."""
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
+from underpass.tcp.flows cimport flows_add, flows_remove
 from underpass.tcp.tcb cimport DemuxSlot, Tcb, Tcp, TimeWait
 from underpass.wire.address cimport Address, address_equal, address_is_v4
 from underpass.wire.siphash cimport siphash13_words_and
@@ -45,6 +46,8 @@ cdef void demux_insert(Tcp *tcp, uint32_t hash, uint32_t value) noexcept nogil:
     tcp.demux[slot].hash = hash
     tcp.demux[slot].value = value
     tcp.state.demux_used += 1
+    if tcp.flows.slots != NULL:
+        flows_add(tcp, value)
 
 
 cdef void demux_remove(Tcp *tcp, uint32_t hash, uint32_t value) noexcept nogil:
@@ -53,6 +56,8 @@ cdef void demux_remove(Tcp *tcp, uint32_t hash, uint32_t value) noexcept nogil:
     cdef uint32_t slot = hole
     if hole == NO_SLOT:
         return
+    if tcp.flows.slots != NULL:
+        flows_remove(tcp, value)
     while True:
         slot = (slot + 1) & mask
         if tcp.demux[slot].value == DEMUX_NONE:

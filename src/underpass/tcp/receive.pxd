@@ -17,6 +17,7 @@ cdef struct Arrival:            # a segment and the frames that it came in; a fr
     Segment seg
     Part[16] parts
     uint32_t count
+    bint handed                 # by another worker
 
 # Take the payload that lies in the window: in order into the receive queue, out of order into its list. Decides how soon it is
 # to be acknowledged.

@@ -12,6 +12,7 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from underpass.ip.network cimport Network
 from underpass.ip.template cimport HeaderTemplate
 from underpass.link.frames cimport FramePool
+from underpass.link.handover cimport Handover
 from underpass.link.link cimport Desc, Link
 from underpass.tcp.cookie_jar cimport CookieTable
 from underpass.wire.address cimport Address
@@ -382,6 +383,9 @@ cdef struct TcpCounters:            # in the arena; names as in wire/reason.pyx 
     uint64_t fast_open_acked        # of them, those whose data the SYN-ACK acknowledged
     uint64_t fast_open_fallbacks    # of them, those that were sent again without
     uint64_t pace_waits             # times that sending waited for the pacing rate
+    uint64_t handed_over            # segments given to the worker that has their connection
+    uint64_t handover_full          # and lost, because it does not keep up
+    uint64_t flows_untold           # connections that other workers do not know of: the table is full there
     uint64_t unroutable
     uint64_t no_neighbour           # segments not sent: the MAC is not known
 
@@ -435,6 +439,11 @@ cdef struct TxQueue:                # descriptors on their way to the link; neve
     uint32_t head
     uint32_t tail
 
+cdef struct Flows:                  # this process's view of tcp/flows.pxd
+    uint64_t *slots                 # NULL: there are no other workers
+    uint64_t bucket_mask
+    uint32_t worker                 # our number
+
 cdef struct Train:                  # the packet that may yet grow: see tcp/train.pxd
     uint32_t parts                  # 0: there is none
     uint32_t conn
@@ -465,6 +474,8 @@ cdef struct Tcp:                    # this process's view
     TimeWait *time_waits
     TxQueue tx
     Train train
+    Flows flows
+    Handover *handover              # NULL: there are no other workers
     uint32_t touched                # head of the list of connections to attend to
     uint32_t touched_tail
     uint32_t attended               # connections attended to since the worker began, modulo 2^32

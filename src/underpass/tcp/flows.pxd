@@ -1,0 +1,38 @@
+"""Which worker has a flow: a table in memory that all workers of an interface share.
+
+A flow belongs to the worker that took its SYN in, or opened it. Its packets come to that worker's queue as long as the
+sender, or the network card, keeps to it; where they change to another queue, that queue's worker finds the owner here and
+hands them over (link/handover.pxd). Only packets for which a worker has no connection are looked up.
+
+A slot is one 64-bit word, written by one compare-and-exchange: the upper 56 bits of the flow's key, then its worker's
+number + 1. A bucket is a cache line of eight slots; a flow stands in either of two buckets, or, where all are taken,
+in none: then it is served as long as its packets keep to their queue.
+
+    | key, 56 bits | worker + 1 |   x 8 = one bucket
+"""
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from underpass.tcp.receive cimport Arrival
+from underpass.tcp.tcb cimport Tcp
+from underpass.wire.segment cimport Segment
+
+cdef enum:
+    BUCKET_SLOTS = 8
+    NO_WORKER = 0xFF
+
+# The worker whose flow a segment belongs to; NO_WORKER: none's, or ours.
+cdef uint32_t flows_owner(const Tcp *tcp, const Segment *seg) noexcept nogil
+# A segment for which there is no connection here: give it to the worker that has one. False: there is none.
+cdef bint flows_hand_over(Tcp *tcp, Arrival *arrival) noexcept nogil
+# A connection or TIME_WAIT entry, by its value in the demultiplexer, is ours from now on, or no more.
+cdef void flows_add(Tcp *tcp, uint32_t value) noexcept nogil
+cdef void flows_remove(Tcp *tcp, uint32_t value) noexcept nogil
+
+
+cdef class FlowTable:
+    """The memory of the table; see flows.pyi."""
+    cdef void *base
+    cdef readonly int memfd
+    cdef readonly size_t bytes
+
+    cdef void attach(self, Tcp *tcp, uint32_t worker) noexcept

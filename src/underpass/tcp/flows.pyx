@@ -1,0 +1,173 @@
+"""Which worker has a flow."""
+from libc.errno cimport errno
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.string cimport strerror
+from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
+from posix.unistd cimport close, dup, ftruncate
+
+import os
+
+from underpass.link.frames cimport frame_chunk
+from underpass.link.handover cimport Piece, handover_give
+from underpass.tcp.demux cimport TIME_WAIT_TAG
+from underpass.tcp.receive cimport MAX_PARTS, Arrival
+from underpass.tcp.tcb cimport Tcb, Tcp, TimeWait
+from underpass.wire.address cimport Address
+from underpass.wire.segment cimport Segment
+from underpass.wire.siphash cimport siphash13_words
+
+cdef extern from "<sys/mman.h>" nogil:
+    int memfd_create(const char *name, unsigned int flags)
+    enum: MFD_CLOEXEC
+
+cdef extern from * nogil:
+    uint64_t load_with "__atomic_load_n"(const uint64_t *slot, int order)
+    void store_with "__atomic_store_n"(uint64_t *slot, uint64_t value, int order)
+    bint exchange_if "__atomic_compare_exchange_n"(uint64_t *slot, uint64_t *expected, uint64_t wanted, bint weak,
+                                                   int success, int failure)
+    enum:
+        RELAXED "__ATOMIC_RELAXED"
+
+cdef enum:
+    SLOT_BYTES = 8
+    LEAST_BUCKETS = 8
+    OTHER_BUCKET_SHIFT = 32         # the second bucket is named by other bits of the key
+
+
+cdef inline uint64_t flow_key(const Tcp *tcp, const Address *local, uint16_t local_port, const Address *remote,
+                              uint16_t remote_port) noexcept nogil:
+    """64 bits, keyed, the same in all workers: their secrets are made from one seed. The lowest octet is 0."""
+    cdef uint64_t[5] words
+    words[0] = local.high
+    words[1] = local.low
+    words[2] = remote.high
+    words[3] = remote.low
+    words[4] = <uint64_t>local_port << 16 | remote_port
+    return siphash13_words(&tcp.state.hash_key, words, 5) & ~<uint64_t>0xFF
+
+
+cdef inline uint64_t key_of(const Tcp *tcp, uint32_t value) noexcept nogil:
+    cdef const Tcb *tcb
+    cdef const TimeWait *entry
+    if value & TIME_WAIT_TAG:
+        entry = &tcp.time_waits[(value & ~<uint32_t>TIME_WAIT_TAG) - 1]
+        return flow_key(tcp, &entry.local, entry.local_port, &entry.remote, entry.remote_port)
+    tcb = &tcp.tcbs[value - 1]
+    return flow_key(tcp, &tcb.local, tcb.local_port, &tcb.remote, tcb.remote_port)
+
+
+cdef inline uint64_t *bucket(const Tcp *tcp, uint64_t key, uint32_t which) noexcept nogil:
+    cdef uint64_t number = key >> OTHER_BUCKET_SHIFT if which else key >> 8
+    return tcp.flows.slots + (number & tcp.flows.bucket_mask) * BUCKET_SLOTS
+
+
+cdef uint32_t flows_owner(const Tcp *tcp, const Segment *seg) noexcept nogil:
+    cdef uint64_t key = flow_key(tcp, &seg.dst, seg.dst_port, &seg.src, seg.src_port)
+    cdef uint64_t found
+    cdef uint32_t which, i, worker
+    for which in range(2):
+        for i in range(BUCKET_SLOTS):
+            found = load_with(bucket(tcp, key, which) + i, RELAXED)
+            if found & ~<uint64_t>0xFF == key and found & 0xFF:
+                worker = <uint32_t>(found & 0xFF) - 1
+                return NO_WORKER if worker == tcp.flows.worker else worker
+    return NO_WORKER
+
+
+cdef bint flows_hand_over(Tcp *tcp, Arrival *arrival) noexcept nogil:
+    """All octets from the first header on, as they lie in the frames."""
+    cdef Piece[MAX_PARTS] pieces
+    cdef uint32_t owner, i
+    if arrival.handed:
+        return False                            # whoever gave it has looked
+    owner = flows_owner(tcp, &arrival.seg)
+    if owner == NO_WORKER:
+        return False
+    pieces[0].octets = arrival.seg.packet
+    pieces[0].count = arrival.seg.payload_offset + arrival.parts[0].length
+    for i in range(1, arrival.count):
+        pieces[i].octets = frame_chunk(tcp.pool, arrival.parts[i].frame) + arrival.parts[i].offset
+        pieces[i].count = arrival.parts[i].length
+    if handover_give(tcp.handover, owner, pieces, arrival.count):
+        tcp.state.counters.handed_over += 1
+    else:
+        tcp.state.counters.handover_full += 1
+    return True
+
+
+cdef void flows_add(Tcp *tcp, uint32_t value) noexcept nogil:
+    """Into the first free slot of its two buckets."""
+    cdef uint64_t key = key_of(tcp, value)
+    cdef uint64_t free
+    cdef uint32_t which, i
+    for which in range(2):
+        for i in range(BUCKET_SLOTS):
+            free = 0
+            if exchange_if(bucket(tcp, key, which) + i, &free, key | (tcp.flows.worker + 1), False, RELAXED, RELAXED):
+                return
+    tcp.state.counters.flows_untold += 1
+
+
+cdef void flows_remove(Tcp *tcp, uint32_t value) noexcept nogil:
+    cdef uint64_t key = key_of(tcp, value)
+    cdef uint64_t ours = key | (tcp.flows.worker + 1)
+    cdef uint32_t which, i
+    for which in range(2):
+        for i in range(BUCKET_SLOTS):
+            if load_with(bucket(tcp, key, which) + i, RELAXED) == ours:
+                store_with(bucket(tcp, key, which) + i, 0, RELAXED)
+                return
+
+
+cdef class FlowTable:
+    def __cinit__(self, uint32_t flows=65536, int memfd=-1):
+        self.base = NULL
+        self.memfd = -1
+        cdef size_t buckets = LEAST_BUCKETS
+        while buckets * BUCKET_SLOTS < 2 * <size_t>flows:
+            buckets *= 2
+        self.bytes = buckets * BUCKET_SLOTS * SLOT_BYTES
+        if memfd >= 0:
+            self.bytes = os.fstat(memfd).st_size
+            self.memfd = dup(memfd)
+        else:
+            self.memfd = memfd_create(b"underpass-flows", MFD_CLOEXEC)
+        if self.memfd < 0 or (memfd < 0 and ftruncate(self.memfd, self.bytes) < 0):
+            raise OSError(errno, f"table of flows, {self.bytes} bytes: {strerror(errno).decode()}")
+        if self.bytes < LEAST_BUCKETS * BUCKET_SLOTS * SLOT_BYTES or self.bytes & (self.bytes - 1):
+            raise ValueError(f"a memfd of {self.bytes} bytes is no table of flows")
+        self.base = mmap(NULL, self.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, self.memfd, 0)
+        if self.base == MAP_FAILED:
+            self.base = NULL
+            raise OSError(errno, f"table of flows, {self.bytes} bytes: {strerror(errno).decode()}")
+
+    def __dealloc__(self):
+        if self.base != NULL:
+            munmap(self.base, self.bytes)
+        if self.memfd >= 0:
+            close(self.memfd)
+
+    cdef void attach(self, Tcp *tcp, uint32_t worker) noexcept:
+        tcp.flows.slots = <uint64_t *>self.base
+        tcp.flows.bucket_mask = self.bytes // (BUCKET_SLOTS * SLOT_BYTES) - 1
+        tcp.flows.worker = worker
+
+    def forget(self, uint32_t worker):
+        """See flows.pyi."""
+        cdef uint64_t *slots = <uint64_t *>self.base
+        cdef size_t i
+        removed = 0
+        for i in range(self.bytes // SLOT_BYTES):
+            if slots[i] & 0xFF == worker + 1:
+                store_with(&slots[i], 0, RELAXED)
+                removed += 1
+        return removed
+
+    def count(self, uint32_t worker):
+        """See flows.pyi."""
+        cdef const uint64_t *slots = <const uint64_t *>self.base
+        cdef size_t i
+        flows = 0
+        for i in range(self.bytes // SLOT_BYTES):
+            flows += slots[i] & 0xFF == worker + 1
+        return flows

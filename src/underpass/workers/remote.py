@@ -1,0 +1,146 @@
+"""A worker as its supervisor sees it: a process, the channel to it, and what was opened for it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from underpass.link.afxdp import AfXdpLink
+from underpass.link.frames import Frames
+from underpass.linux.netlink import Route
+from underpass.workers.channel import Channel, Message
+
+QUICK_S = 2.0                       # a worker that lived no longer is started again later and later
+PAUSE_S, PAUSE_MAX_S = 0.1, 5.0
+SIGNS_OF_LIFE = 1000                # messages that are read of a worker at a time
+
+
+@dataclass
+class RemoteWorker:
+    """Worker `number`. `process` is None while it does not run."""
+
+    number: int
+    queues: tuple[int, ...]
+    core: int | None
+    process: subprocess.Popen[bytes] | None = None
+    channel: Channel | None = None
+    link: AfXdpLink | None = None
+    frames: Frames | None = None
+    pidfd: int = -1
+    ready: bool = False
+    leaving: bool = False               # it was told to end
+    started_at: float = 0.0
+    start_at: float = 0.0               # when it is to be started again
+    pause_s: float = PAUSE_S
+    starts: int = 0
+    counters: dict[str, dict[str, int]] | None = None
+    failed: str = ""                    # why it could not begin, in its own words
+
+    # what it is to do
+
+    def start(self, plan: Message, descriptors: Iterable[int]) -> Channel:
+        """Run it. What follows in the channel waits until it reads."""
+        self.channel, other = Channel.pair()
+        with other:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "underpass.workers.worker", str(other.fileno())],
+                stdin=subprocess.DEVNULL, pass_fds=[other.fileno()])
+        self.pidfd = os.pidfd_open(self.process.pid)
+        self.ready = self.leaving = False
+        self.failed = ""
+        self.started_at = time.monotonic()
+        self.starts += 1
+        self.channel.send({"do": "start", **plan}, descriptors)
+        return self.channel
+
+    def drain(self, seconds: float) -> None:
+        """Have it end in order."""
+        self.leaving = True
+        self._tell(do="drain", seconds=seconds)
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self.process is not None:
+            with suppress(ProcessLookupError):
+                self.process.send_signal(signal.SIGKILL)
+
+    def go(self) -> None:
+        """Have it listen."""
+        self._tell(do="go")
+
+    # what Linux's tables are: `linux.mirror.Controlled`
+
+    def set_mac(self, mac: bytes) -> None:
+        """Our station address."""
+        self._tell(do="mac", mac=mac.hex())
+
+    def set_mtu(self, mtu: int) -> None:
+        """The interface's MTU."""
+        self._tell(do="mtu", mtu=mtu)
+
+    def set_addresses(self, addresses: Iterable[tuple[str, int]]) -> None:
+        """All addresses."""
+        self._tell(do="addresses", addresses=list(addresses))
+
+    def set_routes(self, routes: Iterable[Route]) -> None:
+        """All routes."""
+        self._tell(do="routes", routes=[tuple(route) for route in routes])
+
+    def set_neighbour(self, address: str, mac: bytes | None, failed: bool = False) -> None:
+        """One neighbour."""
+        self._tell(do="neighbour", address=address, mac=mac and mac.hex(), failed=failed)
+
+    def _tell(self, **message: Any) -> None:
+        if self.channel is not None:
+            self.channel.send(message)
+
+    # what it says
+
+    def hear(self) -> list[Message]:
+        """Its messages; malformed ones are left out, and too many wait for the next time."""
+        messages: list[Message] = []
+        with suppress(EOFError):
+            while self.channel is not None and len(messages) < SIGNS_OF_LIFE:
+                heard = self.channel.receive()
+                if heard is None:
+                    break
+                message, descriptors = heard
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                messages.append(message)
+        return messages
+
+    # its end
+
+    def bury(self) -> str:
+        """The process has ended: close what was its, say how it ended, and when it may be started again."""
+        assert self.process is not None
+        status = self.process.wait()
+        self.release()
+        lived_s = time.monotonic() - self.started_at
+        self.pause_s = min(2 * self.pause_s, PAUSE_MAX_S) if lived_s < QUICK_S else PAUSE_S
+        self.start_at = time.monotonic() + (0 if self.leaving else self.pause_s)
+        if status < 0:
+            return f"was killed by {signal.Signals(-status).name}"
+        return self.failed or f"ended with status {status}"
+
+    def release(self) -> None:
+        """Close everything that was opened for it. May be called twice."""
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+        if self.channel is not None:
+            self.channel.close()
+        if self.link is not None:
+            self.link.close()
+        self.pidfd, self.process, self.channel, self.link, self.frames = -1, None, None, None, None
+
+
+def eventfd() -> int:
+    """Wakes a worker."""
+    return os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+

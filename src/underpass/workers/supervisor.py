@@ -1,0 +1,377 @@
+"""The supervisor: the one process with privileges. It is never on a packet's way.
+
+    XDP program, AF_XDP sockets, port claims --opened here--> workers, one for each share of the queues
+    netlink --> Mirror --> Control --> every worker                neighbours wanted --> Linux
+
+A worker that dies is started again, with new sockets and memory; the other queues do not notice. The
+workers hold the attachment too: without the supervisor they go on serving.
+"""
+
+import dataclasses
+import os
+import secrets
+import selectors
+import signal
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, closing
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from underpass.link.afxdp import AfXdpLink, chunk_bytes_for
+from underpass.link.frames import Frames
+from underpass.link.handover import HandoverArea
+from underpass.linux.claim_table import ClaimTable
+from underpass.linux.control import Control
+from underpass.linux.mirror import REFRESH_SECONDS, Mirror
+from underpass.linux.netlink import Route
+from underpass.nic import MODERATION_S, checked
+from underpass.tcp.flows import FlowTable
+from underpass.workers.channel import Message
+from underpass.workers.remote import RemoteWorker, eventfd
+from underpass.xdp.loader import XdpProgram
+
+LOOK_S = 0.5                        # how often the supervisor looks at the clock, at least
+DRAIN_S = 5.0
+GRACE_S = 1.0                       # beyond the time to drain, before a worker is killed
+FLOWS = 65536                       # connections of all workers, unless limits say more
+
+
+@dataclasses.dataclass(frozen=True)
+class WorkerPlan:
+    """What every worker is to do.
+
+    `application` is "module:function": called in the worker with its stack and `arguments`, it returns a
+    `workers.worker.Application`. `claims` are its ports. `user`: whom a worker becomes; None: it keeps the
+    supervisor's. `readable`: directories in which it may open files.
+    """
+
+    application: str
+    arguments: dict[str, Any]
+    claims: Sequence[tuple[str, int]]
+    readable: Sequence[str] = ()
+    user: str | None = "nobody"
+    limits: dict[str, int | str] = dataclasses.field(default_factory=dict)
+    moderation: float = MODERATION_S
+    frames: int = 16384
+    drain_s: float = DRAIN_S
+
+
+class Fleet:
+    """All workers as one: what Linux's tables say goes to each, what they want comes from all."""
+
+    def __init__(self, workers: list[RemoteWorker]) -> None:
+        self.workers = workers
+        self._wanted: list[tuple[str, str]] = []
+        self._using: dict[str, float] = {}
+
+    def set_mac(self, mac: bytes) -> None:
+        """To all."""
+        for worker in self.workers:
+            worker.set_mac(mac)
+
+    def set_mtu(self, mtu: int) -> None:
+        """To all."""
+        for worker in self.workers:
+            worker.set_mtu(mtu)
+
+    def set_addresses(self, addresses: Iterable[tuple[str, int]]) -> None:
+        """To all."""
+        rows = list(addresses)
+        for worker in self.workers:
+            worker.set_addresses(rows)
+
+    def set_routes(self, routes: Iterable[Route]) -> None:
+        """To all."""
+        rows = list(routes)
+        for worker in self.workers:
+            worker.set_routes(rows)
+
+    def set_neighbour(self, address: str, mac: bytes | None, failed: bool = False) -> None:
+        """To all."""
+        for worker in self.workers:
+            worker.set_neighbour(address, mac, failed)
+
+    def note(self, message: Message) -> None:
+        """A worker's hint about neighbours; what has another form says nothing."""
+        rows = message.get("neighbours")
+        if not isinstance(rows, list):
+            return
+        if message.get("say") == "using":
+            self._using |= {it: time.monotonic() for it in rows if isinstance(it, str)}
+        else:
+            self._wanted += [(it[0], it[1]) for it in rows
+                             if isinstance(it, list) and len(it) == 2 and isinstance(it[0], str)
+                             and it[1] in ("resolve", "probe")]
+
+    def wanted(self) -> list[tuple[str, str]]:
+        """Neighbours that workers asked for since the last call, each once."""
+        wanted, self._wanted = list(dict.fromkeys(self._wanted)), []
+        return wanted
+
+    def neighbours(self) -> list[tuple[str, bytes | None, str, int]]:
+        """Those that workers said lately they use."""
+        now = time.monotonic()
+        self._using = {address: at for address, at in self._using.items() if now - at < 2 * REFRESH_SECONDS}
+        return [(address, None, "valid", int((now - at) * 1e9)) for address, at in self._using.items()]
+
+    def connections(self) -> list[dict[str, int | str]]:
+        """Not asked for: claims stay until the supervisor ends."""
+        return []
+
+
+class Supervisor:
+    """An interface with `workers` workers, each with its share of the receive queues; a context manager.
+
+    `cores`: where they run, in turns; None: worker 0 on the first core that this process may use, and so on.
+    `say` is told, in one line each, what happens. The other arguments are those of `underpass.attach`. Raises
+    OSError in one line, as `attach` does, and where there are fewer queues than workers.
+    """
+
+    def __init__(self, ifname: str, plan: WorkerPlan, *, workers: int = 1, cores: Sequence[int] | None = None,
+                 mode: str = "auto", zero_copy: bool | None = None, checksum: bool = True,
+                 segmentation: bool = True, busy_poll: bool = False,
+                 say: Callable[[str], None] = print) -> None:
+        self.name, self.plan, self.say = ifname, plan, say
+        self.netdev = checked(ifname)
+        self._link_options: dict[str, Any] = {"zero_copy": zero_copy, "checksum": checksum,
+                                              "segmentation": segmentation, "busy_poll": busy_poll}
+        self._signals: list[int] = []
+        self._reloading: list[RemoteWorker] = []
+        self._ending = False
+        self._seed = secrets.token_hex(32)
+        self.workers = [RemoteWorker(*share) for share in shares(self.netdev.queues, workers, ifname, cores)]
+        self.fleet = Fleet(self.workers)
+        self._selector = selectors.DefaultSelector()
+        with ExitStack() as undo:
+            undo.enter_context(self._selector)
+            self.mirror = undo.enter_context(closing(Mirror(ifname)))
+            self.program = undo.enter_context(closing(XdpProgram(self.netdev, mode)))
+            self.claims = undo.enter_context(closing(ClaimTable(ifname, self.program)))
+            self.control = Control(self.fleet, self.mirror, self.program, self.claims)
+            for address, port in plan.claims:
+                self.claims.claim(address, port)
+            self.flows = FlowTable(max(FLOWS, workers * int(plan.limits.get("connections", 0))))
+            self.area = HandoverArea(workers)
+            self.eventfds = [eventfd() for _ in self.workers]
+            for descriptor in self.eventfds:
+                undo.callback(os.close, descriptor)
+            self._selector.register(self.mirror, selectors.EVENT_READ)
+            for worker in self.workers:
+                undo.callback(self._end, worker)
+                self._start(worker)
+            self._undo = undo.pop_all()
+
+    # one worker
+
+    def _start(self, worker: RemoteWorker) -> None:
+        """Open what it needs, run it, and tell it Linux's tables."""
+        worker.frames = Frames(self.plan.frames, chunk_bytes_for(self.netdev.mtu))
+        worker.link = AfXdpLink(worker.frames, self.netdev, worker.queues, program=self.program, run=False,
+                                **self._link_options)
+        channel = worker.start(self._plan_for(worker), self._descriptors_for(worker))
+        self._selector.register(channel, selectors.EVENT_READ, worker)
+        self._selector.register(worker.pidfd, selectors.EVENT_READ, worker)
+        self.mirror.apply(worker)
+        worker.go()
+
+    def _plan_for(self, worker: RemoteWorker) -> Message:
+        assert worker.link is not None
+        assert worker.frames is not None
+        return {
+            "number": worker.number, "workers": len(self.workers), "core": worker.core, "seed": self._seed,
+            "netdev": dataclasses.asdict(self.netdev) | {"mac": self.netdev.mac.hex()},
+            "link": worker.link.facts(),
+            "frames": worker.frames.count, "frame_bytes": worker.frames.chunk_bytes,
+            "application": self.plan.application, "arguments": self.plan.arguments, "limits":
+            self.plan.limits,
+            "readable": list(self.plan.readable), "user": self.plan.user, "moderation": self.plan.moderation,
+            "drain_s": self.plan.drain_s,
+        }
+
+    def _descriptors_for(self, worker: RemoteWorker) -> list[int]:
+        assert worker.link is not None
+        assert worker.frames is not None
+        return [worker.frames.memfd, self.flows.memfd, self.area.memfd, self.program.link_fd, *self.eventfds,
+                *worker.link.all_fds]
+
+    def _hear(self, worker: RemoteWorker) -> None:
+        for message in worker.hear():
+            match message.get("say"):
+                case "ready":
+                    self._is_ready(worker)
+                case "wanted" | "using":
+                    self.fleet.note(message)
+                case "ended":
+                    worker.counters = message.get("counters")
+                case "failed":
+                    worker.failed = str(message.get("why"))[:200]
+                case "unconfined":
+                    why = str(message.get("why"))[:200]
+                    self.say(f"worker {worker.number} is less confined than it could be: {why}")
+
+    def _is_ready(self, worker: RemoteWorker) -> None:
+        """It has filled its rings: from now on its queues' packets go to it."""
+        if worker.ready or worker.link is None or worker.process is None:
+            return
+        worker.ready = True
+        worker.link.register()
+        if worker.starts > 1:
+            self.say(f"worker {worker.number} serves again, as process {worker.process.pid}")
+
+    def _buried(self, worker: RemoteWorker) -> None:
+        """Its process has ended: what it had goes, so that nobody gives it packets."""
+        self._hear(worker)
+        process, channel = worker.process, worker.channel
+        assert process is not None
+        assert channel is not None
+        self._selector.unregister(channel)
+        self._selector.unregister(worker.pidfd)
+        how = worker.bury()
+        lost = self.flows.forget(worker.number)
+        self.area.clear(worker.number)
+        if worker.starts == 1 and not worker.ready:
+            worker.failed = worker.failed or f"worker {worker.number} {how} before it served"
+        elif not worker.leaving:
+            self.say(f"worker {worker.number} (process {process.pid}, queues {text_of(worker.queues)}) {how};"
+                     f" {lost} connections are lost")
+
+    def _end(self, worker: RemoteWorker) -> None:
+        """Whatever state it is in."""
+        worker.kill()
+        if worker.process is not None:
+            worker.process.wait()
+        worker.release()
+
+    # all of them
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every worker serves."""
+        return all(worker.ready for worker in self.workers)
+
+    def turn(self, timeout: float = LOOK_S) -> None:
+        """Wait for something to do, at most so long, and do it."""
+        for key, _ in self._selector.select(min(timeout, self._wait_s())):
+            worker = key.data
+            if worker is not None and key.fd == worker.pidfd:
+                self._buried(worker)
+            elif worker is not None and worker.channel is not None and key.fd == worker.channel.fileno():
+                self._hear(worker)
+        self.control.serve(changed=True)
+        self._reload_next()
+        for worker in self.workers:
+            if worker.process is None and not self._ending and time.monotonic() >= worker.start_at:
+                self._start(worker)
+
+    def _wait_s(self) -> float:
+        """Until the next worker is to be started again."""
+        due = [worker.start_at for worker in self.workers if worker.process is None]
+        return max(0.0, min(due) - time.monotonic()) if due and not self._ending else LOOK_S
+
+    def wait_ready(self, seconds: float = 20) -> None:
+        """Until every worker serves. Raises OSError, in a worker's own words, where one cannot begin."""
+        end = time.monotonic() + seconds
+        while not self.is_ready:
+            self.turn(0.1)
+            failed = [worker for worker in self.workers if worker.failed]
+            if failed:
+                raise OSError(0, failed[0].failed)
+            if time.monotonic() > end:
+                raise TimeoutError(0, f"a worker does not begin within {seconds:g} s")
+
+    def reload(self, plan: WorkerPlan | None = None) -> None:
+        """Start every worker anew, one after the other, each once its open connections have ended or time
+        is up.
+        """
+        self.plan = plan or self.plan
+        self._reloading = list(self.workers)
+
+    def _reload_next(self) -> None:
+        """The next one, once the last one serves again."""
+        if not self._reloading or not self.is_ready or any(worker.leaving for worker in self.workers):
+            return
+        self._reloading.pop(0).drain(self.plan.drain_s)
+
+    def drain(self) -> dict[str, dict[str, int]]:
+        """End all workers in order; returns their counters, summed. A second signal cuts it short."""
+        self._reloading, self._ending = [], True
+        for worker in self.workers:
+            worker.drain(self.plan.drain_s)
+        end = time.monotonic() + self.plan.drain_s + GRACE_S
+        while time.monotonic() < end and len(self._signals) < 2 and any(it.process for it in self.workers):
+            self.turn(0.1)
+        return summed(worker.counters for worker in self.workers)
+
+    def run(self, on_reload: Callable[[], WorkerPlan | None] = lambda: None) -> dict[str, dict[str, int]]:
+        """Supervise until SIGINT or SIGTERM, then drain; SIGHUP reloads. Returns the workers' counters,
+        summed.
+        """
+        before = {number: signal.signal(number, self._note_signal)
+                  for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        try:
+            while True:
+                self.turn()
+                if signal.SIGHUP in self._signals:
+                    self._signals = [it for it in self._signals if it != signal.SIGHUP]
+                    self.reload(on_reload())
+                if self._signals:
+                    return self.drain()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _note_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._signals.append(number)
+
+    def summary(self) -> list[str]:
+        """What is active, in lines for people."""
+        link = self.workers[0].link
+        assert link is not None
+        options = ("need_wakeup", "multi_buffer", "tx_checksum", "segmentation", "busy_poll")
+        extras = [name.replace("_", " ") for name in options if getattr(link, name)]
+        copy = "zero-copy" if link.zero_copy else "copy mode"
+        first = f"{self.name} ({self.netdev.driver}): {self.program.mode} XDP, {copy}, {', '.join(extras)}"
+        return [first, *(f"no {name.replace('_', ' ')}: {why}" for name, why in link.why.items() if why)]
+
+    def close(self) -> None:
+        """End all workers at once, detach, and give everything back. May be called twice."""
+        self._undo.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+
+def shares(queues: int, workers: int, ifname: str,
+           cores: Sequence[int] | None) -> list[tuple[int, tuple[int, ...], int | None]]:
+    """Number, queues and core of each worker. Raises ValueError where there are more workers than queues."""
+    if not 1 <= workers <= queues:
+        raise ValueError(f"{ifname} has {queues} receive queue(s), too few for {workers} workers: "
+                         f"--workers {queues}, or `ethtool -L {ifname} combined {workers}`")
+    allowed = sorted(os.sched_getaffinity(0))
+    wrong = set(cores or ()) - set(allowed)
+    if wrong:
+        raise ValueError(f"core {min(wrong)} cannot be used here; cores are {text_of(allowed)}")
+    chosen = list(cores) if cores else allowed if len(allowed) >= workers else []
+    return [(number, tuple(range(number, queues, workers)), chosen[number % len(chosen)] if chosen else None)
+            for number in range(workers)]
+
+
+def text_of(numbers: Iterable[int]) -> str:
+    """Numbers for a line: 0, 2."""
+    return ", ".join(map(str, numbers))
+
+
+def summed(counters: Iterable[dict[str, dict[str, int]] | None]) -> dict[str, dict[str, int]]:
+    """Counters by layer and name, those of all workers together."""
+    total: dict[str, dict[str, int]] = {}
+    for one in counters:
+        for layer, values in (one or {}).items():
+            into = total.setdefault(layer, {})
+            for name, value in values.items():
+                into[name] = into.get(name, 0) + value
+    return total

@@ -1,0 +1,226 @@
+"""One worker: takes its plan and its descriptors, gives up every privilege, and serves its queues until it
+is told to end.
+
+    start --> memory, rings and tables mapped; application made; sandbox closed
+    go    --> listens; `ready` goes back
+    drain --> no new connections; ends when the open ones have ended, or the time is over
+
+Should the supervisor die, the worker goes on: it holds the XDP attachment too. It learns no more of
+Linux's tables then.
+"""
+
+import importlib
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from typing import Any, Protocol, Self
+
+from underpass.link.afxdp import AfXdpLink
+from underpass.link.frames import Frames
+from underpass.link.handover import HandoverArea, HandoverLink
+from underpass.linux import sandbox
+from underpass.linux.mirror import REFRESH_SECONDS, USED_LATELY_NS
+from underpass.linux.netdev_features import NetdevFeatures
+from underpass.stack.stack import Stack
+from underpass.tcp.flows import FlowTable
+from underpass.workers.channel import Channel, Message
+
+TICK_S = 1.0
+DRAIN_LOOK_S = 0.05
+SPIN_S = 0.05
+
+
+class Application(Protocol):
+    """What a worker runs: made by a function that is given the stack and the arguments of the plan."""
+
+    @property
+    def open(self) -> int:
+        """Connections that are open."""
+
+    def listen(self) -> None:
+        """Begin to serve."""
+
+    def tick(self) -> None:
+        """Called every second."""
+
+    def drain(self) -> None:
+        """Accept no more, and end what is open in order."""
+
+    def stats(self) -> dict[str, dict[str, int]]:
+        """Counters."""
+
+
+class WorkerStack(Stack):
+    """A stack whose tables the supervisor fills."""
+
+    def __new__(cls, link: HandoverLink | AfXdpLink, plan: Message) -> Self:
+        return super().__new__(cls, link, bytes.fromhex(plan["netdev"]["mac"]),  # type: ignore[call-arg]
+                               seed=bytes.fromhex(plan["seed"]), **plan["limits"])
+
+    def __init__(self, link: HandoverLink | AfXdpLink, plan: Message) -> None:
+        self.set_interface(plan["netdev"]["name"])
+        self.set_moderation(plan["moderation"])
+
+    def carry_out(self, message: Message) -> bool:
+        """What the supervisor says of Linux's tables. False: it is about something else."""
+        match message.get("do"):
+            case "mac":
+                self.set_mac(bytes.fromhex(message["mac"]))
+            case "mtu":
+                self.set_mtu(message["mtu"])
+            case "addresses":
+                self.set_addresses([(address, prefix) for address, prefix in message["addresses"]])
+            case "routes":
+                self.set_routes([tuple(route) for route in message["routes"]])
+            case "neighbour":
+                mac = message["mac"]
+                self.set_neighbour(message["address"], mac and bytes.fromhex(mac), message["failed"])
+            case _:
+                return False
+        return True
+
+
+class Worker:
+    """Everything of one worker, from its plan on."""
+
+    def __init__(self, channel: Channel, plan: Message, descriptors: list[int]) -> None:
+        self.channel, self.plan = channel, plan
+        self.supervised = True
+        self.drain_until: float | None = None
+        self._refresh_at = time.monotonic() + REFRESH_SECONDS
+        if plan["core"] is not None:
+            os.sched_setaffinity(0, {plan["core"]})
+        self.stack = make_stack(plan, descriptors)
+        self.application: Application = resolve(plan["application"])(self.stack, **plan["arguments"])
+        self._confine()
+
+    def _confine(self) -> None:
+        """From here on nothing can be opened, and nothing is imported that is not here yet."""
+        places = [sandbox.place(it) for it in (*self.plan["readable"], *sandbox.python_files())]
+        if self.plan["user"]:
+            sandbox.become(self.plan["user"])
+        sandbox.no_new_privileges()
+        for why in (sandbox.confine_files(places), sandbox.confine_calls()):
+            if why:
+                self.channel.send({"say": "unconfined", "why": why})
+
+    def run(self) -> None:
+        """Until drained."""
+        while not self._ended():
+            wait = TICK_S if self.drain_until is None else DRAIN_LOOK_S
+            fds = (self.channel.fileno(),) if self.supervised else ()
+            if self.stack.run(wait, fds):
+                self._hear()
+            self._ask()
+            self.application.tick()
+        self.channel.send({"say": "ended", "counters": self.application.stats()})
+        self.stack.close()
+
+    def drain(self, seconds: float) -> None:
+        """End in order, within so many seconds; a second call shortens them."""
+        if self.drain_until is None:
+            self.application.drain()
+        self.drain_until = time.monotonic() + seconds
+
+    def _ended(self) -> bool:
+        if self.drain_until is None:
+            return False
+        return self.application.open == 0 or time.monotonic() >= self.drain_until
+
+    def _hear(self) -> None:
+        """Carry out what the supervisor has said."""
+        while self.supervised:
+            try:
+                heard = self.channel.receive()
+            except EOFError:
+                self.supervised = False
+                print(f"worker {self.plan['number']}: the supervisor is gone; serving on", file=sys.stderr)
+                return
+            if heard is None:
+                return
+            message, descriptors = heard
+            for descriptor in descriptors:
+                os.close(descriptor)
+            if self.stack.carry_out(message):
+                continue
+            if message.get("do") == "go":
+                self.application.listen()
+                self.channel.send({"say": "ready", "pid": os.getpid()})
+            elif message.get("do") == "drain":
+                self.drain(message["seconds"])
+
+    def _ask(self) -> None:
+        """Neighbours that the stack wants, and now and then those that it uses."""
+        wanted = self.stack.wanted()
+        if wanted:
+            self.channel.send({"say": "wanted", "neighbours": wanted})
+        if time.monotonic() >= self._refresh_at:
+            self._refresh_at = time.monotonic() + REFRESH_SECONDS
+            known = self.stack.neighbours()
+            using = [address for address, _, _, idle_ns in known if idle_ns < USED_LATELY_NS]
+            self.channel.send({"say": "using", "neighbours": using[:1000]})
+
+
+def make_stack(plan: Message, descriptors: list[int]) -> WorkerStack:
+    """The stack over descriptors in this order: frames, flows, hand-over rings, attachment, an eventfd for
+    each worker, sockets. The attachment is only held.
+    """
+    frames_fd, flows_fd, area_fd, _attachment, *rest = descriptors
+    eventfds, sockets = rest[: plan["workers"]], rest[plan["workers"] :]
+    frames = Frames(plan["frames"], plan["frame_bytes"], memfd=frames_fd)
+    netdev = NetdevFeatures(**{**plan["netdev"], "mac": bytes.fromhex(plan["netdev"]["mac"])})
+    facts = plan["link"]
+    own = AfXdpLink(frames, netdev, facts["queues"], ring_size=facts["ring_size"], adopted=facts,
+                    adopted_fds=sockets)
+    if plan["workers"] == 1:
+        stack = WorkerStack(own, plan)
+    else:
+        link = HandoverLink(own, HandoverArea(plan["workers"], area_fd), plan["number"], eventfds)
+        stack = WorkerStack(link, plan)
+        stack.share_flows(FlowTable(memfd=flows_fd), link)
+    for descriptor in (frames_fd, flows_fd, area_fd):
+        os.close(descriptor)
+    if own.busy_poll:
+        stack.set_spin(SPIN_S)
+    return stack
+
+
+def resolve(name: str) -> Any:
+    """The function "module:function"."""
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def first_message(channel: Channel) -> tuple[Message, list[int]]:
+    """The plan; waits for it. Raises EOFError where the supervisor is gone."""
+    select.select([channel], [], [])
+    heard = channel.receive()
+    if heard is None or heard[0].get("do") != "start":
+        raise ValueError("the first message is not a plan")
+    return heard
+
+
+def main(descriptor: int) -> int:
+    """The process's life."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)        # Ctrl-C reaches the supervisor, which lets us drain
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    channel = Channel(socket.socket(fileno=descriptor))
+    try:
+        plan, descriptors = first_message(channel)
+        worker = Worker(channel, plan, descriptors)
+    except EOFError:
+        return 1
+    except (OSError, ValueError) as error:
+        why = str(getattr(error, "strerror", None) or error)
+        channel.send({"say": "failed", "why": " ".join(why.split())})
+        return 1
+    signal.signal(signal.SIGTERM, lambda *_: worker.drain(plan["drain_s"]))
+    worker.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

@@ -1,0 +1,189 @@
+"""Which worker has a flow: two stacks on one table, and what arrives at the wrong one."""
+
+import os
+
+import pytest
+
+from underpass.link.frames import Frames
+from underpass.link.handover import HandoverArea, HandoverLink
+from underpass.link.memory import memory_pair
+from underpass.stack.stack import ACCEPTED, READABLE, Stack
+from underpass.tcp.flows import FlowTable
+from underpass.testing.packets import TcpSegment
+from underpass.testing.probe_link import LinkProbe
+
+SYN, ACK, PSH, FIN, RST = 2, 16, 8, 1, 4
+CLIENT, SERVER = "10.0.0.1", "10.0.0.2"
+MACS = {CLIENT: "02:00:00:00:00:01", SERVER: "02:00:00:00:00:02"}
+
+
+class Workers:
+    """Two workers of one address; the test is the network, which chooses the queue of each packet."""
+
+    def __init__(self, flows=1024):
+        self.table = FlowTable(flows)
+        self.area = HandoverArea(2)
+        self.eventfds = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(2)]
+        self.now_ns = 1_000_000_000
+        self.wires, self.stacks, self.links = [], [], []
+        for number in range(2):
+            wire, own = memory_pair(Frames(1024), Frames(1024))
+            link = HandoverLink(own, HandoverArea(2, self.area.memfd), number, self.eventfds)
+            stack = Stack(link, bytes.fromhex("020000000002"), seed=bytes(16))
+            stack.share_flows(FlowTable(memfd=self.table.memfd), link)
+            stack.set_addresses([(SERVER, 24)])
+            stack.set_routes([("10.0.0.0", 24, None, None, 0, 0)])
+            stack.set_neighbour(CLIENT, bytes.fromhex("020000000001"))
+            stack.step(self.now_ns)
+            stack.listen(("0.0.0.0", 80))
+            self.wires.append(Wire(wire))
+            self.links.append(link)
+            self.stacks.append(stack)
+
+    def send(self, queue, flags, payload=b"", **fields):
+        """A segment of the client arrives at a worker's queue; what the two answer: (worker, segment)."""
+        self.wires[queue].send(TcpSegment(
+            src=CLIENT, dst=SERVER, src_port=fields.pop("src_port", 5000), dst_port=80, flags=flags,
+            payload=payload, src_mac=MACS[CLIENT], dst_mac=MACS[SERVER], window=65535, **fields))  # fmt: skip
+        return self.settle()
+
+    def settle(self):
+        answers = []
+        for _ in range(4):
+            self.now_ns += 1000
+            for number, stack in enumerate(self.stacks):
+                stack.step(self.now_ns)
+                answers += [(number, it) for it in self.wires[number].receive(self.now_ns)]
+        return answers
+
+    def opened(self, queue):
+        """A connection that worker `queue` has; its sequence numbers (ours, the server's)."""
+        ((_, answer),) = self.send(queue, SYN, seq=100)
+        self.send(queue, ACK, seq=101, ack=answer.seq + 1)
+        ((conn, events),) = self.stacks[queue].events()
+        assert events & ACCEPTED
+        return conn, 101, answer.seq + 1
+
+    def counters(self, worker):
+        return self.stacks[worker].stats()["tcp"]
+
+    def close(self):
+        for stack in self.stacks:
+            stack.close()
+        for fd in self.eventfds:
+            os.close(fd)
+
+
+class Wire:
+    def __init__(self, link):
+        self.probe = LinkProbe(link)
+
+    def send(self, segment):
+        assert self.probe.transmit([segment.build()]) == 1
+
+    def receive(self, now_ns):
+        return [TcpSegment.parse(it) for it in self.probe.receive(now_ns)]
+
+
+@pytest.fixture
+def workers():
+    them = Workers()
+    yield them
+    them.close()
+
+
+def test_a_flow_that_changes_its_queue_goes_on(workers):
+    conn, seq, ack = workers.opened(0)
+    answers = workers.send(1, ACK | PSH, b"by another queue", seq=seq, ack=ack)
+    assert conn.recv() == b"by another queue"
+    assert [number for number, _ in answers] == [0] * len(answers)
+    assert not any(it.flags & RST for _, it in answers)
+    assert workers.counters(1)["handed_over"] == 1
+    assert workers.links[0].handed_over["taken"] == 1
+    assert workers.counters(0)["connections"] == 1
+    assert workers.counters(1)["connections"] == 0
+
+
+def test_a_syn_that_comes_again_by_another_queue_opens_nothing_new(workers):
+    ((first, one),) = workers.send(0, SYN, seq=100)
+    ((again, other),) = workers.send(1, SYN, seq=100)
+    assert (first, again) == (0, 0)
+    assert (one.seq, one.ack) == (other.seq, other.ack)
+    assert workers.counters(1)["half_open"] == 0
+
+
+def test_what_nobody_has_is_reset_once(workers):
+    answers = workers.send(1, ACK, seq=1, ack=1)
+    assert [(number, it.flags & RST) for number, it in answers] == [(1, RST)]
+    assert workers.counters(1)["handed_over"] == 0
+
+
+def test_time_wait_is_found_and_a_flow_that_is_over_is_forgotten(workers):
+    conn, seq, ack = workers.opened(0)
+    assert workers.table.count(0) == 1
+    conn.close()
+    workers.settle()
+    workers.send(0, FIN | ACK, seq=seq, ack=ack + 1)
+    assert workers.table.count(0) == 1
+    ((number, answer),) = workers.send(1, FIN | ACK, seq=seq, ack=ack + 1)
+    assert (number, answer.flags, answer.ack) == (0, ACK, seq + 1)
+    workers.now_ns += 120 * 1_000_000_000
+    workers.settle()
+    assert workers.table.count(0) == 0
+
+
+def test_the_flows_of_a_worker_that_died_are_nobodys(workers):
+    workers.opened(0)
+    assert workers.table.forget(0) == 1
+    answers = workers.send(1, ACK, seq=101, ack=1)
+    assert [number for number, _ in answers] == [1]
+
+
+def test_a_sleeping_worker_is_woken(workers):
+    _, seq, ack = workers.opened(0)
+    workers.stacks[0].next_deadline()           # what the loop asks before it sleeps
+    workers.wires[1].send(TcpSegment(
+        src=CLIENT, dst=SERVER, src_port=5000, dst_port=80, flags=ACK | PSH, payload=b"x", seq=seq, ack=ack,
+        src_mac=MACS[CLIENT], dst_mac=MACS[SERVER], window=65535))  # fmt: skip
+    workers.stacks[1].step(workers.now_ns)
+    assert os.eventfd_read(workers.eventfds[0]) == 1
+    assert workers.stacks[0].next_deadline() == 0
+    workers.stacks[0].step(workers.now_ns)
+    assert workers.stacks[0].events()[0][1] & READABLE
+
+
+def test_a_full_ring_loses_packets_and_counts_them(workers):
+    _, seq, ack = workers.opened(0)
+    segment = TcpSegment(
+        src=CLIENT, dst=SERVER, src_port=5000, dst_port=80, flags=ACK | PSH, payload=bytes(1400), seq=seq,
+        ack=ack, src_mac=MACS[CLIENT], dst_mac=MACS[SERVER], window=65535)  # fmt: skip
+    for _ in range(400):
+        workers.wires[1].send(segment)
+        workers.stacks[1].step(workers.now_ns)      # worker 0 does not run
+    counters = workers.counters(1)
+    assert counters["handover_full"] > 0
+    assert counters["handed_over"] + counters["handover_full"] == 400
+    assert workers.links[1].handed_over["lost"] == counters["handover_full"]
+    workers.settle()
+    assert workers.links[0].handed_over["taken"] == counters["handed_over"]
+
+
+def test_a_full_table_serves_what_keeps_to_its_queue():
+    workers = Workers(flows=1)
+    for port in range(5000, 5200):
+        workers.send(0, SYN, seq=100, src_port=port)
+    assert workers.counters(0)["flows_untold"] > 0
+    assert workers.counters(0)["half_open"] == 200
+    workers.close()
+
+
+def test_the_size_of_foreign_memory_is_checked():
+    memfd = os.memfd_create("test")
+    os.truncate(memfd, 100)
+    with pytest.raises(ValueError, match="is no table of flows"):
+        FlowTable(memfd=memfd)
+    with pytest.raises(ValueError, match="does not hold the rings of 2 workers"):
+        HandoverArea(2, memfd)
+    with pytest.raises(ValueError, match="1 to 64 workers"):
+        HandoverArea(65)
+    os.close(memfd)
