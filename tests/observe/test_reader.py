@@ -10,10 +10,11 @@ from collections.abc import Iterator
 import pytest
 
 from underpass import observe
-from underpass.observe.reader import ArenaReader
+from underpass.observe.reader import XDP_NAMES, ArenaReader
 from underpass.testing.clock import MS, SECOND
 from underpass.testing.host import Host
 from underpass.testing.network import Network
+from underpass.wire.address import text_from_octets
 
 NAME = "underpass-arena"
 
@@ -82,6 +83,67 @@ def test_counters_are_the_worker_s(network: Network) -> None:
     assert seen["tcp"] == own["tcp"]
     assert seen["refused"] == own["refused"]
     assert seen["tcp"]["no_listener"] == 1
+    assert seen["link"] == own["link"]
+    assert seen["link"]["rx_packets"] > 0
+
+
+def test_frames_are_read_from_the_memfd_that_the_arena_names(network: Network) -> None:
+    client, server = joined(network)
+    server.stack.listen(("0.0.0.0", 80))
+    conn = client.stack.connect((server.station.v4, 80))
+    assert network.run(until=lambda: conn.state == "ESTABLISHED", for_ns=SECOND)
+    conn.send(b"x" * 100_000)
+    reader = ArenaReader(client.stack.arena.memfd)
+    assert "pool" not in reader.stats()
+    memfd = client.link.frames.memfd
+    assert reader.frames_inode == os.fstat(memfd).st_ino
+    reader.frames_fd = memfd
+    pool, own = reader.stats()["pool"], client.stack.stats()["pool"]
+    assert pool == {name: own[name] for name in pool}
+    assert 0 < pool["free"] < pool["frames"]
+
+
+def test_what_linux_counts_is_shown_once_it_was_copied(network: Network) -> None:
+    client, _ = joined(network)
+    reader = ArenaReader(client.stack.arena.memfd)
+    assert not {"xdp", "socket"} & reader.stats().keys()
+    client.stack.set_kernel_counters({name: i for i, name in enumerate(XDP_NAMES)}, {"rx_ring_full": 7})
+    seen = reader.stats()
+    assert seen["xdp"] == {name: i for i, name in enumerate(XDP_NAMES)}
+    assert seen["socket"]["rx_ring_full"] == 7
+    assert sum(seen["socket"].values()) == 7
+    client.stack.set_kernel_counters({"another build's": 1}, {})
+    assert "xdp" not in reader.stats()
+
+
+def test_a_connection_is_found_by_its_index(network: Network) -> None:
+    client, server = joined(network)
+    server.stack.listen(("0.0.0.0", 80))
+    conns = [client.stack.connect((server.station.v4, 80)) for _ in range(3)]
+    assert network.run(until=lambda: all(conn.state == "ESTABLISHED" for conn in conns), for_ns=SECOND)
+    conns[1].send(b"x" * 100)
+    network.run(for_ns=SECOND)
+    reader = ArenaReader(client.stack.arena.memfd)
+    rows = reader.rows()
+    assert [reader.connection(int(str(row["index"]))) for row in rows] == rows
+    assert reader.connection(5) is None
+    with pytest.raises(ValueError, match="connection blocks, none is 4294967295"):
+        reader.connection(0xFFFFFFFF)
+    assert reader.states() == {name: 3 if name == "ESTABLISHED" else 0 for name in reader.states()}
+    assert [acked for _, _, _, acked, _ in reader.traffic()] == [0, 100, 0]
+    assert {text_from_octets(remote) for _, _, remote, _, _ in reader.traffic()} == {server.station.v4}
+    conns.pop(1).abort()
+    network.run(for_ns=10 * MS)
+    again = client.stack.connect((server.station.v4, 80))
+    assert network.run(until=lambda: again.state == "ESTABLISHED", for_ns=SECOND)
+    [changed] = [row for row in reader.rows() if row["generation"] != rows[0]["generation"]]
+    assert changed["index"] == rows[1]["index"]
+
+
+def test_what_a_terminal_would_obey_is_not_shown(network: Network) -> None:
+    client, _ = joined(network)
+    client.stack.set_interface("e\x1b[2J\n")
+    assert ArenaReader(client.stack.arena.memfd).facts()["interface"] == "e?[2J?"
 
 
 def test_a_worker_in_another_process_is_found_and_gone_when_killed() -> None:
@@ -97,7 +159,8 @@ def test_a_worker_in_another_process_is_found_and_gone_when_killed() -> None:
         assert sys.executable in str(found[0]["command"])
         rows = observe.connections(process.pid)
         assert [(row["state"], row["local_port"]) for row in rows] == [("LISTEN", 80)]
-        assert {row["layer"] for row in observe.stats(process.pid)} == {"refused", "tcp", "loop"}
+        layers = {row["layer"] for row in observe.stats(process.pid)}
+        assert layers == {"link", "refused", "tcp", "pool", "loop"}     # no XDP program on a virtual network
         process.kill()
         process.wait()
     assert not [worker for worker in observe.discover() if worker.pid == process.pid]

@@ -9,7 +9,7 @@ import os
 import select
 
 from underpass.link.frames cimport Frames
-from underpass.link.link cimport LINK_RX_PARTIAL, LINK_SEGMENTATION, LINK_TX_CHECKSUM, LinkBase
+from underpass.link.link cimport LINK_RX_PARTIAL, LINK_SEGMENTATION, LINK_TX_CHECKSUM, LinkBase, LinkCounters
 from underpass.link.packet cimport LINK_HEADER, RX_HEADROOM
 from underpass.link.packet_socket cimport packet_socket_open
 from underpass.link.xsk_path cimport (
@@ -113,6 +113,11 @@ cdef class AfXdpLink(LinkBase):
         self.path.pool = &self.frames.pool
         self.path.counters = &self.counters
         self.path.packet_socket = -1
+
+    cdef int place_counters(self, LinkCounters *at, object owner) except -1:
+        LinkBase.place_counters(self, at, owner)
+        self.path.counters = at
+        return 0
 
     cdef _open(self, zero_copy, bint checksum, bint fill_checksum, uint32_t ring_size):
         """Open and bind every socket; the first one brings the UMEM and the flags, the others share them."""

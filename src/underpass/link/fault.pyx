@@ -15,7 +15,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from underpass.link.frames cimport FramePool, frame_is_outstanding, frame_ref
-from underpass.link.link cimport LINK_SEGMENTATION, NEVER, Desc, Link, LinkBase
+from underpass.link.link cimport LINK_SEGMENTATION, NEVER, Desc, Link, LinkBase, LinkCounters
 from underpass.link.packet cimport (
     MAX_PARTS, packet_bytes, packet_copy, packet_octet, packet_parts, packet_release,
 )
@@ -56,6 +56,11 @@ cdef class FaultLink(LinkBase):
             self.state.received.rates = rates
         if direction != "receive":
             self.state.sent.rates = rates
+
+    cdef int place_counters(self, LinkCounters *at, object owner) except -1:
+        LinkBase.place_counters(self, at, owner)
+        self.state.received.counters = self.state.sent.counters = at
+        return 0
 
     def close(self):
         """Give back the frames of packets that are held, and close the inner link."""

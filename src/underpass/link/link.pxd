@@ -75,5 +75,10 @@ cdef struct Link:
 cdef class LinkBase:
     """What every link is to Python: owner of a `Link` and of the frames that it uses."""
     cdef Link link
-    cdef LinkCounters counters
+    cdef LinkCounters counters      # until they are placed elsewhere: use link.counters
+    cdef object counters_owner
     cdef readonly Frames frames
+
+    # Count at another place from now on, which `owner` keeps there: where others can look at it. Between two turns.
+    # A link that has the address in a second place moves it there, too.
+    cdef int place_counters(self, LinkCounters *at, object owner) except -1

@@ -1,8 +1,11 @@
 from underpass.link.frames import Frames
 
+LINK_COUNTERS: tuple[str, ...]
+
 class LinkBase:
     frames: Frames
     def stats(self) -> dict[str, int]: ...
+    def kernel_stats(self) -> dict[str, int]: ...
     @property
     def mtu(self) -> int: ...
     @property

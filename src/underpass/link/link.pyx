@@ -3,6 +3,15 @@ cimport cython
 from libc.string cimport memset
 
 
+cdef tuple _names():
+    cdef LinkCounters none
+    memset(&none, 0, sizeof(LinkCounters))
+    return tuple(<dict>none)
+
+
+LINK_COUNTERS = _names()
+
+
 @cython.no_gc_clear                 # connections reach into the frames until the last of them is gone
 cdef class LinkBase:
     """A packet device over a frame pool. Subclasses fill in the functions of `Link`."""
@@ -15,7 +24,17 @@ cdef class LinkBase:
 
     def stats(self):
         """The link's counters by name."""
-        return dict(self.counters)
+        return dict(self.link.counters[0])
+
+    def kernel_stats(self):
+        """What the kernel counted besides: nothing, but for AF_XDP."""
+        return {}
+
+    cdef int place_counters(self, LinkCounters *at, object owner) except -1:
+        at[0] = self.link.counters[0]
+        self.link.counters = at
+        self.counters_owner = owner
+        return 0
 
     @property
     def mtu(self):

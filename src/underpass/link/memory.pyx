@@ -64,6 +64,11 @@ cdef class MemoryLink(LinkBase):
         self.link.offloads = LINK_TX_CHECKSUM
         self.link.queues = 1
 
+    cdef int place_counters(self, LinkCounters *at, object owner) except -1:
+        LinkBase.place_counters(self, at, owner)
+        self.end.counters = at
+        return 0
+
     def close(self):
         """Unplug both ends: what is on its way to this one is lost, what is sent from now on as well."""
         discard(self.end, self.end.tail - self.end.head)

@@ -8,12 +8,22 @@ from typing import Protocol
 from underpass.linux.claim_table import ClaimTable, Steering
 from underpass.linux.mirror import REFRESH_SECONDS, Controlled, Mirror
 
+PUBLISH_SECONDS = 0.5                   # how often Linux's counters are copied to where others can read them
 LOOK_SECONDS = 0.01                     # how often a busy worker looks whether Linux's tables changed
+
+
+class Link(Protocol):
+    """What it needs of the link."""
+
+    def kernel_stats(self) -> dict[str, int]: ...
 
 
 class Worker(Controlled, Protocol):
     """What the control work needs of a `Stack`."""
 
+    @property
+    def link(self) -> Link: ...
+    def set_kernel_counters(self, xdp: dict[str, int], sockets: dict[str, int]) -> None: ...
     def connections(self) -> list[dict[str, int | str]]: ...
 
 
@@ -22,6 +32,7 @@ class Program(Steering, Protocol):
 
     def set_mac(self, mac: bytes) -> None: ...
     def set_local_addresses(self, addresses: Iterable[str]) -> None: ...
+    def counters(self) -> dict[str, int]: ...
 
 
 class Control:
@@ -30,7 +41,7 @@ class Control:
     def __init__(self, stack: Worker, mirror: Mirror, program: Program, claims: ClaimTable) -> None:
         self._stack, self._mirror, self._program, self._claims = stack, mirror, program, claims
         self._mtu_max = mirror.link.mtu     # the frames and the XDP program were made for it
-        self._look_at = 0.0
+        self._look_at = self._publish_at = 0.0
         self.refresh_at = time.monotonic() + REFRESH_SECONDS
         self._lingering: list[tuple[str, int]] = []
         self.set_neighbour, self.wanted, self.neighbours = stack.set_neighbour, stack.wanted, stack.neighbours
@@ -64,6 +75,9 @@ class Control:
         Raises OSError ENODEV when the interface has been removed.
         """
         now, worked = time.monotonic(), changed
+        if now >= self._publish_at:
+            self._publish_at = now + PUBLISH_SECONDS
+            self._stack.set_kernel_counters(self._program.counters(), self._stack.link.kernel_stats())
         if changed or now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
             self._mirror.update(self)

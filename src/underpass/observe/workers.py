@@ -9,29 +9,41 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from underpass.observe.reader import ArenaReader
+from underpass.observe.reader import ArenaReader, printable
 
 ARENA = "/memfd:underpass-arena"
+FRAMES = "/memfd:underpass-frames"
 
-Row = dict[str, int | str]
+Row = dict[str, int | str | float | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A process that has an arena open: `path` leads to it as long as the process lives."""
+    """A process that has an arena open: `path` leads to it as long as the process lives.
+
+    `inode` is the arena's own number: a process may have several arenas, and a pid may come again.
+    """
 
     pid: int
     command: str
     path: str
+    inode: int
 
     @contextmanager
     def open(self) -> Iterator[ArenaReader]:
         """A reader of its arena. Raises OSError when it has ended, ValueError for another version's arena."""
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptors = [os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)]
         try:
-            yield ArenaReader(descriptor)
+            reader = ArenaReader(descriptors[0])
+            for path, inode in _memfds(self.pid, FRAMES):
+                if inode == reader.frames_inode:
+                    descriptors.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+                    reader.frames_fd = descriptors[-1]
+                    break
+            yield reader
         finally:
-            os.close(descriptor)
+            for descriptor in descriptors:
+                os.close(descriptor)
 
 
 def discover() -> list[Worker]:
@@ -39,19 +51,19 @@ def discover() -> list[Worker]:
     seen: set[int] = set()
     workers = []
     for pid in sorted(int(it.name) for it in Path("/proc").iterdir() if it.name.isdigit()):
-        for path, inode in _arenas(pid):
+        for path, inode in _memfds(pid, ARENA):
             if inode not in seen:
                 seen.add(inode)
-                workers.append(Worker(pid, _command(pid), path))
+                workers.append(Worker(pid, _command(pid), path, inode))
     return workers
 
 
-def _arenas(pid: int) -> Iterator[tuple[str, int]]:
-    """Paths and inodes of the arenas that a process has open; none where we may not look."""
+def _memfds(pid: int, name: str) -> Iterator[tuple[str, int]]:
+    """Paths and inodes of the memfds of that name that a process has open; none where we may not look."""
     with suppress(OSError):
         for entry in os.scandir(f"/proc/{pid}/fd"):
             with suppress(OSError):
-                if os.readlink(entry.path).startswith(ARENA):
+                if os.readlink(entry.path).startswith(name):
                     yield entry.path, entry.stat().st_ino
 
 
@@ -59,7 +71,8 @@ def _command(pid: int) -> str:
     """The process's command line in words, its name where that is empty."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
-        return words.decode(errors="replace").strip() or Path(f"/proc/{pid}/comm").read_text().strip()
+        text = words.decode(errors="replace").strip()
+        return printable(text or Path(f"/proc/{pid}/comm").read_text(errors="replace").strip())
     except OSError:
         return ""
 
@@ -81,15 +94,19 @@ def workers() -> list[Row]:
         row: Row = {"pid": worker.pid, "command": worker.command}
         try:
             with worker.open() as reader:
-                rows.append({**row, **reader.facts()})
+                rows.append({**row, **reader.facts(), "pid": worker.pid})
         except (OSError, ValueError) as error:
             rows.append(row | {"error": str(error)})
     return rows
 
 
 def connections(pid: int | None = None, time_waits: bool = True) -> list[Row]:
-    """Listeners, connections and TIME_WAIT entries of all workers, or of one, each with its worker's pid."""
-    return _collect(pid, lambda reader: reader.rows(time_waits))
+    """Listeners, connections and TIME_WAIT entries of all workers, or of one, each with pid and interface."""
+    def read(reader: ArenaReader) -> list[Row]:
+        interface = reader.facts()["interface"]
+        return [{"interface": interface, **row} for row in reader.rows(time_waits)]
+
+    return _collect(pid, read)
 
 
 def stats(pid: int | None = None) -> list[Row]:

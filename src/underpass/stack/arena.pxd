@@ -1,9 +1,19 @@
 """The arena: one memfd with all state of a worker but the packet frames, in fixed pools, without addresses."""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from underpass.link.link cimport LinkCounters
+
 cdef enum:
     ARENA_MAGIC = 0x73507255        # "UrPs"
     ARENA_VERSION = 5
+    XDP_COUNTERS = 64               # room for those of xdp/contract.h
+    SOCKET_COUNTERS = 6
+
+cdef struct KernelCounters:         # what Linux counts for the worker, copied now and then by its control work
+    uint64_t at_ns                  # when, by CLOCK_MONOTONIC; 0: never
+    uint64_t xdp_count              # counters of the XDP program, in the order of contract.h
+    uint64_t[64] xdp
+    uint64_t[6] sockets             # XDP_STATISTICS of all its sockets, as SOCKET_NAMES
 
 cdef struct ArenaHeader:            # the first page; offsets are octets from the arena's start
     uint32_t magic
@@ -29,7 +39,10 @@ cdef struct ArenaHeader:            # the first page; offsets are octets from th
     uint64_t turns                  # how often the loop went round
     uint64_t sleeps                 # how often it slept
     char[16] interface
-    uint8_t[40] spare
+    uint64_t frames_inode           # of the memfd that has the frames: the same process has it open
+    uint8_t[32] spare
+    LinkCounters link               # the link counts here
+    KernelCounters kernel
 
 
 cdef class Arena:

@@ -1,3 +1,5 @@
+SOCKET_NAMES: tuple[str, ...]
+
 class Arena:
     memfd: int
     bytes: int

@@ -19,6 +19,10 @@ cdef extern from "<sys/mman.h>" nogil:
 cdef enum:
     PAGE = 4096
 
+# By the names of struct xdp_statistics (linux/if_xdp.h).
+SOCKET_NAMES = ("rx_dropped", "rx_invalid_descs", "tx_invalid_descs", "rx_ring_full", "rx_fill_ring_empty_descs",
+                "tx_ring_empty_descs")
+
 
 cdef uint64_t place(uint64_t *end, uint64_t octets) noexcept:
     """Room for `octets` at a page boundary."""

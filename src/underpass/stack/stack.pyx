@@ -15,7 +15,7 @@ from underpass.ip.network cimport (
 from underpass.link.frames cimport NO_FRAME
 from underpass.link.handover cimport HandoverLink
 from underpass.link.link cimport NEVER, Desc, LinkBase
-from underpass.stack.arena cimport Arena
+from underpass.stack.arena cimport XDP_COUNTERS, Arena, KernelCounters
 from underpass.stack.inspect cimport connection_rows
 from underpass.stack.options cimport Target, congestion_index, option_set
 from underpass.stack.sockets cimport PythonApp, make_connection, make_listener
@@ -35,6 +35,7 @@ from underpass.tcp.tcb cimport (
 from underpass.tcp.time_wait cimport time_wait_init
 from underpass.tcp.wheel cimport Wheel, wheel_init
 from underpass.wire.address cimport Address, address_from_text, address_is_v4, address_to_text
+from underpass.stack.arena import SOCKET_NAMES
 from underpass.wire.reason import reason_names
 from underpass.wire.siphash cimport SipKey
 
@@ -138,6 +139,8 @@ cdef class Stack:
         self.open_connections = {}
         merged = checked_limits(limits)
         self.arena = Arena(merged["connections"], merged["time_waits"], link.link.pool.state.count)
+        self.arena.header.frames_inode = os.fstat(link.frames.memfd).st_ino
+        link.place_counters(&self.arena.header.link, self.arena)
         self.lay_out(seed if seed is not None else os.urandom(32))
         self.set_limits(merged)
         while slots < link.link.pool.state.count:
@@ -222,6 +225,16 @@ cdef class Stack:
         """The interface's name, for those who look at the arena from outside."""
         cdef bytes octets = name.encode()[:15]
         memcpy(self.arena.header.interface, <const char *>octets, len(octets) + 1)
+
+    def set_kernel_counters(self, dict xdp, dict sockets):
+        """What Linux counts for this worker, for those who look at the arena: XDP's in their order, sockets' by name."""
+        cdef KernelCounters *into = &self.arena.header.kernel
+        for i, value in enumerate(list(xdp.values())[:XDP_COUNTERS]):
+            into.xdp[i] = value
+        for i, name in enumerate(SOCKET_NAMES):
+            into.sockets[i] = sockets.get(name, 0)
+        into.xdp_count = min(len(xdp), XDP_COUNTERS)
+        into.at_ns = monotonic_ns()
 
     def set_strict_checksum(self, bint strict):
         """Whether a checksum left to the device (veth, tun, virtio) counts as damage."""

@@ -7,7 +7,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from underpass.link.frames cimport NO_FRAME, frame_chunk, frame_take, frame_unref
-from underpass.link.link cimport DESC_CHECKSUM, DESC_SEGMENTS, LINK_SEGMENTATION, Desc, Link, LinkBase
+from underpass.link.link cimport DESC_CHECKSUM, DESC_SEGMENTS, LINK_SEGMENTATION, Desc, Link, LinkBase, LinkCounters
 from underpass.link.packet cimport RX_HEADROOM, packet_parts, packet_release
 from underpass.wire.checksum cimport checksum_fold, checksum_length
 from underpass.wire.ipv4 cimport IPV4_AT_CHECKSUM, IPV4_AT_ID, IPV4_AT_TOTAL_LENGTH, ipv4_sum
@@ -33,6 +33,12 @@ cdef class SegmenterLink(LinkBase):
     def stats(self):
         """The inner link's counters."""
         return self.inner.stats()
+
+    cdef int place_counters(self, LinkCounters *at, object owner) except -1:
+        """Both count in one place."""
+        self.inner.place_counters(at, owner)
+        self.link.counters = at
+        return 0
 
     def close(self):
         """Close the inner link."""
