@@ -15,6 +15,8 @@ COMMANDS = {
     "load": "load an HTTP server and measure its latency, or fetch a file",
     "ss": "list connections of running workers",
     "stats": "show the counters of running workers, by layer and reason",
+    "top": "show live what running workers do, and which connections carry most",
+    "metrics": "offer the counters of running workers to Prometheus",
     "doctor": "say what this machine and interface can do, what will be used, and why not better",
     "bench": "measure Underpass beside other servers",
 }
