@@ -4,7 +4,7 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
@@ -19,6 +19,8 @@ COMMANDS = {
     "metrics": "offer the counters of running workers to Prometheus",
     "doctor": "say what this machine and interface can do, what will be used, and why not better",
     "bench": "measure Underpass beside other servers",
+    "completion": "print what makes bash or zsh complete these commands",
+    "man": "print the manual page",
 }
 
 
@@ -36,16 +38,26 @@ class Parser(argparse.ArgumentParser):
 
 def parser_for(words: Sequence[str]) -> Parser:
     """The parser: complete for the subcommand among `words`, of the others only the name and what they do."""
+    asked = next((word for word in words if not word.startswith("-")), None)
+    return parser_with([name for name in COMMANDS if name == asked])
+
+
+def whole_parser() -> Parser:
+    """The parser, complete for every subcommand."""
+    return parser_with(COMMANDS)
+
+
+def parser_with(complete: Collection[str]) -> Parser:
+    """The parser, complete for these subcommands."""
     parser = Parser(
         prog="underpass", description="A user-space TCP stack on AF_XDP, beside Linux.",
         epilog="`underpass COMMAND --help` says more about each.")
     parser.add_argument("--version", action="version", version=f"underpass {version('underpass')}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    asked = next((word for word in words if not word.startswith("-")), None)
     for name, purpose in COMMANDS.items():
         sub = commands.add_parser(name, help=purpose, description=purpose[0].upper() + purpose[1:] + ".",
                                   formatter_class=argparse.RawDescriptionHelpFormatter)
-        if name == asked:
+        if name in complete:
             module = importlib.import_module(f"underpass.cli.{name}")
             module.arguments(sub)
             sub.set_defaults(run=module.run)

@@ -17,7 +17,7 @@ PAGE = b"<html><head><title>Underpass</title></head><body><a href='/metrics'>met
 
 
 class Exporter(ThreadingHTTPServer):
-    """Serves under /metrics what `text` makes of an Accept header: its type, its octets. Port 0: any free one.
+    """Serves under /metrics what `text` makes of an Accept header: its type and octets. Port 0: any free one.
 
     Raises OSError where the address cannot be had.
     """
