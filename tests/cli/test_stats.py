@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -50,7 +52,7 @@ def test_json_has_every_counter(stats: Stats) -> None:
     assert {row["layer"] for row in said["counters"]} == {"link"}
     assert {row["interface"] for row in said["counters"]} == {"up-client", "up-server"}
     assert any(row["value"] == 0 for row in said["counters"])
-    assert any(row["interface"] == "up-client" for row in said["workers"])
+    assert "up-client" in [row.get("interface") for row in said["workers"]]
 
 
 def test_what_is_counted_a_second(stats: Stats) -> None:
@@ -92,3 +94,20 @@ def test_a_count_needs_an_interval(capsys: pytest.CaptureFixture[str]) -> None:
                                             (205232.4, "205,232/s")])
 def test_rates_read_well(rate: float | None, text: str) -> None:
     assert rate_text(rate) == text
+
+
+def test_a_worker_that_is_killed_while_it_is_watched_is_no_error() -> None:
+    program = ("from underpass.testing import Network\nimport sys\n"
+               "hosts = Network(seed=1).pair()\nprint('ready', flush=True)\nsys.stdin.read()")
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        words = ["stats", "pool", "--all", "--interval", "0.2", "--count", "10", "--pid", str(process.pid)]
+        with subprocess.Popen([sys.executable, "-m", "underpass.cli", *words], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True) as watching:
+            assert watching.stdout is not None and watching.stderr is not None
+            assert watching.stdout.readline().startswith(f"{process.pid} ")
+            process.kill()
+            process.wait()
+            assert "no worker is running" in watching.stdout.read()
+            assert (watching.wait(30), watching.stderr.read()) == (0, "")
