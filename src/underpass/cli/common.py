@@ -94,8 +94,14 @@ def check_worker(pid: int | None, running: Iterable[int]) -> None:
     """Fail where one worker was asked for that does not run."""
     pids = sorted(set(running))
     if pid is not None and pid not in pids:
-        there = f"; workers here: {', '.join(map(str, pids))}" if pids else "; no worker runs here"
+        there = f"; workers here: {', '.join(map(str, pids))}" if pids else f"; {nobody()}"
         raise Failure(f"process {pid} is no worker of Underpass{there}")
+
+
+def nobody() -> str:
+    """What to say where no worker was found."""
+    where = "" if os.geteuid() == 0 else " that this user may look at; root sees all"
+    return f"no worker is running{where}"
 
 
 def print_json(value: Any) -> None:

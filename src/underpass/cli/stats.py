@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from underpass.cli import Failure
-from underpass.cli.common import add_json, check_worker, columns, count, positive, print_json
+from underpass.cli.common import add_json, check_worker, columns, count, nobody, positive, print_json
 
 if TYPE_CHECKING:
     from underpass.observe.sample import Sample, Samples
@@ -72,7 +72,7 @@ def once(options: argparse.Namespace) -> int:
         print_json({"workers": there, "counters": counters})
         return 0
     if not there:
-        print("no worker is running")
+        print(nobody())
     for worker in there:
         if "error" in worker and options.pid in (None, worker["pid"]):
             print(title(worker))
@@ -129,7 +129,7 @@ def interval_rows(before: "Samples", after: "Samples", options: argparse.Namespa
 def show_interval(before: "Samples", after: "Samples", options: argparse.Namespace) -> None:
     """The same as text, with the gauges as they stand."""
     if not after:
-        print("no worker is running")
+        print(nobody())
     for inode, late in after.items():
         if inode in before:
             print(title(late.facts | {"pid": late.worker.pid, "command": late.worker.command}))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from underpass.cli.common import add_json, check_worker, columns, duration, positive, print_json, size
+from underpass.cli.common import add_json, check_worker, columns, duration, nobody, positive, print_json, size
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -116,7 +116,7 @@ def tables(shown: "Picture") -> list[tuple[tuple[str, ...], list[tuple[str, ...]
 def print_text(shown: "Picture") -> None:
     """The tables, those that have rows, each behind an empty line."""
     if not shown.workers:
-        print("no worker is running")
+        print(nobody())
     for head, rows in tables(shown):
         if rows:
             columns([head, *rows], right=[at for at, name in enumerate(head) if name not in LEFT])

@@ -21,7 +21,7 @@ REFUSALS = 3                                # reasons that are named
 # Counters besides those of "refused" and "socket" that tell of something turned away or put off.
 TURNED_AWAY = frozenset({
     ("link", "rx_no_frame"), ("link", "rx_too_long"), ("link", "tx_refused"), ("link", "tx_invalid"),
-    ("pool", "refused"), *(("tcp", name) for name in (
+    ("link", "tx_failed"), ("pool", "refused"), *(("tcp", name) for name in (
         "no_listener", "half_open_limit", "cookies_refused", "connection_limit", "frame_limit",
         "frame_starved", "out_of_window", "paws_refused", "ack_refused", "challenge_limited",
         "answer_limited", "ooo_limit", "orphan_limit", "time_wait_limit", "fast_open_refused",

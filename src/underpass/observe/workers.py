@@ -47,7 +47,7 @@ class Worker:
 
 
 def discover() -> list[Worker]:
-    """Every worker whose descriptors we may look at (our own user's; all of them for root), by pid."""
+    """Every worker whose descriptors we may look at, by pid: all for root, else as ptrace(2) allows."""
     seen: set[int] = set()
     workers = []
     for pid in sorted(int(it.name) for it in Path("/proc").iterdir() if it.name.isdigit()):
