@@ -1,5 +1,6 @@
 """`underpass stats` on workers in another process."""
 
+import importlib
 import json
 import re
 import subprocess
@@ -111,3 +112,14 @@ def test_a_worker_that_is_killed_while_it_is_watched_is_no_error() -> None:
             process.wait()
             assert "no worker is running" in watching.stdout.read()
             assert (watching.wait(30), watching.stderr.read()) == (0, "")
+
+
+def test_who_may_not_look_is_told_so(monkeypatch: pytest.MonkeyPatch,
+                                     capsys: pytest.CaptureFixture[str]) -> None:
+    for module in ("underpass.observe.workers", "underpass.observe.sample"):
+        monkeypatch.setattr(importlib.import_module(module), "discover", list)
+    assert main(["stats"]) == 0
+    assert capsys.readouterr().out.startswith("no worker is running")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert main(["stats"]) == 0
+    assert capsys.readouterr().out == "no worker is running that this user may look at; root sees all\n"

@@ -16,7 +16,7 @@ import pytest
 from tests.cli.worker import worker
 
 from underpass.cli import main
-from underpass.cli.top import si
+from underpass.cli.top import WORKERS, fitting, si
 
 ALTERNATE, BACK = b"\x1b[?1049h", b"\x1b[?1049l"
 HIDE, SHOW = b"\x1b[?25l", b"\x1b[?25h"
@@ -132,3 +132,11 @@ def test_ctrl_c_leaves_the_terminal_as_it_was(terminal: Terminal) -> None:
                                              (1_234_567, "1.23M"), (2.5e9, "2.50G")])
 def test_numbers_read_well(value: float, text: str) -> None:
     assert si(value) == text
+
+
+def test_a_narrow_terminal_does_without_the_columns_that_matter_least() -> None:
+    row = tuple("x" * 8 for _ in WORKERS)
+    assert fitting(WORKERS, [row], 1000) == list(range(len(WORKERS)))
+    shown = [WORKERS[at] for at in fitting(WORKERS, [row], 100)]
+    assert "time-wait" not in shown and "core" not in shown
+    assert {"cpu", "rx pps", "tx pps", "conns", "refused/s"} <= set(shown)

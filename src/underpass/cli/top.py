@@ -8,7 +8,7 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,10 @@ WORKERS = ("pid", "interface", "core", "cpu", "rx pps", "tx pps", "rx bit/s", "t
 TALKERS = ("pid", "local", "remote", "state", "sent/s", "received/s", "rtt")
 REMOTES = ("pid", "remote address", "conns", "sent/s", "received/s")
 LEFT = {"interface", "local", "remote", "state", "remote address", "refused/s"}
+# Columns that a terminal too narrow for all does without, the first one first.
+SPARE = ("time-wait", "core", "half-open", "frames free", "state", "rtt", "retrans/s", "interface", "new/s",
+         "pid")
+GAP = 2
 KEYS = "q quit   s sort"
 
 
@@ -165,7 +169,7 @@ def live(options: argparse.Namespace) -> int:
         due = time.monotonic()
         while True:
             shown = picture(early, before, ORDERS[order])
-            display.update(screen(shown, ORDERS[order], console.height), refresh=True)
+            display.update(screen(shown, ORDERS[order], console.width, console.height), refresh=True)
             pressed = key(keys, due + options.interval)
             if pressed == "q":
                 return 0
@@ -176,8 +180,18 @@ def live(options: argparse.Namespace) -> int:
                 early, before = before, take(options.pid, traffic=True)
 
 
-def screen(shown: "Picture", order: str, height: int) -> "Group":
-    """The tables, cut to the terminal's height: the remote addresses have at most a third of what is left."""
+def fitting(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """Which columns to show so that they fit, by their places."""
+    widths = [max(len(line[at]) for line in (head, *rows)) + GAP for at in range(len(head))]
+    places = list(range(len(head)))
+    for name in SPARE:
+        if sum(widths[at] for at in places) > width and name in head:
+            places.remove(head.index(name))
+    return places
+
+
+def screen(shown: "Picture", order: str, width: int, height: int) -> "Group":
+    """The tables, cut to the terminal: remote addresses have at most a third of the lines that are left."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -188,11 +202,12 @@ def screen(shown: "Picture", order: str, height: int) -> "Group":
     parts: list[Table | Text] = []
     for (head, rows), most in ((workers, len(workers[1])), (connections, left - few), (remotes, few)):
         table = Table(box=None, padding=(0, 1), header_style="bold")
-        for name in head:
+        places = fitting(head, rows[:most], width)
+        for name in (head[at] for at in places):
             table.add_column(name, justify="left" if name in LEFT else "right", no_wrap=True,
                              overflow="ellipsis")
         for row in rows[:most]:
-            table.add_row(*(Text(cell) for cell in row))
+            table.add_row(*(Text(row[at]) for at in places))
         parts += [table, Text("")]
     title = f"underpass top   {time.strftime('%H:%M:%S')}   talkers by {order}   {KEYS}"
     return Group(Text(title, style="bold reverse"), *parts)

@@ -3,6 +3,7 @@
 import errno
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Protocol
 
 from underpass.linux.claim_table import ClaimTable, Steering
@@ -77,7 +78,7 @@ class Control:
         now, worked = time.monotonic(), changed
         if now >= self._publish_at:
             self._publish_at = now + PUBLISH_SECONDS
-            self._stack.set_kernel_counters(self._program.counters(), self._stack.link.kernel_stats())
+            self._publish()
         if changed or now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
             self._mirror.update(self)
@@ -90,6 +91,11 @@ class Control:
             self._let_go()
             worked = True
         return worked
+
+    def _publish(self) -> None:
+        """Copy Linux's counters for those who look; that they cannot be read is no reason to stop."""
+        with suppress(OSError):
+            self._stack.set_kernel_counters(self._program.counters(), self._stack.link.kernel_stats())
 
     def _let_go(self) -> None:
         """Release the claims that were given back and whose connections have ended."""
