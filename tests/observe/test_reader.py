@@ -1,5 +1,6 @@
 """An arena read from outside: the same as the worker says, and no harm from memory that is no arena."""
 
+import gc
 import os
 import random
 import struct
@@ -10,7 +11,11 @@ from collections.abc import Iterator
 import pytest
 
 from underpass import observe
+from underpass.link.fault import FaultLink
+from underpass.link.frames import Frames
+from underpass.link.memory import memory_pair
 from underpass.observe.reader import XDP_NAMES, ArenaReader
+from underpass.stack.stack import Stack
 from underpass.testing.clock import MS, SECOND
 from underpass.testing.host import Host
 from underpass.testing.network import Network
@@ -85,6 +90,53 @@ def test_counters_are_the_worker_s(network: Network) -> None:
     assert seen["tcp"]["no_listener"] == 1
     assert seen["link"] == own["link"]
     assert seen["link"]["rx_packets"] > 0
+
+
+@pytest.mark.parametrize("segmentation", [False, True])
+@pytest.mark.parametrize("faults", [{}, {"drop": 0.05, "duplicate": 0.1}])
+def test_every_kind_of_link_counts_in_the_arena(segmentation: bool, faults: dict[str, float]) -> None:
+    with Network(seed=2, segmentation=segmentation) as network:
+        client, server = network.pair(latency_ns=MS, **faults)
+        server.stack.listen(("0.0.0.0", 80))
+        conn = client.stack.connect((server.station.v4, 80))
+        assert network.run(until=lambda: conn.state == "ESTABLISHED", for_ns=60 * SECOND)
+        conn.send(b"x" * 50_000)
+        network.run(for_ns=SECOND)
+        for host in (client, server):
+            seen = ArenaReader(host.stack.arena.memfd).stats()["link"]
+            assert seen == host.link.stats()
+            assert seen["rx_packets"] > 0 and seen["tx_bytes"] > 0
+        assert bool(client.link.stats()["tx_segmented"]) == segmentation
+
+
+def test_a_fault_link_counts_its_faults_in_the_arena() -> None:
+    ours, theirs = memory_pair(Frames(256), Frames(256))
+    other = Stack(theirs, bytes((2, 0, 0, 0, 0, 2)), connections=16)
+    link = FaultLink(ours, 1, drop=1.0)
+    with Stack(link, bytes((2, 0, 0, 0, 0, 1)), connections=16) as stack:
+        stack.set_addresses([("10.0.0.1", 24)])
+        stack.set_routes([("10.0.0.0", 24, None, None, 0, 0)])
+        stack.set_neighbour("10.0.0.2", bytes((2, 0, 0, 0, 0, 2)))
+        stack.connect(("10.0.0.2", 80))
+        stack.step(SECOND)
+        seen = ArenaReader(stack.arena.memfd).stats()["link"]
+        assert seen == link.stats()
+        assert seen["faults"] == 1
+        assert other.step(2 * SECOND) == 0
+    other.close()
+
+
+def test_a_link_outlives_the_arena_that_it_counts_in() -> None:
+    with Network(seed=1) as network:
+        client, server = network.pair()
+        client.stack.connect((server.station.v4, 80))
+        network.run(for_ns=SECOND)
+        link, before = client.link, client.link.stats()
+        network.nodes.clear()
+        del client, server
+    gc.collect()
+    assert link.stats() == before
+    assert before["tx_packets"] > 0
 
 
 def test_frames_are_read_from_the_memfd_that_the_arena_names(network: Network) -> None:
