@@ -89,6 +89,7 @@ def test_counters_are_the_worker_s(network: Network) -> None:
     assert seen["refused"] == own["refused"]
     assert seen["tcp"]["no_listener"] == 1
     assert seen["link"] == own["link"]
+    assert seen["loop"].keys() == own["loop"].keys()
     assert seen["link"]["rx_packets"] > 0
 
 

@@ -13,5 +13,5 @@ COUNTERS: dict[str, tuple[str, ...]] = {
     "refused": reason_names()[1:],
     "tcp": (*TCP_COUNTERS, "connections", "half_open", "time_waits"),
     "pool": ("frames", "free", "reserve", "refused"),
-    "loop": ("turns", "sleeps"),
+    "loop": ("turns", "sleeps", "naps"),
 }

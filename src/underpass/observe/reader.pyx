@@ -99,7 +99,8 @@ cdef class ArenaReader:
         if self.header.magic == 0:
             self.header = fresh
         self.header.now_ns, self.header.turns, self.header.sleeps = fresh.now_ns, fresh.turns, fresh.sleeps
-        self.header.interface, self.header.frames_inode = fresh.interface, fresh.frames_inode
+        self.header.naps, self.header.frames_inode = fresh.naps, fresh.frames_inode
+        self.header.interface = fresh.interface
         self.header.link, self.header.kernel = fresh.link, fresh.kernel
         return 0
 
@@ -142,7 +143,8 @@ cdef class ArenaReader:
             "refused": refused,
             "tcp": counters_by_name(&state.counters) | {
                 "connections": state.tcb_used, "half_open": state.half_open, "time_waits": state.time_wait_used},
-        } | self._pool_stats() | {"loop": {"turns": self.header.turns, "sleeps": self.header.sleeps}}
+        } | self._pool_stats() | {
+            "loop": {"turns": self.header.turns, "sleeps": self.header.sleeps, "naps": self.header.naps}}
 
     cdef dict _kernel_stats(self):
         """Linux's counters, where the control work has copied them and they are those of this build."""

@@ -40,7 +40,8 @@ cdef struct ArenaHeader:            # the first page; offsets are octets from th
     uint64_t sleeps                 # how often it slept
     char[16] interface
     uint64_t frames_inode           # of the memfd that has the frames: the same process has it open
-    uint8_t[32] spare
+    uint64_t naps                   # how often it slept by the clock, under load
+    uint8_t[24] spare
     LinkCounters link               # the link counts here
     KernelCounters kernel
 

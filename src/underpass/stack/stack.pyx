@@ -423,6 +423,7 @@ cdef class Stack:
             self.arena.header.now_ns = self.tcp.now_ns
             self.arena.header.turns = self.loop.turns
             self.arena.header.sleeps = self.loop.sleeps
+            self.arena.header.naps = self.loop.moderation.naps_all
         self.stopping = False
         return end
 
