@@ -99,7 +99,7 @@ def test_rates_read_well(rate: float | None, text: str) -> None:
 
 def test_a_worker_that_is_killed_while_it_is_watched_is_no_error() -> None:
     program = ("from underpass.testing import Network\nimport sys\n"
-               "hosts = Network(seed=1).pair()\nprint('ready', flush=True)\nsys.stdin.read()")
+               "hosts = Network(seed=1, capture=False).pair()\nprint('ready', flush=True)\nsys.stdin.read()")
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                           text=True) as process:
         assert process.stdout is not None and process.stdout.readline() == "ready\n"

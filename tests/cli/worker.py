@@ -9,7 +9,7 @@ PROGRAM = """
 import contextlib, sys, threading
 from underpass.testing import MS, SECOND, Network
 
-with Network(seed=1) as network:
+with Network(seed=1, capture=False) as network:
     client, server = network.pair(latency_ns=MS)
     network.run(for_ns=MS)
     for host, name in ((client, "up-client"), (server, "up-server")):

@@ -201,7 +201,7 @@ def test_what_a_terminal_would_obey_is_not_shown(network: Network) -> None:
 
 def test_a_worker_in_another_process_is_found_and_gone_when_killed() -> None:
     program = ("from underpass.testing.network import Network; import sys\n"
-               "a, b = Network(seed=1).pair(); a.stack.listen(('0.0.0.0', 80))\n"
+               "a, b = Network(seed=1, capture=False).pair(); a.stack.listen(('0.0.0.0', 80))\n"
                "a.stack.set_interface('up-test'); print('ready', flush=True); sys.stdin.read()")
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                           text=True) as process:
