@@ -9,6 +9,8 @@ cdef enum:
 cdef struct Capture:
     Link *below
     uint8_t *buffer
+    const uint8_t *header       # what a file begins with
+    uint32_t header_bytes
     uint32_t filled
     uint32_t packets            # in the buffer
     uint64_t epoch_ns
@@ -20,4 +22,5 @@ cdef struct Capture:
 
 cdef class PcapLink(LinkBase):
     cdef readonly LinkBase inner
+    cdef bytes header
     cdef Capture capture

@@ -19,53 +19,11 @@ from underpass.link.link cimport LINK_SEGMENTATION, Desc, Link, LinkBase
 from underpass.link.packet cimport (
     packet_bytes, packet_checksum, packet_gather, packet_parts, packet_release, packet_wants_checksum,
 )
+from underpass.link.pcapng cimport (
+    PCAPNG_INBOUND, PCAPNG_OUTBOUND, PCAPNG_OVERHEAD, PCAPNG_PACKET_AT, pcapng_begin, pcapng_end,
+)
 
-cdef enum:
-    SECTION_HEADER = 0x0A0D0D0A
-    INTERFACE_DESCRIPTION = 1
-    ENHANCED_PACKET = 6
-    BYTE_ORDER_MAGIC = 0x1A2B3C4D
-    LINKTYPE_ETHERNET = 1
-    IF_TSRESOL = 9
-    EPB_FLAGS = 2
-    PACKET_OVERHEAD = 44        # an Enhanced Packet Block without data, with epb_flags and the end of options
-    INBOUND = 1                 # epb_flags, bits 0 and 1
-    OUTBOUND = 2
-
-cdef struct FileHeader:         # both blocks that a file starts with
-    uint32_t section_type
-    uint32_t section_bytes
-    uint32_t magic
-    uint16_t major
-    uint16_t minor
-    uint64_t section_length     # of all blocks that follow; all ones: unknown
-    uint32_t section_end
-    uint32_t interface_type
-    uint32_t interface_bytes
-    uint16_t link_type
-    uint16_t reserved
-    uint32_t snap_length        # 0: no limit
-    uint16_t resolution_code
-    uint16_t resolution_bytes
-    uint32_t resolution         # ten to the minus this, in the first octet
-    uint32_t end_of_options
-    uint32_t interface_end
-
-cdef struct PacketHeader:
-    uint32_t type
-    uint32_t bytes
-    uint32_t interface
-    uint32_t time_high
-    uint32_t time_low
-    uint32_t captured
-    uint32_t original
-
-cdef struct PacketTrailer:
-    uint16_t flags_code
-    uint16_t flags_bytes
-    uint32_t flags
-    uint32_t end_of_options
-    uint32_t bytes
+from underpass.link.pcapng import interface_description, section_header
 
 
 @cython.no_gc_clear
@@ -89,6 +47,9 @@ cdef class PcapLink(LinkBase):
         if self.capture.buffer == NULL:
             raise MemoryError("a capture's buffer")
         self.capture.fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        self.header = section_header() + interface_description()
+        self.capture.header = <const uint8_t *><const char *>self.header
+        self.capture.header_bytes = <uint32_t>len(self.header)
         write_file_header(&self.capture)
         self.link = inner.link
         self.link.offloads &= ~<uint32_t>LINK_SEGMENTATION      # each segment passes here by itself
@@ -126,50 +87,28 @@ cdef class PcapLink(LinkBase):
 # ---- the file
 
 cdef void write_file_header(Capture *it) noexcept nogil:
-    cdef FileHeader header
-    memset(&header, 0, sizeof(FileHeader))
-    header.section_type = SECTION_HEADER
-    header.section_bytes = header.section_end = 28
-    header.magic = BYTE_ORDER_MAGIC
-    header.major = 1
-    header.section_length = 0xFFFFFFFFFFFFFFFF
-    header.interface_type = INTERFACE_DESCRIPTION
-    header.interface_bytes = header.interface_end = 32
-    header.link_type = LINKTYPE_ETHERNET
-    header.resolution_code = IF_TSRESOL
-    header.resolution_bytes = 1
-    header.resolution = 9
-    # The struct's section_length is aligned to 8 octets, as it is in the file.
-    memcpy(it.buffer, &header, 60)
-    it.filled = 60
+    memcpy(it.buffer, it.header, it.header_bytes)
+    it.filled = it.header_bytes
 
 
 cdef void record(Capture *it, FramePool *pool, const Desc *packet, uint32_t parts, uint32_t direction,
                  uint64_t now_ns) noexcept nogil:
     """Append one Enhanced Packet Block; the checksum that a device would fill in is filled in."""
     cdef uint32_t octets = packet_bytes(packet, parts)
-    cdef uint32_t padding = (4 - octets % 4) % 4
-    cdef uint64_t time_ns = now_ns + it.epoch_ns
-    cdef uint32_t block = PACKET_OVERHEAD + octets + padding
-    cdef PacketHeader header = PacketHeader(ENHANCED_PACKET, block, 0, <uint32_t>(time_ns >> 32),
-                                            <uint32_t>time_ns, octets, octets)
-    cdef PacketTrailer trailer = PacketTrailer(EPB_FLAGS, 4, direction, 0, block)
-    cdef uint8_t *data
+    cdef uint8_t *block
     cdef uint16_t checksum
-    if it.fd < 0 or it.torn or block > CAPTURE_BYTES // 2:
+    if it.fd < 0 or it.torn or octets + PCAPNG_OVERHEAD > CAPTURE_BYTES // 2:
         it.lost += 1
         return
-    if block > CAPTURE_BYTES - it.filled:
+    if octets + PCAPNG_OVERHEAD > CAPTURE_BYTES - it.filled:
         capture_flush(it)
-    data = it.buffer + it.filled + sizeof(PacketHeader)
-    memcpy(it.buffer + it.filled, &header, sizeof(PacketHeader))
-    packet_gather(pool, packet, parts, data)
+    block = it.buffer + it.filled
+    pcapng_begin(block, 0, now_ns + it.epoch_ns, octets, octets)
+    packet_gather(pool, packet, parts, block + PCAPNG_PACKET_AT)
     if packet_wants_checksum(packet, octets):
         checksum = packet_checksum(pool, packet, parts)
-        memcpy(data + packet.csum_start + packet.csum_offset, &checksum, 2)
-    memset(data + octets, 0, padding)
-    memcpy(data + octets + padding, &trailer, sizeof(PacketTrailer))
-    it.filled += block
+        memcpy(block + PCAPNG_PACKET_AT + packet.csum_start + packet.csum_offset, &checksum, 2)
+    it.filled += pcapng_end(block, octets, direction, NULL, 0)
     it.packets += 1
 
 
@@ -198,7 +137,7 @@ cdef void capture_flush(Capture *it) noexcept nogil:
 cdef uint32_t pcap_receive(Link *link, Desc *into, uint32_t room, uint64_t now_ns) noexcept nogil:
     cdef Capture *it = <Capture *>link.self
     cdef uint32_t got = it.below.receive(it.below, into, room, now_ns)
-    link.counters.rx_packets += record_batch(it, link, into, got, INBOUND, now_ns, &link.counters.rx_bytes)
+    link.counters.rx_packets += record_batch(it, link, into, got, PCAPNG_INBOUND, now_ns, &link.counters.rx_bytes)
     return got
 
 
@@ -209,7 +148,7 @@ cdef uint32_t pcap_transmit(Link *link, const Desc *packets, uint32_t count, uin
     for i in range(count):
         frame_ref(link.pool, packets[i].frame)
     taken = it.below.transmit(it.below, packets, count, now_ns)
-    link.counters.tx_packets += record_batch(it, link, packets, taken, OUTBOUND, now_ns,
+    link.counters.tx_packets += record_batch(it, link, packets, taken, PCAPNG_OUTBOUND, now_ns,
                                              &link.counters.tx_bytes)
     link.counters.tx_refused += count - taken
     packet_release(link.pool, packets, count)

@@ -4,6 +4,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from underpass.link.link cimport LinkBase
 from underpass.stack.arena cimport Arena
 from underpass.stack.sockets cimport PythonApp
+from underpass.stack.tap cimport PacketTap
 from underpass.stack.turn cimport LOOP_TIMEOUT, Loop, LoopEnd
 from underpass.tcp.flows cimport FlowTable
 from underpass.tcp.tcb cimport App, Tcp
@@ -21,6 +22,7 @@ cdef class Stack:
     cdef uint32_t python_app
     cdef dict open_connections      # index -> Connection
     cdef FlowTable flow_table       # kept while the engine points into it
+    cdef PacketTap tap              # None: nobody captures
     cdef bint stopping
     cdef bint closed
     cdef object __weakref__

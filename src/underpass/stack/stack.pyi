@@ -75,6 +75,13 @@ class Stack:
         """Counters by layer: "link", "refused" (by reason), "tcp", "pool"."""
     def connections(self) -> list[dict[str, int | str]]:
         """Every connection, listener and TIME_WAIT entry, in the manner of ss."""
+    def capture_start(
+        self, program: bytes = b"", *, snaplen: int = 262144, refused_only: bool = False, interface: int = 0,
+        epoch_ns: int = 0, ring_bytes: int = 1 << 24,
+    ) -> int:
+        """Copy what passes from now on into a ring in shared memory; returns its memfd, the stack's own."""
+    def capture_stop(self) -> None:
+        """End the capture; its reader keeps what stands in the ring. May be called without one."""
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,

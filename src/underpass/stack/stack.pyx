@@ -1,5 +1,6 @@
 """The worker as Python sees it: control plane in, events and counters out. Packets are handled in `stack/turn.pyx`."""
 cimport cython
+from libc.errno cimport EBUSY
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
@@ -20,6 +21,7 @@ from underpass.stack.inspect cimport connection_rows
 from underpass.stack.options cimport Target, congestion_index, option_set
 from underpass.stack.sockets cimport PythonApp, make_connection, make_listener
 from underpass.stack.moderation cimport moderation_init
+from underpass.stack.tap cimport PacketTap
 from underpass.stack.turn cimport (
     LOOP_TIMEOUT, LOOP_WAKE, MAX_WAKE_FDS, LoopEnd, loop_run, monotonic_ns, turn as turn_once, turn_deadline,
 )
@@ -496,10 +498,34 @@ cdef class Stack:
         """Every listener, connection and TIME_WAIT entry, in the manner of ss."""
         return connection_rows(&self.tcp)
 
+    def capture_start(self, bytes program=b"", *, uint32_t snaplen=262144, bint refused_only=False,
+                      uint32_t interface=0, uint64_t epoch_ns=0, uint64_t ring_bytes=1 << 24):
+        """Copy what passes from now on into a ring in shared memory (see stack/tap.pxd); returns its memfd, which stays ours.
+
+        Each packet is a block of pcapng, those not accepted with the reason as their comment. `program` is a filter in
+        classic BPF, b"" for everything; `snaplen` octets of each packet are copied; `refused_only`: of those not accepted;
+        `interface` is the number that blocks carry, `epoch_ns` the wall clock's time at 0 of the worker's clock.
+        Raises OSError EBUSY during another capture, ValueError for a program that may not be run and for what is out of range.
+        """
+        if self.tap is not None:
+            raise_errno(EBUSY, "this worker is being captured already")
+        tap = PacketTap(program, snaplen=snaplen, refused_only=refused_only, interface=interface, epoch_ns=epoch_ns,
+                        ring_bytes=ring_bytes)
+        tap.attach(&self.tcp)
+        self.tap = tap
+        return tap.memfd
+
+    def capture_stop(self):
+        """End the capture; its reader keeps what stands in the ring. May be called without one."""
+        if self.tap is not None:
+            self.tap.detach(&self.tcp)
+            self.tap = None
+
     def close(self):
         """Close the link. What is open is not closed towards the peers."""
         if not self.closed:
             self.closed = True
+            self.capture_stop()
             self.open_connections.clear()
             self.link.close()
 

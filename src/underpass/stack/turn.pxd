@@ -6,7 +6,7 @@ from underpass.tcp.tcb cimport Tcp
 
 cdef enum:
     BATCH = 64                      # descriptors taken from the link in one turn
-    MAX_WAKE_FDS = 15
+    MAX_WAKE_FDS = 16
 
 cdef enum LoopEnd:
     LOOP_TIMEOUT = 0

@@ -6,6 +6,7 @@ from underpass.ip.validate cimport Chunk, ip_receive
 from underpass.link.frames cimport NO_FRAME, frame_chunk, frame_unref
 from underpass.link.link cimport DESC_CONTINUES, DESC_HANDED, LINK_RX_PARTIAL, NEVER, Desc
 from underpass.stack.moderation cimport moderation_naps, moderation_note
+from underpass.stack.tap cimport Tap, tap_arrived, tap_arrives, tap_batch, tap_publish
 from underpass.tcp.arrive cimport arrive, arrive_hash
 from underpass.tcp.attend cimport attend_all, attend_starved
 from underpass.tcp.block cimport block_prefetch
@@ -177,6 +178,21 @@ cdef void batch_arrives(Tcp *tcp, const Desc *descs, uint32_t count) noexcept no
             segment_arrives(tcp, &arrivals[i], hashes[i])
 
 
+cdef void batch_is_watched(Tcp *tcp, const Desc *descs, uint32_t count) noexcept nogil:
+    """A packet at a time, so that the tap learns what became of each."""
+    cdef Tap *tap = <Tap *>tcp.tap
+    cdef uint32_t parts
+    tap_batch(tap, tcp)
+    while count:
+        parts = parts_of_next(descs, count)
+        tap_arrives(tap, tcp, descs, parts)
+        batch_arrives(tcp, descs, parts)
+        tap_arrived(tap, tcp)
+        descs += parts
+        count -= parts
+    tap_publish(tap)
+
+
 # ------------------------------------------------------------------------------------------ one turn
 
 cdef inline uint64_t run_ticks(Tcp *tcp) noexcept nogil:
@@ -211,7 +227,10 @@ cdef uint32_t turn(Tcp *tcp, uint64_t now_ns, uint64_t *next_tick_ns) noexcept n
     tcp.now_ns = now_ns
     count = tcp.link.receive(tcp.link, descs, BATCH, now_ns)
     if count:
-        batch_arrives(tcp, descs, count)
+        if tcp.tap == NULL:
+            batch_arrives(tcp, descs, count)
+        else:
+            batch_is_watched(tcp, descs, count)
     timers_fire(tcp)
     time_wait_expire(tcp)
     next_tick_ns[0] = run_ticks(tcp)
@@ -274,7 +293,7 @@ cdef inline bint takes_nap(Loop *loop) noexcept nogil:
 
 
 cdef LoopEnd loop_run(Tcp *tcp, Loop *loop) noexcept nogil:
-    cdef pollfd[16] fds
+    cdef pollfd[17] fds             # MAX_WAKE_FDS and the link's
     cdef timespec timeout
     cdef uint32_t i, count, attended
     cdef uint64_t now = monotonic_ns()

@@ -1,0 +1,8 @@
+def section_header() -> bytes:
+    """The block that a file begins with."""
+
+def interface_description(name: str = "", snaplen: int = 0, filter: str = "") -> bytes:
+    """An Ethernet interface whose times are in nanoseconds; snaplen 0: no limit. The first has number 0."""
+
+def interface_statistics(interface: int, time_ns: int, received: int, accepted: int, dropped: int) -> bytes:
+    """Counts at the end: packets that passed, those the filter took, those lost for want of room."""
