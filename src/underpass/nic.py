@@ -19,7 +19,9 @@ from underpass.link.afxdp import AfXdpLink, chunk_bytes_for
 from underpass.link.frames import Frames
 from underpass.linux import interface, privileges
 from underpass.linux.claim_table import ClaimTable
+from underpass.linux.commands import commands
 from underpass.linux.control import Control
+from underpass.linux.control_socket import ControlSocket
 from underpass.linux.mirror import Mirror
 from underpass.linux.netdev_features import NetdevFeatures, netdev_features
 from underpass.linux.ports import DEFAULT_COUNT, PortRange
@@ -174,6 +176,7 @@ class NicStack(Stack):
         self._events_fd = nic.mirror.fileno()
         self.set_interface(nic.name)
         self._control = Control(self, nic.mirror, nic.program, nic.claims)
+        self._asked = ControlSocket(commands(self, nic.name))
 
     # sockets
 
@@ -222,6 +225,11 @@ class NicStack(Stack):
         finally:
             release()
 
+    def close(self) -> None:
+        """End what others asked for over the control socket, and close the link."""
+        self._asked.close()
+        super().close()
+
     # the loop
 
     def poll(self, timeout: float | None = None) -> list[tuple[Connection, int]]:
@@ -243,8 +251,11 @@ class NicStack(Stack):
         end = inf if timeout is None else time.monotonic() + timeout
         while True:
             wait = min(end, self._control.refresh_at) - time.monotonic()
-            ready = run(max(wait, 0.0), (*wake_fds, self._events_fd))
+            ready = run(max(wait, 0.0), (*wake_fds, self._events_fd, self._asked.fileno()))
             worked = self._control.serve(self._events_fd in ready)
-            mine = [fd for fd in ready if fd != self._events_fd]
+            if self._asked.fileno() in ready:
+                self._asked.serve()
+                worked = True
+            mine = [fd for fd in ready if fd in wake_fds]
             if mine or not worked or time.monotonic() >= end:
                 return mine

@@ -17,6 +17,7 @@ COMMANDS = {
     "stats": "show the counters of running workers, by layer and reason",
     "top": "show live what running workers do, and which connections carry most",
     "metrics": "offer the counters of running workers to Prometheus",
+    "dump": "show or write the packets of running workers, both ways, with why one was refused",
     "doctor": "say what this machine and interface can do, what will be used, and why not better",
     "bench": "measure Underpass beside other servers",
     "completion": "print what makes bash or zsh complete these commands",
