@@ -1,6 +1,9 @@
+from underpass.stack.stack import Stack
+
 class EngineBench:
     """Two stacks and `connections` connections between them. Raises RuntimeError if they do not open."""
 
+    server: Stack
     def __init__(self, connections: int) -> None: ...
     def run(self, seconds: float) -> dict[str, float]:
         """Ask and answer for so long. Returns transactions, segments and nanoseconds.

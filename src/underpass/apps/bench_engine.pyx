@@ -92,7 +92,7 @@ cdef class EngineBench:
     """Two stacks with `connections` connections between them. Raises RuntimeError if they do not open."""
     cdef Bench bench
     cdef Stack client
-    cdef Stack server
+    cdef readonly Stack server
     cdef uint32_t connections
     cdef uint8_t client_app
 
