@@ -4,6 +4,7 @@ import errno
 import fcntl
 import mmap
 import os
+import random
 import struct
 import subprocess
 import sys
@@ -142,6 +143,19 @@ def test_a_packet_of_several_frames_is_put_together_and_filtered_as_a_whole() ->
         assert wire.count("payload_in") == len(octets) + 3900
         (found,) = read(reader)
     assert TcpSegment.parse(found.frame).payload == octets
+
+
+def test_a_packet_that_the_device_will_cut_up_is_seen_whole() -> None:
+    octets = random.Random(1).randbytes(300_000)
+    with Network(seed=1, segmentation=True) as network:
+        client, server = network.pair()
+        network.run(for_ns=MS)
+        reader = TapReader(client.stack.capture_start(compile_filter("src host 10.0.0.1")))
+        transfer(network, client, server, octets)
+        segments = [TcpSegment.parse(packet.frame) for packet in read(reader)]      # checksums are right
+        assert client.stack.stats()["link"]["tx_segmented"] > 0
+    assert b"".join(segment.payload for segment in segments) == octets
+    assert max(len(segment.payload) for segment in segments) > 10_000
 
 
 def test_only_what_the_filter_matches_is_seen(wire: Wire) -> None:
