@@ -7,7 +7,8 @@ from libc.string cimport memcpy, memmove
 
 from driver cimport LLVMFuzzerMutate
 from program cimport (
-    ANY_SEGMENT, APPLICATION, ICMP_ERROR, READER, RIGHT_SEGMENT, SOCKET_OPTION, TIME_PASSES, step_bytes,
+    ANY_SEGMENT, APPLICATION, CONNECT_DATA_SHIFT, CONNECT_FAST_OPEN, FAST_OPEN_ANSWER, FAST_OPEN_SYN, ICMP_ERROR, READER,
+    RIGHT_SEGMENT, SOCKET_OPTION, TIMES, TIME_PASSES, step_bytes,
 )
 
 cdef enum:
@@ -17,6 +18,7 @@ cdef enum:
     SYN_OPTIONS = 20
     SYN = 2
     ACK = 16
+    USUAL_TIMES = 28                # up to two minutes: longer ones end most of what there is
 
 cdef struct Cut:                    # a program in its steps
     uint32_t[1025] at               # MOST_STEPS; behind the last step stands the end
@@ -78,20 +80,45 @@ cdef uint32_t make_opening(uint64_t *random, uint8_t *into) noexcept nogil:
     return at
 
 
+cdef uint32_t make_fast_open(uint64_t *random, uint8_t *into) noexcept nogil:
+    """A SYN that asks for a cookie or shows one, or our own SYN with data, and its answer."""
+    cdef uint8_t port = <uint8_t>draw(random, PORTS)
+    cdef uint8_t how = one_of(random, b"\1\2\2\2\2\3\4\5\0", 9) | one_of(random, b"\0\0\0\x08\x10\x40\x80\xf0", 8)
+    cdef uint32_t at = 0
+    if draw(random, 2):
+        into[0] = FAST_OPEN_SYN
+        into[1] = port
+        into[2] = how
+        into[3] = <uint8_t>draw(random, 64)
+        return 4
+    if draw(random, 4):
+        into[0] = APPLICATION
+        into[1] = <uint8_t>(port << 3 | CONNECT_FAST_OPEN | draw(random, 4) << CONNECT_DATA_SHIFT)
+        at = 2
+    into[at] = FAST_OPEN_ANSWER
+    into[at + 1] = port
+    into[at + 2] = how
+    into[at + 3] = one_of(random, b"\0\0\0\0\x9c\xff\1\x64", 8)
+    into[at + 4] = <uint8_t>draw(random, 64) if draw(random, 4) == 0 else 0
+    return at + 5
+
+
 cdef uint32_t make_step(uint64_t *random, uint8_t *into) noexcept nogil:
     cdef uint8_t[7] others = [TIME_PASSES, TIME_PASSES, APPLICATION, APPLICATION, READER, SOCKET_OPTION,
                               ICMP_ERROR]
-    cdef uint32_t kind = draw(random, 20)
+    cdef uint32_t kind = draw(random, 23)
     cdef uint32_t i
     if kind < 10:
         return make_segment(random, into)
     if kind < 13:
         return make_opening(random, into)
-    into[0] = others[kind - 13]
+    if kind < 16:
+        return make_fast_open(random, into)
+    into[0] = others[kind - 16]
     for i in range(1, 7):
         into[i] = <uint8_t>draw(random, 256)
     if into[0] == TIME_PASSES:
-        into[1] %= 28
+        into[1] %= USUAL_TIMES if draw(random, 8) else TIMES
     if into[0] == ICMP_ERROR:
         into[2] = one_of(random, b"\x03\x03\x03\x0b\x0c", 5)
         into[3] = one_of(random, b"\x04\x04\x04\x00\x01\x02\x03\x0d", 8)

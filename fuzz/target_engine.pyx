@@ -14,25 +14,28 @@ import socket
 from driver cimport fuzz_mutator, fuzz_target
 from mutate_program cimport mutate_program
 from program cimport (
-    ANY_SEGMENT, APPLICATION, HOW_BLOCKS_SHIFT, HOW_BY_SEGMENTS, HOW_NO_TIMESTAMP, HOW_OLD_TIMESTAMP, HOW_SMALL_WINDOW,
-    ICMP_ERROR, LONGEST_OPTIONS, OPERATIONS, RAW_FRAME, READER, RIGHT_SEGMENT, SOCKET_OPTION, TIME_PASSES, step_needs,
+    ANY_SEGMENT, APPLICATION, CONNECT_DATA_SHIFT, CONNECT_FAST_OPEN, COOKIE_BYTES_SHIFT, COOKIE_CORRUPT, COOKIE_FIRST,
+    COOKIE_KINDS, COOKIE_LAST, COOKIE_NONE, COOKIE_REQUEST, FAST_OPEN_AGAIN, FAST_OPEN_ANSWER, FAST_OPEN_PLAIN, FAST_OPEN_SYN,
+    HOW_BLOCKS_SHIFT, HOW_BY_SEGMENTS, HOW_NO_TIMESTAMP, HOW_OLD_TIMESTAMP, HOW_SMALL_WINDOW, ICMP_ERROR, LONGEST_OPTIONS,
+    OPERATIONS, RAW_FRAME, READER, RIGHT_SEGMENT, SOCKET_OPTION, TIMES, TIME_PASSES, step_needs,
 )
 from underpass.link.frames cimport NO_FRAME, frame_chunk, frame_take, frame_unref
 from underpass.link.link cimport LINK_RX_PARTIAL, Desc, Link, LinkBase
 from underpass.stack.options cimport Target as Owner, option_set, option_target
 from underpass.stack.stack cimport Stack
 from underpass.tcp.api cimport (
-    tcp_abort, tcp_at_end, tcp_close, tcp_connect, tcp_consume, tcp_handle, tcp_listen, tcp_peek, tcp_resolve, tcp_shutdown,
-    tcp_write,
+    tcp_abort, tcp_at_end, tcp_close, tcp_connect_preset, tcp_consume, tcp_handle, tcp_listen, tcp_peek, tcp_resolve,
+    tcp_shutdown, tcp_write,
 )
 from underpass.tcp.preset cimport preset_change, preset_default
-from underpass.tcp.tcb cimport NO_CONN, App, Tcp
+from underpass.tcp.tcb cimport NO_CONN, SETTING_FAST_OPEN, App, Listener, Preset, Tcp
+from underpass.tcp.traits cimport TRAIT_SETTINGS
 from underpass.testing.invariants cimport broken_invariant
 from underpass.wire.address cimport Address, address_v4
 from underpass.wire.checksum cimport checksum_add, checksum_fold, checksum_pseudo
 from underpass.wire.octets cimport load16, load32, store16, store32
 from underpass.wire.segment cimport ACK, FIN, SYN
-from underpass.wire.tcp cimport tcp_write_header, tcp_write_partial
+from underpass.wire.tcp cimport KIND_FAST_OPEN, tcp_write_fast_open, tcp_write_header, tcp_write_partial
 
 from underpass.link.frames import Frames
 from underpass.link.memory import memory_pair
@@ -48,6 +51,8 @@ cdef enum:
     MOST_PAYLOAD = 1400
     TIMESTAMP_OPTION = 8
     SACK_OPTION = 5
+    COOKIE_BYTES = 8            # of the stack's
+    SERVED_EARLY = 2            # by Fast Open at a time, as long as no step changes that
     SECOND = 1000000000
     LONGEST_ROUNDS = 300        # of 130 seconds: TCP_DEFER_ACCEPT may be up to eight and a half hours
 
@@ -56,6 +61,7 @@ cdef struct Conversation:       # as a peer with a memory would keep it
     uint32_t expected           # theirs
     uint32_t stamp              # their last timestamp
     bint stamps                 # they sent one
+    uint32_t opened             # number of our last SYN with a cookie
 
 cdef struct World:
     Tcp *tcp
@@ -68,7 +74,9 @@ cdef struct World:
     uint32_t chosen             # counted back from the last
     bint reading
     uint8_t app
-    uint8_t listener_app
+    uint8_t[8] first_cookie     # of this program
+    uint8_t[8] last_cookie
+    bint has_cookie
     uint32_t free_here
     uint32_t free_there
 
@@ -151,17 +159,31 @@ cdef void set_option(uint8_t which, uint8_t value) noexcept with gil:
         preset_change(world.tcp, conn, &owner.preset)
 
 
-cdef void application(uint8_t what) noexcept nogil:
+cdef void connect(uint8_t what) noexcept nogil:
     cdef Address remote = address_v4(<const uint8_t *>b"\x0a\x00\x00\x01")
     cdef Address local = address_v4(<const uint8_t *>b"\x00\x00\x00\x00")
-    cdef uint8_t[200] octets
+    cdef uint8_t[300] octets
     cdef int error = 0
+    cdef uint32_t conn
+    cdef Preset preset
+    preset_default(world.tcp, &preset)
+    if what & CONNECT_FAST_OPEN:
+        preset.traits |= TRAIT_SETTINGS
+        preset.settings.flags |= SETTING_FAST_OPEN
+    conn = tcp_connect_preset(world.tcp, &local, SERVED, &remote, <uint16_t>(1000 + (what >> 3) % PORTS), world.app, 0,
+                              &preset, &error)
+    if conn != NO_CONN:
+        on_opened(world.tcp, conn, NULL)
+        memset(octets, what, sizeof(octets))
+        tcp_write(world.tcp, conn, octets, (what >> CONNECT_DATA_SHIFT) * 100)
+
+
+cdef void application(uint8_t what) noexcept nogil:
+    cdef uint8_t[200] octets
     cdef uint32_t conn = chosen()
     memset(octets, what, sizeof(octets))
     if what & 7 == 0:
-        conn = tcp_connect(world.tcp, &local, SERVED, &remote, <uint16_t>(1000 + (what >> 3) % PORTS), world.app, 0, &error)
-        if conn != NO_CONN:
-            on_opened(world.tcp, conn, NULL)
+        connect(what)
     elif conn == NO_CONN:
         return
     elif what & 7 == 1:
@@ -194,6 +216,8 @@ cdef void listen_to_stack() noexcept nogil:
                 if tcp[13] & ACK:
                     talk.next = load32(tcp + 8)
                 note_timestamp(talk, tcp + TCP, tcp + (tcp[12] >> 4) * 4)
+                if tcp[13] & (SYN | ACK) == SYN | ACK:
+                    note_cookie(tcp + TCP, tcp + (tcp[12] >> 4) * 4)
             frame_unref(world.wire.pool, descs[i].frame)
         count = world.wire.receive(world.wire, descs, 64, world.now_ns)
 
@@ -209,6 +233,16 @@ cdef void note_timestamp(Conversation *talk, const uint8_t *option, const uint8_
             talk.stamp = load32(option + 2)
             return
         option += option[1]
+
+
+cdef void note_cookie(const uint8_t *option, const uint8_t *end) noexcept nogil:
+    while option < end and option[0] != 0:
+        if option[0] == KIND_FAST_OPEN and option[1] == 2 + COOKIE_BYTES:
+            if not world.has_cookie:
+                memcpy(world.first_cookie, option + 2, COOKIE_BYTES)
+            memcpy(world.last_cookie, option + 2, COOKIE_BYTES)
+            world.has_cookie = True
+        option += 1 if option[0] == 1 else option[1]
 
 
 cdef void turn() noexcept nogil:
@@ -306,6 +340,62 @@ cdef void add_blocks(const Conversation *talk, Fields *fields, uint32_t count, c
     fields.options_bytes += 4 + 8 * count
 
 
+cdef void begin_opening(Fields *fields, uint8_t port, uint8_t how, uint8_t payload) noexcept nogil:
+    """Of a SYN or SYN-ACK: all that both have in common, the options beside the cookie too."""
+    fields.port = port % PORTS
+    fields.ack = 0
+    fields.window = 0xFFFF
+    fields.payload = min(<uint32_t>payload * 6, <uint32_t>MOST_PAYLOAD)
+    fields.options_bytes = 0
+    memset(fields.options, 0, sizeof(fields.options))
+    if not how & FAST_OPEN_PLAIN:
+        memcpy(fields.options, b"\2\4\5\264\4\2\10\12\0\0\0\1\0\0\0\0\1\3\3\7", 20)
+        store32(&fields.options[8], <uint32_t>(world.now_ns // 1000000))
+        store32(&fields.options[12], world.talks[port % PORTS].stamp)
+        fields.options_bytes = 20
+
+
+cdef void add_cookie(Fields *fields, uint8_t how) noexcept nogil:
+    cdef uint8_t[16] cookie
+    cdef uint32_t octets = COOKIE_BYTES
+    cdef uint32_t kind = how % COOKIE_KINDS
+    if kind == COOKIE_NONE:
+        return
+    memcpy(cookie, &world.first_cookie[0] if kind == COOKIE_FIRST else &world.last_cookie[0], COOKIE_BYTES)
+    memset(cookie + COOKIE_BYTES, how, COOKIE_BYTES)
+    if kind == COOKIE_CORRUPT:
+        cookie[(how >> COOKIE_BYTES_SHIFT) % COOKIE_BYTES] ^= 1
+    elif kind == COOKIE_REQUEST:
+        octets = 0
+    elif kind != COOKIE_LAST and kind != COOKIE_FIRST:
+        octets = how >> COOKIE_BYTES_SHIFT
+    fields.options_bytes += tcp_write_fast_open(&fields.options[fields.options_bytes], cookie, octets)
+
+
+cdef void put_fast_open_syn(const uint8_t *what) noexcept nogil:
+    """RFC 7413 4.2.1: a client's SYN, with a cookie or without, and with data."""
+    cdef Conversation *talk = &world.talks[what[0] % PORTS]
+    cdef Fields fields
+    begin_opening(&fields, what[0], what[1], what[2])
+    add_cookie(&fields, what[1])
+    fields.flags = SYN
+    fields.seq = talk.opened if what[1] & FAST_OPEN_AGAIN else talk.next
+    talk.opened = fields.seq
+    put_segment(&fields)
+
+
+cdef void put_fast_open_answer(const uint8_t *what) noexcept nogil:
+    """RFC 7413 4.2.2: a server's SYN-ACK, of all that our SYN carried or not, perhaps with a cookie and data."""
+    cdef Conversation *talk = &world.talks[what[0] % PORTS]
+    cdef Fields fields
+    begin_opening(&fields, what[0], what[1], what[3])
+    add_cookie(&fields, what[1])
+    fields.flags = SYN | ACK
+    fields.seq = talk.next
+    fields.ack = talk.expected + <uint32_t><int8_t>what[2]
+    put_segment(&fields)
+
+
 cdef void put_segment(const Fields *fields) noexcept nogil:
     """A segment with good checksums and addresses, and whatever the program says for the rest."""
     cdef uint8_t[1514] frame
@@ -368,7 +458,7 @@ cdef uint32_t run_step(const uint8_t *step, uint32_t left) noexcept nogil:
     elif operation == ANY_SEGMENT:
         put_any_segment(step + 1, step + 8)
     elif operation == TIME_PASSES:
-        world.now_ns += <uint64_t>1000 << (step[1] % 28)
+        world.now_ns += <uint64_t>1000 << (step[1] % TIMES)
     elif operation == APPLICATION:
         application(step[1])
     elif operation == RIGHT_SEGMENT:
@@ -379,6 +469,10 @@ cdef uint32_t run_step(const uint8_t *step, uint32_t left) noexcept nogil:
         set_option(step[1], step[2])
     elif operation == READER:
         reader(step[1])
+    elif operation == FAST_OPEN_SYN:
+        put_fast_open_syn(step + 1)
+    elif operation == FAST_OPEN_ANSWER:
+        put_fast_open_answer(step + 1)
     turn()
     check_invariants()
     return bytes
@@ -422,11 +516,23 @@ cdef void give_everything_back() noexcept nogil:
         abort()
 
 
-cdef void engine(const uint8_t *data, uint32_t size) noexcept nogil:
-    cdef uint32_t at = 0
+cdef void forget() noexcept nogil:
+    """What a program before this one has set, and what the stack has learned from it."""
+    cdef Listener *listener = &world.tcp.state.listeners[0]
     world.kept = world.chosen = 0
     world.reading = True
-    preset_default(world.tcp, &world.tcp.state.listeners[0].preset)
+    world.has_cookie = False
+    memset(world.first_cookie, 0, COOKIE_BYTES)
+    memset(world.last_cookie, 0, COOKIE_BYTES)
+    preset_default(world.tcp, &listener.preset)
+    listener.fast_open = SERVED_EARLY
+    listener.fast_open_resets[0] = listener.fast_open_resets[1] = 0
+    memset(&world.tcp.state.fast_open_cookies, 0, sizeof(world.tcp.state.fast_open_cookies))
+
+
+cdef void engine(const uint8_t *data, uint32_t size) noexcept nogil:
+    cdef uint32_t at = 0
+    forget()
     while at < size:
         at += run_step(data + at, size - at)
     give_everything_back()
@@ -481,6 +587,26 @@ def segment(port, flags, seq=0, ack=0, window=255, options=b"", payload=0):
 
 SYN_OPTIONS = bytes([2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7])
 HELLO = segment(0, 2, options=SYN_OPTIONS) + segment(0, 16, options=bytes([1, 1, 8, 10, 0, 0, 0, 2, 0, 0, 0, 1]))
+ASK, SHOW, AGAIN, FORGED, PLAIN = 1, 2, 2 | 16, 4, 8
+
+
+def open_fast(port, how, payload=0):
+    """A client's SYN with data."""
+    return bytes([8, port, how, payload])
+
+
+def answer_fast(port, how, ack=0, payload=0):
+    """A server's SYN-ACK for a SYN with data."""
+    return bytes([9, port, how, ack & 255, payload])
+
+
+def connect_fast(port, hundreds=0):
+    """The application's open of such a connection, with so many octets to send."""
+    return bytes([3, port << 3 | 32 | hundreds << 6])
+
+
+LEARNED = open_fast(0, ASK) + segment(0, 4)
+TAUGHT = connect_fast(0) + answer_fast(0, SHOW) + b"\3\3"
 SEEDS = [
     HELLO + segment(0, 24, payload=25) + b"\2\x14" + segment(0, 17),
     segment(1, 2) + segment(1, 16) + segment(1, 24, payload=200) + segment(1, 16, seq=100, payload=20) + segment(1, 4),
@@ -488,4 +614,14 @@ SEEDS = [
     b"".join(segment(port, 2) for port in range(4)) + b"\3\0\3\x08" + segment(1, 18),
     b"\3\0" + segment(0, 18) + b"\3\xfe\3\2" + segment(0, 17) + b"\2\x1b",
     b"\0\x28" + bytes(40),
+    LEARNED + open_fast(1, SHOW, 20) + segment(1, 16) + segment(1, 17),
+    LEARNED + open_fast(1, FORGED, 20) + open_fast(1, AGAIN, 20) + segment(1, 24, payload=9) + b"\3\1",
+    LEARNED + b"".join(open_fast(port, SHOW, 9) for port in range(1, 4)) + segment(2, 4) + b"\2\x14" + segment(1, 16),
+    b"".join(segment(port, 2) for port in range(3)) + open_fast(3, SHOW, 9),
+    LEARNED + b"\2\x25" + open_fast(1, 3, 5) + b"\3\xfe" + segment(1, 16),
+    TAUGHT + connect_fast(1, 2) + answer_fast(1, 0) + segment(1, 24, payload=5),
+    TAUGHT + connect_fast(1, 3) + answer_fast(1, SHOW, -100) + segment(1, 16),
+    TAUGHT + connect_fast(1, 3) + b"\2\x14\2\x14" + answer_fast(1, 0, 100) + b"\3\3" + connect_fast(2, 1),
+    TAUGHT + connect_fast(1, 1) + open_fast(1, PLAIN) + segment(1, 16),
+    TAUGHT + connect_fast(1) + b"\3\xfe" + answer_fast(1, SHOW, 0, 9) + b"\3\1",
 ]

@@ -21,6 +21,7 @@ GOOD = Conditions(delay_ns=5 * MS)
 BAD_NS = 15 * SECOND
 LONG_NS = 400 * SECOND
 MOST_OCTETS = 1 << 19
+FAST = (socket.IPPROTO_TCP, 30, 1)      # TCP_FASTOPEN_CONNECT
 OPTIONS = [
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 0),
@@ -54,13 +55,14 @@ class End:
 
 
 class Pair:
-    """Both ends; `may_reset` once that would be right."""
+    """Both ends; `may_reset` once that would be right. `fast`: the client asked for Fast Open."""
 
-    def __init__(self, number):
+    def __init__(self, number, fast):
         self.client, self.server = End(2 * number), End(2 * number + 1)
         self.client.other, self.server.other = self.server, self.client
         self.client.pair = self.server.pair = self
         self.may_reset = False
+        self.fast = fast
 
 
 class Calls(RuleBasedStateMachine):
@@ -77,6 +79,7 @@ class Calls(RuleBasedStateMachine):
         self.by_client = {}
         self.bad_ns = 0
         self.listener = self.server.stack.listen(("0.0.0.0", PORT))
+        self.listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 3)
         self.client.application = self.client_event
         self.server.application = self.server_event
 
@@ -87,9 +90,14 @@ class Calls(RuleBasedStateMachine):
 
     def server_event(self, conn, ready):
         end = self.by_client[conn.remote].server
+        if ready & ACCEPTED and end.conn is not None:
+            assert end.pair.fast        # RFC 7413 2.1: its SYN came again when it was gone
+            conn.abort()
+            return
         if ready & ACCEPTED:
-            assert end.conn is None
             end.conn = conn
+        elif end.conn is not conn:
+            return
         self.event(end, conn, ready)
 
     def event(self, end, conn, ready):
@@ -99,11 +107,12 @@ class Calls(RuleBasedStateMachine):
 
     # ---- what the applications do
 
-    @rule(target=ends, v4=st.just(True))
-    def connect(self, v4):
-        pair = Pair(len(self.pairs))
+    @rule(target=ends, fast=st.booleans())
+    def connect(self, fast):
+        pair = Pair(len(self.pairs), fast)
         self.pairs.append(pair)
-        pair.client.conn = self.client.stack.connect((self.server.station.v4, PORT))
+        options = [FAST] if fast else []
+        pair.client.conn = self.client.stack.connect((self.server.station.v4, PORT), options=options)
         self.by_client[pair.client.conn.local] = pair
         return pair.client
 
@@ -159,10 +168,16 @@ class Calls(RuleBasedStateMachine):
             return                      # not yet, or no longer, connected
         end.shut = True
 
+    @rule(most=st.sampled_from([0, 1, 3]))
+    def serve_early(self, most):
+        self.listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, most)
+
     @rule(end=ends)
     def close(self, end):
         if end.conn is None or end.gone:
             return
+        # RFC 9293 3.10.4: in SYN-SENT it is an end without a word, whatever went with the SYN.
+        end.pair.may_reset |= end.conn.state == "SYN-SENT"
         end.pair.may_reset |= not end.at_end and (end.other.sent > end.read or not end.other.finished)
         end.conn.close()
         end.gone = True

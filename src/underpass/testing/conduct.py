@@ -98,6 +98,8 @@ class Conversation:
     def received(self, seg: TcpSegment) -> None:
         """Note what reached the host."""
         peer, own = self.peer, self.own
+        if seg.flags & SYN and own.ack and peer.iss != seg.seq:
+            return                      # the handshake was over: an answer to a SYN that came late
         if seg.flags & SYN:
             self._begin(peer, seg)
         if peer.iss is None or seg.flags & RST:
@@ -111,13 +113,15 @@ class Conversation:
             peer.fin = start + seg.length - 1
         if seg.timestamps is not None:
             peer.ts_values.add(seg.timestamps[0])
-        if seg.flags & ACK and own.iss is not None:
+        if seg.flags & SYN and not seg.flags & ACK:
+            peer.edge = max(peer.edge, 1 + seg.window)      # RFC 7413 4.2.2: what an answer to it may fill
+        elif seg.flags & ACK and own.iss is not None:
             peer.edge = max(peer.edge, own.relative(seg.ack) + self._window(peer, seg))
 
     @staticmethod
     def _begin(side: Side, seg: TcpSegment) -> None:
         if side.iss not in {None, seg.seq}:
-            side.highest, side.fin, side.octets = 0, None, bytearray()
+            side.highest, side.fin, side.octets, side.ack, side.edge = 0, None, bytearray(), 0, 0
         side.iss, side.scale, side.mss = seg.seq, seg.window_scale, seg.mss
         side.timestamps = seg.timestamps is not None
 

@@ -4,11 +4,13 @@ from libc.stdint cimport uint32_t, uint64_t
 from underpass.link.frames cimport FRAME_LOST, FRAME_RETRANSMITTED, FRAME_SACKED, NO_FRAME, Frame
 from underpass.stack.stack cimport Stack
 from underpass.tcp.congestion.control cimport CWND_MAX
+from underpass.tcp.cookie_jar cimport COOKIE_FITS, COOKIE_MIN, MAX_COOKIE_PEERS, CookiePeer
+from underpass.tcp.rare cimport rare_of
 from underpass.tcp.tcb cimport (
-    CLOSED, CONN_COUNTED_HALF_OPEN, CONN_FIN_RECEIVED, CONN_FIN_SENT, CONN_HELD, CONN_ORPHAN, CONN_STARVED, CONN_TOUCHED,
-    ESTABLISHED, LAST_ACK, MAX_LISTENERS, NO_CONN, SYN_RECEIVED, TIME_WAIT, Tcb, Tcp,
+    CLOSED, CONN_ACTIVE, CONN_COUNTED_HALF_OPEN, CONN_FIN_RECEIVED, CONN_FIN_SENT, CONN_HELD, CONN_ORPHAN, CONN_STARVED,
+    CONN_TOUCHED, ESTABLISHED, LAST_ACK, MAX_LISTENERS, NO_CONN, SYN_RECEIVED, SYN_SENT, TIME_WAIT, Tcb, Tcp,
 )
-from underpass.tcp.traits cimport TRAIT_FAST_OPEN_PENDING
+from underpass.tcp.traits cimport TRAIT_FAST_OPEN, TRAIT_FAST_OPEN_PENDING
 from underpass.wire.seq cimport seq_before, seq_t, seq_upto
 
 cdef enum:
@@ -47,6 +49,17 @@ cdef uint32_t fast_open_pending(const Tcp *tcp) noexcept nogil:
     return total
 
 
+cdef const char *broken_in_cookies(const Tcp *tcp) noexcept nogil:
+    """RFC 7413 4.1.1: what a SYN of ours may show."""
+    cdef const CookiePeer *it
+    cdef uint32_t i
+    for i in range(MAX_COOKIE_PEERS):
+        it = &tcp.state.fast_open_cookies.peers[i]
+        if it.length and not (it.used_ns and COOKIE_MIN <= it.length <= COOKIE_FITS and it.length % 2 == 0):
+            return b"a cookie that is kept has an even length that fits a SYN"
+    return NULL
+
+
 cdef const char *broken_in_sums(const Tcp *tcp, const Sums *sums) noexcept nogil:
     if tcp.touched != NO_CONN:
         return b"no connection waits to be attended to after a turn"
@@ -66,7 +79,7 @@ cdef const char *broken_in_sums(const Tcp *tcp, const Sums *sums) noexcept nogil
         return b"the demultiplexer knows every connection and TIME_WAIT entry, and nothing else"
     if tcp.tx.head == tcp.tx.tail and sums.frames != tcp.pool.state.count - tcp.pool.state.free:
         return b"every frame is free or in a queue where the device holds none"
-    return NULL
+    return broken_in_cookies(tcp)
 
 
 cdef const char *broken_in_connection(Tcp *tcp, uint32_t conn, Sums *sums) noexcept nogil:
@@ -87,6 +100,8 @@ cdef const char *broken_in_connection(Tcp *tcp, uint32_t conn, Sums *sums) noexc
         wrong = broken_in_numbers(tcp, tcb)
         if wrong == NULL:
             wrong = broken_in_sending(tcp, tcb, sums)
+        if wrong == NULL:
+            wrong = broken_in_fast_open(tcp, conn)
         if wrong == NULL:
             wrong = broken_in_timers(tcp, conn)
     return wrong
@@ -207,6 +222,29 @@ cdef const char *broken_in_sending(Tcp *tcp, const Tcb *tcb, Sums *sums) noexcep
     return NULL
 
 
+# ------------------------------------------------------------------------------------------ Fast Open
+
+cdef inline bint waits_for_data(const Tcb *tcb) noexcept nogil:
+    """RFC 7413 4.2.1: no SYN has left, for the application has given it nothing yet."""
+    return tcb.state == SYN_SENT and tcb.traits & TRAIT_FAST_OPEN_PENDING != 0
+
+
+cdef const char *broken_in_fast_open(Tcp *tcp, uint32_t conn) noexcept nogil:
+    cdef const Tcb *tcb = &tcp.tcbs[conn]
+    cdef uint32_t first = tcp.pool.frames[tcb.snd_head].length if tcb.snd_head != NO_FRAME else 0
+    if tcb.traits & TRAIT_FAST_OPEN and tcb.state != SYN_SENT:
+        return b"once the SYN is answered it carries nothing any more"
+    if tcb.traits & TRAIT_FAST_OPEN_PENDING and tcb.state >= ESTABLISHED:
+        return b"after the handshake nothing is served before its end"
+    if tcb.traits & TRAIT_FAST_OPEN_PENDING and tcb.state == SYN_RECEIVED and tcb.flags & CONN_ACTIVE:
+        return b"only what a peer opens is served before the handshake ends"
+    if tcb.traits & TRAIT_FAST_OPEN and rare_of(tcp, conn).fast_open_octets > first:
+        return b"what the SYN carried stands at the head of the send queue"
+    if waits_for_data(tcb) and first != 0:
+        return b"a SYN that waits for data leaves when there are some"
+    return NULL
+
+
 # ------------------------------------------------------------------------------------------ timers
 
 cdef const char *broken_in_timers(const Tcp *tcp, uint32_t conn) noexcept nogil:
@@ -217,7 +255,7 @@ cdef const char *broken_in_timers(const Tcp *tcp, uint32_t conn) noexcept nogil:
     for i in range(3):
         if deadlines[i] and (armed == 0 or armed > deadlines[i]):
             return b"the wheel fires no later than the connection's earliest deadline"
-    if tcb.state < LAST_ACK and tcb.snd_una != tcb.snd_nxt and tcb.retransmit_at == 0:
+    if tcb.state < LAST_ACK and tcb.snd_una != tcb.snd_nxt and tcb.retransmit_at == 0 and not waits_for_data(tcb):
         return b"the retransmission timer runs while something is unacknowledged"
     return NULL
 
