@@ -69,3 +69,18 @@ def test_hystart_leaves_slow_start_before_the_queue_overflows():
         client, *_ = carry(network, octets=6_000_000, **path)
         assert tcp(client)["hystart_exits"] == 1
         assert tcp(client)["retransmits"] == 0
+
+
+@pytest.mark.parametrize("queue_bdps", [0.5, 1, 2])
+@pytest.mark.parametrize("congestion", ["cubic", "reno"])
+def test_the_first_slow_start_does_not_overflow_the_queue(congestion, queue_bdps):
+    """RFC 9406 1: where delay alone ended it, a queue of one BDP would lose a window of segments"""
+    limits = {"congestion": congestion, "frames": 16384, "snd_frames": 4096, "rcv_bytes": 1 << 22}
+    with Network(5, capture=False) as network:
+        client, _, link, took = carry(
+            network, octets=8_000_000, limits=limits, rate_bps=100 * MBIT, delay_ns=20 * MS,
+            queue_bytes=round(queue_bdps * 500_000),
+        )  # fmt: skip
+        assert tcp(client)["hystart_exits"] == 1
+        assert link.forth.stats()["dropped"] == 0
+        assert took < 8_000_000 * 8 / 100_000 + 450

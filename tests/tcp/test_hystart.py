@@ -5,7 +5,6 @@ import pytest
 from underpass.testing.probe_congestion import CUBIC, NEWRENO, CongestionProbe
 
 MSS = 1000
-SECOND = 10**9
 NO_THRESHOLD = 2**32 - 1
 both = pytest.mark.parametrize("which", [NEWRENO, CUBIC])
 
@@ -17,11 +16,13 @@ class SlowStart:
         self.control = CongestionProbe(which, mss=MSS)
         self.una = 0
         self.nxt = self.control.cwnd
+        self.now_us = 1_000_000
 
-    def round(self, *rtts_ms: float, ack: int = 1) -> float:
+    def round(self, *rtts_ms: float, ack: int = 1, apart_us: int = 0, rest_us: int = 50_000) -> float:
         """All that is outstanding is acknowledged, `ack` segments at a time, with these round trips in turn.
 
-        The last round trip counts for all further ACKs. Returns by which factor the window grew.
+        The last round trip counts for all further ACKs, which come `apart_us` from each other, the next round
+        `rest_us` later. Returns by which factor the window grew.
         """
         before, end, number = self.control.cwnd, self.nxt, 0
         while self.una < end:
@@ -29,9 +30,11 @@ class SlowStart:
             octets = min(ack * MSS, end - self.una)
             self.una += octets
             self.control.sent(self.una, self.nxt)
-            self.control.acked(octets, SECOND, rtt_us=round(rtt_ms * 1000))
+            self.control.acked(octets, self.now_us * 1000, rtt_us=round(rtt_ms * 1000))
             self.nxt = self.una + self.control.cwnd
+            self.now_us += apart_us
             number += 1
+        self.now_us += rest_us
         return self.control.cwnd / before
 
 
@@ -125,3 +128,73 @@ def test_acks_without_a_sample_do_not_end_it() -> None:
     start = SlowStart()
     for rtt_ms in (20, 0, 20, 0, 20):
         assert start.round(rtt_ms) == 2
+
+
+# ---- the ACK train
+
+def train(
+    apart_us: int, which: int = CUBIC, *, ack: int = 1, rounds: int = 8, rtt_ms: float = 40
+) -> SlowStart:
+    """Flights whose acknowledgments are that far apart; their first ones are a round trip apart."""
+    start = SlowStart(which)
+    start.control.rtt_min_us = rtt_us = round(rtt_ms * 1000)
+    for _ in range(rounds):
+        acks = (start.nxt - start.una + ack * MSS - 1) // (ack * MSS)
+        start.round(rtt_ms, ack=ack, apart_us=apart_us, rest_us=max(rtt_us - acks * apart_us, 3000))
+    return start
+
+
+@both
+@pytest.mark.parametrize("ack", [1, 2, 4])
+def test_a_train_of_half_a_round_trip_ends_slow_start(which: int, ack: int) -> None:
+    """Of a path that takes 100 segments in a round trip: the window is between that and half as much again"""
+    start = train(400 * ack, which, ack=ack, rounds=5)
+    assert start.control.ssthresh != NO_THRESHOLD
+    assert 100 * MSS <= start.control.ssthresh <= 150 * MSS
+    assert start.control.counters["hystart_exits"] == 1
+
+
+def test_a_short_train_is_none() -> None:
+    """Half of the path is not in flight yet"""
+    start = train(400, rounds=3)
+    assert start.control.cwnd == 80 * MSS
+    assert start.control.ssthresh == NO_THRESHOLD
+
+
+def test_a_gap_ends_the_train() -> None:
+    """What follows it is no evidence: the path was idle"""
+    start = train(2001)
+    assert start.control.ssthresh == NO_THRESHOLD
+
+
+def test_short_round_trips_have_no_trains() -> None:
+    """Under 4 ms, where a pause of the receiver's is longer than half of one"""
+    assert train(30, rtt_ms=3.9).control.ssthresh == NO_THRESHOLD
+    assert train(30, rtt_ms=4.1).control.ssthresh != NO_THRESHOLD
+
+
+def test_a_window_of_few_segments_has_no_train() -> None:
+    """Linux: hystart_low_window"""
+    start = train(1900, rounds=1, rtt_ms=16)
+    assert start.control.ssthresh == NO_THRESHOLD or start.control.ssthresh >= 16 * MSS
+
+
+def test_who_paces_has_no_train() -> None:
+    """Its segments come evenly through the whole round trip, however few"""
+    start = SlowStart()
+    start.control.rtt_min_us = 40_000
+    start.control.paced = True
+    for _ in range(6):
+        start.round(40, apart_us=400)
+    assert start.control.ssthresh == NO_THRESHOLD
+
+
+def test_a_train_ends_the_conservative_phase_too() -> None:
+    """RFC 9406 4.2: CSS may last five rounds; what is known sooner counts sooner"""
+    start = SlowStart()
+    start.control.rtt_min_us = 40_000
+    start.round(40)
+    start.round(60)
+    assert start.round(60) == pytest.approx(1.25, abs=0.02)
+    start.round(60, apart_us=1000)
+    assert start.control.ssthresh != NO_THRESHOLD

@@ -8,6 +8,8 @@ def initial_window(mss: int) -> int: ...
 class CongestionProbe:
     cwnd: int
     ssthresh: int
+    rtt_min_us: int
+    paced: bool
     def __init__(
         self, which: int, mss: int = 1000, rtt_us: int = 100000, now_ns: int = 0
     ) -> None: ...

@@ -10,7 +10,7 @@ from underpass.tcp.congestion.dctcp cimport Dctcp
 from underpass.tcp.ecn cimport ecn_acknowledged
 from underpass.tcp.rare cimport TcbRare
 from underpass.tcp.tcb cimport CONN_RTO_RECOVERY, Tcb
-from underpass.tcp.traits cimport TRAIT_ECN
+from underpass.tcp.traits cimport TRAIT_ECN, TRAIT_PACED
 from underpass.testing.probe_context cimport TcpContext
 from underpass.wire.segment cimport ECE, Segment
 
@@ -86,6 +86,26 @@ cdef class CongestionProbe(TcpContext):
         self.tcb.traits |= TRAIT_ECN
         self.tcb.snd_una += octets
         ecn_acknowledged(&self.tcp, CONN, &seg, octets)
+
+    @property
+    def rtt_min_us(self):
+        """Shortest round trip that the connection has measured."""
+        return self.tcp.colds[CONN].rtt_min_us
+
+    @rtt_min_us.setter
+    def rtt_min_us(self, uint32_t rtt_min_us):
+        self.tcp.colds[CONN].rtt_min_us = rtt_min_us
+
+    @property
+    def paced(self):
+        """Whether segments leave at a rate."""
+        return (self.tcb.traits & TRAIT_PACED) != 0
+
+    @paced.setter
+    def paced(self, bint paced):
+        self.tcb.traits &= ~<uint32_t>TRAIT_PACED
+        if paced:
+            self.tcb.traits |= TRAIT_PACED
 
     @property
     def name(self):
