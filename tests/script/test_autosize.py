@@ -70,7 +70,7 @@ class TestReceiving:
         assert conn.info()["rcv_buffer_bytes"] == 128 * KIB
 
     def test_not_for_a_slow_stream(self, wire, peer):
-        """A request now and then needs no more than the first window"""
+        """RFC 7323 1.1: a request now and then needs no more than the first window"""
         conn = scaled(peer)
         for _ in range(300):
             peer.send(ACK, bytes(SIZE))

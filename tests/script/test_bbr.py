@@ -89,7 +89,7 @@ def test_a_connection_changes_to_it_and_back(peer):
 
 @pytest.mark.wire(congestion="cubic")
 def test_a_change_with_data_in_flight_samples_it(peer):
-    """What is outstanding counts as sent at the change"""
+    """4.1.2.2: what is outstanding counts as sent at the change"""
     conn = opened(peer)
     conn.send(bytes(10 * MSS))
     peer.wire.settle()

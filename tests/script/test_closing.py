@@ -37,6 +37,7 @@ def test_an_active_close(wire, peer):
 
 
 def test_a_passive_close(wire, peer):
+    """RFC 9293 3.6, figure 12, the other side: CLOSE-WAIT, LAST-ACK"""
     conn = peer.open()
     peer.send(FIN | ACK)
     peer.expect(ACK, ack=2)
@@ -51,7 +52,7 @@ def test_a_passive_close(wire, peer):
 
 
 def test_the_peer_closes_and_we_go_on_sending(wire, peer):
-    """Half-close: CLOSE-WAIT"""
+    """RFC 9293 3.6, case 2: half-close, CLOSE-WAIT"""
     conn = peer.open()
     peer.send(FIN | ACK | PSH, b"request")
     assert conn.recv() == b"request"
@@ -67,7 +68,7 @@ def test_the_peer_closes_and_we_go_on_sending(wire, peer):
 
 
 def test_we_close_and_the_peer_goes_on_sending(wire, peer):
-    """Half-close: FIN-WAIT-2"""
+    """RFC 9293 3.6, case 1: half-close, FIN-WAIT-2"""
     conn = peer.open()
     conn.send(b"request")
     conn.shutdown()
@@ -101,7 +102,7 @@ def test_a_simultaneous_close(wire, peer, together):
 
 
 def test_a_fin_and_the_ack_of_ours_in_one_batch(wire, peer):
-    """CLOSING is over within one step: the FIN is acknowledged all the same."""
+    """RFC 9293 3.10.7.4, fifth: CLOSING is over within one step, and the FIN is acknowledged all the same"""
     conn = peer.open()
     conn.shutdown()
     peer.expect(FIN | ACK, seq=1)
@@ -127,6 +128,7 @@ def test_fin_waits_for_the_data_before_it(wire, peer):
 
 
 def test_a_fin_out_of_order_is_taken_when_the_data_is_there(wire, peer):
+    """RFC 9293 3.10.7.4, eighth: RCV.NXT goes over it when all before it is there"""
     conn = peer.open()
     peer.send(FIN | ACK, b"end", seq=6)
     assert conn.state == "ESTABLISHED"
@@ -138,6 +140,7 @@ def test_a_fin_out_of_order_is_taken_when_the_data_is_there(wire, peer):
 
 
 def test_a_fin_is_sent_again_until_acknowledged(wire, peer):
+    """RFC 9293 3.4, RFC 6298 5.4: it has a number, and so a timer"""
     conn = peer.open()
     conn.close()
     peer.expect(FIN | ACK, seq=1)
@@ -149,6 +152,7 @@ def test_a_fin_is_sent_again_until_acknowledged(wire, peer):
 
 
 def test_a_closed_connection_does_not_wait_for_ever_for_the_peers_fin(wire, peer):
+    """RFC 9293 3.6 sets FIN-WAIT-2 no end; Linux does: tcp_fin_timeout"""
     conn = peer.open()
     conn.close()
     peer.expect(FIN | ACK)
@@ -159,6 +163,7 @@ def test_a_closed_connection_does_not_wait_for_ever_for_the_peers_fin(wire, peer
 
 
 def test_data_that_was_received_before_a_reset_is_lost_and_the_error_is_told(wire, peer):
+    """RFC 9293 3.10.7.4, second: all segment queues are flushed"""
     conn = peer.open()
     peer.send(RST)
     with pytest.raises(ConnectionResetError):
@@ -212,6 +217,7 @@ def test_a_lower_syn_without_a_newer_timestamp_does_not(wire, peer, timestamp):
 
 @pytest.mark.wire(time_waits=4)
 def test_time_wait_entries_are_limited(wire):
+    """RFC 9293 3.6; memory is bounded: the one nearest its end makes room"""
     for port in range(1000, 1010):
         peer = wire.peer(port=port)
         close_actively(peer, peer.open())

@@ -49,6 +49,7 @@ def test_only_what_was_offered_is_agreed_to(wire, peer):
 
 
 def test_without_timestamps_a_cookie_has_room_for_the_mss_alone(wire, peer):
+    """RFC 4987 3.6"""
     answer = begin(peer, **FULL)
     assert (answer.window_scale, answer.timestamps, answer.sack_permitted) == (None, None, False)
     info = finish(wire, peer).info()
@@ -82,7 +83,7 @@ def test_a_segment_of_that_size_leaves_room_for_timestamps(wire, peer):
 
 
 def test_a_changed_timestamp_is_no_cookie(wire, peer):
-    """The peer cannot turn its offer into another one."""
+    """RFC 4987 3.6: the peer cannot turn its offer into another one"""
     peer.timestamp = 1000
     answer = begin(peer, **FULL)
     peer.send(ACK, timestamps=(1001, answer.timestamps[0] ^ 0x10))
@@ -102,6 +103,7 @@ def test_timestamps_that_vanish_after_the_syn_make_no_cookie(wire, peer):
 
 
 def test_a_cookie_dies_after_two_counts(wire, peer):
+    """RFC 4987 3.6"""
     peer.timestamp = 1000
     begin(peer, **FULL)
     wire.run(ms=2 * 64 * SECOND / 1e6)
@@ -173,6 +175,7 @@ def test_a_syn_that_is_not_ecn_setup_gets_a_cookie_without(wire, peer, flags):
 
 
 def test_without_timestamps_a_cookie_cannot_agree_to_ecn(wire, peer):
+    """RFC 4987 3.6, RFC 3168 6.1.1"""
     peer.send(SYN | ECE | CWR, **FULL)
     peer.expect(SYN | ACK)
     assert finish(wire, peer).info()["ecn"] == 0
@@ -180,6 +183,7 @@ def test_without_timestamps_a_cookie_cannot_agree_to_ecn(wire, peer):
 
 @pytest.mark.wire(half_open=0, ecn=0)
 def test_ecn_switched_off_holds_for_cookies(wire, peer):
+    """RFC 3168 6.1.1"""
     peer.timestamp = 1000
     peer.send(SYN | ECE | CWR, **FULL)
     peer.expect(SYN | ACK)

@@ -383,6 +383,7 @@ def test_the_next_one_carries_cookie_and_data(wire):
 
 
 def test_small_writes_share_the_syn(wire):
+    """RFC 7413 4.2.1: all that there is when the SYN leaves"""
     learn(wire)
     peer, conn = connect(wire, 92)
     for part in (b"get ", b"/", b"\r\n"):
@@ -546,6 +547,7 @@ def test_the_table_of_cookies_is_bounded(wire):
 
 
 def test_closing_before_any_data_sends_nothing(wire):
+    """RFC 9293 3.10.4: in SYN-SENT the block is deleted; RFC 7413 4.2.1: there was no SYN yet"""
     learn(wire)
     peer, conn = connect(wire, 92)
     conn.close()

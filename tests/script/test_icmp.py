@@ -98,6 +98,7 @@ def test_an_open_connection_that_dies_says_what_icmp_said(wire, peer):
 
 @pytest.mark.wire(retries=2)
 def test_an_error_from_before_the_silence_is_no_reason(wire, peer):
+    """RFC 9293 3.9.2.2: what was heard since shows that it was a passing trouble"""
     conn = peer.open()
     conn.send(b"data")
     wire.settle()
@@ -131,6 +132,7 @@ def test_a_blind_guess_does_not_end_a_handshake(wire):
 
 
 def test_an_error_about_no_connection_is_counted(wire, peer):
+    """RFC 5927 4.1"""
     conn = peer.open()
     conn.send(b"data")
     wire.settle()
@@ -150,6 +152,7 @@ def test_a_half_open_connection_that_is_refused_goes_silently(wire, peer):
 
 
 def test_a_half_open_connection_outlives_an_unreachable_host(wire, peer):
+    """RFC 9293 3.9.2.2, MUST-56"""
     peer.send(SYN, mss=1460)
     peer.icmp(peer.expect(SYN | ACK), UNREACHABLE, HOST)
     peer.send(ACK | PSH, b"still here")

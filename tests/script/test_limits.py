@@ -17,6 +17,7 @@ def states(wire):
 
 @pytest.mark.wire(connections=4)
 def test_connections_are_limited(wire):
+    """RFC 9293 7: whatever arrives, memory is bounded"""
     for port in range(100, 104):
         wire.peer(port=port).open()
     late = wire.peer(port=104)
@@ -56,6 +57,7 @@ def test_syn_cookies_when_the_backlog_is_full(wire, v6):
 @pytest.mark.wire(half_open=1)
 @pytest.mark.parametrize("wrong", [1, -1, 2**24, 2**31])
 def test_a_forged_cookie_is_reset(wire, wrong):
+    """RFC 4987 3.6, RFC 9293 3.10.7.2, second"""
     wire.peer(port=100).send(SYN, mss=1460)
     peer = wire.peer(port=101)
     peer.send(SYN, mss=1460)
@@ -68,6 +70,7 @@ def test_a_forged_cookie_is_reset(wire, wrong):
 
 @pytest.mark.wire(half_open=1)
 def test_a_cookie_does_not_live_for_ever(wire):
+    """RFC 4987 3.6"""
     wire.peer(port=100).send(SYN, mss=1460)
     peer = wire.peer(port=101)
     peer.send(SYN, mss=1460)
@@ -80,6 +83,7 @@ def test_a_cookie_does_not_live_for_ever(wire):
 
 @pytest.mark.wire(half_open=8, connections=64)
 def test_a_flood_of_syns_is_answered_statelessly_and_leaves_nothing(wire):
+    """RFC 4987 2, 3.6"""
     for i in range(2000):
         wire.send_frame(FRAME.build(src=f"10.0.0.{3 + i % 250}", src_port=1 + i, flags=SYN, seq=i, mss=1460))
     assert len(states(wire)) <= 8
@@ -95,6 +99,7 @@ def test_a_flood_of_syns_is_answered_statelessly_and_leaves_nothing(wire):
 @pytest.mark.wire(connections=64)
 @pytest.mark.parametrize("flags", [ACK, FIN | ACK, SYN | ACK, ACK | PSH])
 def test_a_flood_for_no_connection_leaves_nothing(wire, flags):
+    """RFC 9293 3.10.7.1"""
     for i in range(500):
         wire.send_frame(FRAME.build(src_port=1 + i, flags=flags, seq=i, ack=i))
     assert wire.host.is_idle()
@@ -131,6 +136,7 @@ def malformed():
 
 @pytest.mark.parametrize("reason", malformed())
 def test_a_malformed_packet_is_counted_under_its_reason_and_unanswered(wire, reason):
+    """RFC 9293 3.1, MUST-3, MUST-7"""
     wire.send_frame(malformed()[reason])
     wire.run(ms=5000)
     assert wire.strays == []
@@ -159,6 +165,7 @@ def test_what_is_not_for_us_or_from_nobody_is_not_answered(wire, wrong, flags, p
 
 
 def test_every_cut_of_a_good_frame_is_survived(wire, peer):
+    """RFC 9293 3.1, MUST-7"""
     conn = peer.open()
     whole = peer.make(ACK | PSH, b"payload", timestamps=(1, 2)).build()
     for octets in range(1, len(whole)):
@@ -169,6 +176,7 @@ def test_every_cut_of_a_good_frame_is_survived(wire, peer):
 
 
 def test_padding_of_the_frame_is_not_data(wire, peer):
+    """RFC 894: the IP length says where the packet ends"""
     conn = peer.open()
     wire.send_frame(peer.make(ACK | PSH, b"x").build(padding=bytes(20)))
     assert conn.recv() == b"x"

@@ -42,6 +42,7 @@ OPTIONS = {"window_scale": 7, "timestamps": (99, 0), "sack_permitted": True}
 
 @pytest.mark.parametrize("offered", [(), *((name,) for name in OPTIONS), tuple(OPTIONS)], ids="+".join)
 def test_each_option_is_agreed_to_on_its_own(wire, peer, offered):
+    """RFC 7323 1.3, RFC 2018 2: each by itself"""
     peer.send(SYN, mss=1000, **{name: OPTIONS[name] for name in offered})
     answer = peer.expect(SYN | ACK)
     assert (answer.window_scale is not None) == ("window_scale" in offered)
@@ -60,6 +61,7 @@ def test_the_window_of_a_syn_is_not_scaled_and_all_later_ones_are(wire, peer):
 
 
 def test_an_mss_that_would_flood_us_with_packets_is_raised(wire, peer):
+    """RFC 9293 3.7.1, MUST-16"""
     conn = peer.open(mss=1)
     conn.send(bytes(640))
     wire.settle()
@@ -74,6 +76,7 @@ def test_our_mss_follows_the_mtu(wire, peer):
 
 
 def test_a_retransmitted_syn_gets_the_same_answer(wire, peer):
+    """RFC 9293 3.10.7.4, first: in SYN-RECEIVED"""
     peer.send(SYN, mss=1460)
     first = peer.expect(SYN | ACK)
     peer.send(SYN, seq=0, mss=1460)
@@ -94,6 +97,7 @@ def test_a_syn_ack_is_sent_again_until_the_peer_answers(wire, peer):
 
 
 def test_a_peer_that_never_answers_leaves_nothing(wire, peer):
+    """RFC 9293 3.8.3, RFC 4987 2.2"""
     peer.send(SYN, mss=1460)
     wire.run(ms=600_000)
     assert wire.accepted() == []
@@ -114,6 +118,7 @@ def test_data_with_a_syn_is_not_acknowledged_with_it_and_may_be_sent_again(wire,
 
 
 def test_syn_and_fin_together_open_nothing(wire, peer):
+    """RFC 9293 3.10.7.2: FIN cannot be processed in LISTEN"""
     peer.send(SYN | FIN, mss=1460)
     peer.expect_nothing(for_ms=5000)
     assert wire.count("tcp_flags", "refused") == 1
@@ -162,6 +167,7 @@ def test_an_active_open(wire):
 
 
 def test_an_active_open_takes_data_that_comes_with_the_syn_ack(wire):
+    """RFC 9293 3.10.7.3, fourth: on to the sixth step where there is text"""
     peer = wire.peer(port=80, to_port=50000)
     conn = wire.stack.connect((peer.base.src, 80), (peer.base.dst, 50000))
     peer.expect(SYN)
@@ -287,10 +293,12 @@ def test_initial_sequence_numbers_differ_by_tuple_and_move_with_time(wire):
     ],
 )
 def test_what_cannot_be_connected_to(wire, address, number):
+    """RFC 9293 3.9.2.3, MUST-46, SHLD-20: each with the errno of Linux"""
     assert error_of(wire.stack.connect, address) == number
 
 
 def test_a_tuple_in_use_and_a_source_that_is_not_ours(wire):
+    """RFC 9293 3.10.1: error: connection already exists"""
     conn = wire.stack.connect(("10.0.0.2", 80), ("10.0.0.1", 50000))
     assert error_of(wire.stack.connect, ("10.0.0.2", 80), ("10.0.0.1", 50000)) == errno.EADDRINUSE
     assert error_of(wire.stack.connect, ("10.0.0.2", 80), ("10.0.0.9", 50000)) == errno.EADDRNOTAVAIL

@@ -52,6 +52,7 @@ class TestLinger:
         peer.expect(ACK | FIN, payload=b"data")
 
     def test_switched_off_again(self, wire, peer):
+        """RFC 9293 3.10.4"""
         conn = peer.open()
         for on in (1, 0):
             conn.setsockopt(SOCKET, socket.SO_LINGER, linger(on, 0))
@@ -135,7 +136,7 @@ class TestNumber:
 
     @pytest.mark.wire(orphans=1)
     def test_time_wait_is_none(self, wire):
-        """It holds no connection block"""
+        """RFC 9293 3.6: it holds no connection block"""
         for port in range(1000, 1004):
             peer = wire.peer(port=port)
             closed(peer)
@@ -166,7 +167,7 @@ class TestTime:
         assert wire.count("orphan_drops") == 1
 
     def test_progress_gives_it_more_time(self, wire, peer):
-        """Two minutes from the latest acknowledgment of something new"""
+        """RFC 9293 3.8.6.1: two minutes from the latest acknowledgment of something new"""
         conn = peer.open(window=100)
         conn.send(bytes(1000))
         conn.close()
@@ -225,7 +226,7 @@ class TestTime:
         assert wire.count("orphan_drops") == 1
 
     def test_a_peer_that_only_keeps_alive_does_not_hold_it(self, wire, peer):
-        """Answers to probes are no progress"""
+        """RFC 9293 3.8.6.1: answers to probes are no progress"""
         closed(peer, b"data")
         for _ in range(13):
             wire.run(ms=10_000)

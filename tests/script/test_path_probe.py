@@ -197,7 +197,7 @@ def test_a_router_that_speaks_after_all_ends_the_guessing(wire):
 
 
 def test_the_stream_is_whole(wire):
-    """What a probe takes from the frames behind it is neither lost nor sent twice"""
+    """RFC 4821 7.4: what a probe takes from the frames behind it is neither lost nor sent twice"""
     path = BlackHole(wire, 1300)
     data = bytes(itertools.islice(itertools.cycle(range(251)), 1_000_000))
     received = bytearray(len(data))
@@ -217,6 +217,7 @@ def test_the_stream_is_whole(wire):
 
 
 def test_a_reset_with_a_probe_on_its_way_leaves_nothing(wire, path):
+    """RFC 9293 3.10.7.4, second"""
     path.most = 0
     path.conn.send(bytes(40_000))
     wire.run(ms=1)

@@ -51,6 +51,7 @@ def test_a_flight_that_is_too_big_is_sent_again_in_smaller_segments_at_once(wire
 
 
 def test_the_stream_is_whole_after_it_was_split(wire, peer):
+    """RFC 1191 6.4"""
     conn = peer.open(sack_permitted=True)
     data = bytes(range(256)) * 40
     conn.send(data)
@@ -67,6 +68,7 @@ def test_the_stream_is_whole_after_it_was_split(wire, peer):
 
 
 def test_later_segments_fit(wire, peer):
+    """RFC 1191 6.4, RFC 8201 5.4"""
     conn = peer.open()
     too_big(peer, flight(wire, peer, conn)[0], 1200)
     peer.drain()
@@ -75,7 +77,7 @@ def test_later_segments_fit(wire, peer):
 
 
 def test_what_was_queued_before_fits_too(wire):
-    """Frames filled for larger segments are cut when their turn comes."""
+    """RFC 1191 6.4: frames filled for larger segments are cut when their turn comes"""
     peer = wire.peer()
     conn = peer.open(window=4000)
     segments = flight(wire, peer, conn, 20_000)
@@ -131,6 +133,7 @@ def test_a_larger_segment_fits_the_window_of_a_connection_that_lost_smaller_ones
 
 @pytest.mark.parametrize("mtu", [1500, 1501, 65535])
 def test_an_mtu_that_is_no_smaller_is_refused(wire, peer, mtu):
+    """RFC 1191 6.3: a message cannot enlarge the path"""
     conn = peer.open()
     too_big(peer, flight(wire, peer, conn)[0], mtu)
     peer.expect_nothing()
@@ -139,6 +142,7 @@ def test_an_mtu_that_is_no_smaller_is_refused(wire, peer, mtu):
 
 
 def test_a_second_error_for_the_same_flight_changes_nothing(wire, peer):
+    """RFC 1191 6.4: one retransmission"""
     conn = peer.open()
     segments = flight(wire, peer, conn)
     too_big(peer, segments[0], 1300)
@@ -200,6 +204,7 @@ def test_an_error_about_nothing_in_flight_lowers_nothing(wire, peer):
 
 
 def test_a_fin_stays_at_the_end_of_what_is_split(wire, peer):
+    """RFC 9293 3.10.4"""
     conn = peer.open()
     conn.send(bytes(1460))
     conn.shutdown()
@@ -224,7 +229,7 @@ def test_octets_reported_by_sack_are_not_sent_again(wire, peer):
 
 
 def test_a_syn_for_which_the_path_is_too_small_goes_on(wire):
-    """The SYN fits; what follows is made for the path."""
+    """RFC 1191 6.4: the SYN fits; what follows is made for the path"""
     peer = wire.peer(port=81, to_port=40001)
     conn = wire.stack.connect((peer.base.src, 81), source=(peer.base.dst, 40001))
     syn = peer.expect(SYN)
@@ -261,6 +266,7 @@ def test_a_black_hole_is_found(wire, v6, most):
 
 @pytest.mark.wire(mtu_probing=0)
 def test_black_holes_are_left_alone_where_that_is_off(wire, peer):
+    """RFC 4821 7.7; Linux: tcp_mtu_probing 0"""
     conn = peer.open()
     conn.send(bytes(5000))
     assert survivors(wire, peer, conn, 1024, 60_000) == 0
@@ -268,6 +274,7 @@ def test_black_holes_are_left_alone_where_that_is_off(wire, peer):
 
 
 def test_small_segments_that_are_lost_are_no_black_hole(wire, peer):
+    """RFC 4821 7.7"""
     conn = peer.open()
     conn.send(bytes(100))
     wire.run(ms=60_000)
@@ -296,6 +303,7 @@ def test_a_route_says_what_to_announce(wire, peer):
 
 
 def test_a_route_cannot_announce_more_than_the_interface_takes(wire, peer):
+    """RFC 9293 3.7.1, MUST-67"""
     wire.stack.set_routes([("10.0.0.0", 24, None, None, 0, 0, 9000)])
     peer.send(SYN, mss=1460)
     peer.expect(SYN | ACK, mss=1460)
@@ -303,5 +311,6 @@ def test_a_route_cannot_announce_more_than_the_interface_takes(wire, peer):
 
 @pytest.mark.wire(mss=1000, half_open=0)
 def test_a_cookie_announces_the_same(wire, peer):
+    """RFC 9293 3.7.1, MUST-14; RFC 4987 3.6"""
     peer.send(SYN, mss=1460)
     peer.expect(SYN | ACK, mss=1000)

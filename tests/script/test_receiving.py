@@ -77,6 +77,7 @@ def test_three_blocks_fit_beside_timestamps(wire, peer):
 
 @pytest.mark.parametrize("order", [(1, 501, 251), (501, 1, 251), (251, 1, 501), (1, 1, 501), (501, 501, 1)])
 def test_overlapping_segments_make_one_stream(wire, peer, order):
+    """RFC 9293 3.10.7.4, seventh: only what is new is taken"""
     conn = peer.open()
     stream = bytes(i % 251 for i in range(1400))
     for seq in order:
@@ -86,7 +87,7 @@ def test_overlapping_segments_make_one_stream(wire, peer, order):
 
 
 def test_the_first_octets_that_came_count(wire, peer):
-    """What is held is not replaced by another copy of the same sequence numbers."""
+    """RFC 9293 3.10.7.4, seventh: what is held is not replaced by another copy of its numbers"""
     conn = peer.open()
     peer.send(ACK, b"BBBB", seq=5)
     peer.send(ACK, b"cccccccc", seq=3)
@@ -149,6 +150,7 @@ def test_after_a_duplicate_single_segments_are_acknowledged_at_once(wire, peer):
 
 
 def test_an_answer_carries_the_acknowledgment(wire, peer):
+    """RFC 9293 3.10.7.4, seventh: piggybacked where possible"""
     conn = peer.open()
     past_quick_acks(peer, conn)
     peer.send(ACK | PSH, b"question")
@@ -204,6 +206,7 @@ def test_an_ack_is_taken_from_a_segment_that_the_closed_window_refuses(wire, pee
 
 
 def test_data_beyond_the_window_is_cut(wire, peer):
+    """RFC 9293 3.10.7.4, first: segments with higher beginnings wait, and what lies outside is trimmed"""
     conn = peer.open(window_scale=0)
     window = 65535
     sent = b""
@@ -218,7 +221,7 @@ def test_data_beyond_the_window_is_cut(wire, peer):
 
 @pytest.mark.wire(frames=512, rcv_bytes=65536)
 def test_a_peer_of_one_octet_segments_does_not_starve_the_pool(wire, peer):
-    """Small payloads are copied together: 4,000 segments take few frames."""
+    """RFC 9293 7: small payloads are copied together, 4,000 segments take few frames"""
     conn = peer.open()
     frames = wire.host.link.frames
     for i in range(4000):
@@ -230,7 +233,7 @@ def test_a_peer_of_one_octet_segments_does_not_starve_the_pool(wire, peer):
 
 @pytest.mark.wire(frames=512, rcv_bytes=262144)
 def test_peers_with_holes_of_one_octet_do_not_starve_the_pool(wire):
-    """Out-of-order octets that cannot be copied together: limited, counted, and others are served."""
+    """RFC 9293 7: octets that cannot be copied together are limited and counted, and others are served"""
     for port in range(100, 120):
         peer = wire.peer(port=port)
         peer.open(window_scale=2)
@@ -247,6 +250,7 @@ def test_peers_with_holes_of_one_octet_do_not_starve_the_pool(wire):
 
 @pytest.mark.wire(ooo_frames=8)
 def test_out_of_order_data_is_limited(wire, peer):
+    """RFC 9293 3.10.7.4, SHLD-31: it is kept within bounds"""
     conn = peer.open()
     for i in range(20):
         peer.send(ACK, SEGMENT, seq=1001 + 2000 * i)

@@ -161,6 +161,7 @@ def test_after_a_timeout_everything_unacknowledged_counts_as_lost(wire, peer):
 
 
 def test_an_ack_of_part_of_a_segment(wire, peer):
+    """RFC 9293 3.10.7.4, fifth: SND.UNA may stand within a segment"""
     conn = opened(peer)
     conn.send(bytes(range(200)))
     peer.expect(ACK)
@@ -195,6 +196,7 @@ def test_nagle_switched_off(wire, peer):
 
 
 def test_the_peers_window_is_kept(wire, peer):
+    """RFC 9293 3.8.6"""
     conn = opened(peer, window=2500)
     conn.send(bytes(10 * MSS))
     wire.settle()
@@ -276,6 +278,7 @@ def test_push_is_set_on_the_last_segment_of_what_there_is(wire, peer):
 
 
 def test_the_send_queue_is_limited_and_room_is_announced(wire, peer):
+    """RFC 9293 3.10.2: error: insufficient resources"""
     conn = opened(peer, window=MSS)
     total = 0
     with pytest.raises(BlockingIOError):
@@ -343,7 +346,9 @@ def test_the_user_timeout(wire, peer):
 
 
 def test_an_unresolved_neighbour_is_asked_for_and_probed_when_packets_are_lost(wire):
-    """The kernel sees none of our traffic: it must be told what is in use."""
+    """RFC 9293 3.8.3, MUST-20; RFC 4861 7.3.1: the kernel sees none of our traffic, and must be told what is
+    in use
+    """
     peer = wire.peer(port=80, to_port=50000)
     wire.stack.set_neighbour(peer.base.src, None)
     wire.stack.wanted()
@@ -361,6 +366,7 @@ def test_an_unresolved_neighbour_is_asked_for_and_probed_when_packets_are_lost(w
 
 
 def test_a_changed_mac_takes_effect_at_once(wire, peer):
+    """RFC 4861 7.2.5"""
     conn = opened(peer)
     wire.stack.set_neighbour(peer.base.src, b"\2\0\0\0\0\x55")
     conn.send(b"moved")

@@ -89,7 +89,7 @@ class TestConnection:
         assert wire.count("answer_limited") == 0
 
     def test_each_connection_for_itself(self, wire):
-        """A confused one takes nothing from the others"""
+        """RFC 5961 7: a confused one takes nothing from the others"""
         confused, other = wire.peer(port=1000), wire.peer(port=1001)
         for peer in (confused, other):
             peer.open()
@@ -98,7 +98,7 @@ class TestConnection:
         other.expect(ACK, within_ms=0)
 
     def test_an_echo_of_our_answer_ends_it(self, wire, peer):
-        """Two sides of which each takes the other's ACK for wrong"""
+        """RFC 5961 7: two sides of which each takes the other's ACK for wrong"""
         peer.open()
         peer.send(ACK, seq=2**30)
         rounds = 0

@@ -20,7 +20,7 @@ def test_data_without_them_are_taken_all_the_same(wire, peer):
 
 
 def test_a_stream_that_goes_on_without_them_ends_well(wire, peer):
-    """Each segment is acknowledged, and so is the end"""
+    """RFC 7323 3.2: each segment is acknowledged, and so is the end"""
     conn = stamped(peer)
     for _ in range(20):
         peer.send(ACK, bytes(1000), timestamps=None)

@@ -60,6 +60,7 @@ def test_urgent_data_may_be_of_any_length(wire, peer):
 
 
 def test_what_was_read_before_is_not_urgent(wire, peer):
+    """RFC 9293 3.8.5, MUST-33"""
     conn = peer.open()
     peer.send(ACK | PSH, b"read")
     assert conn.recv() == b"read"
@@ -124,6 +125,7 @@ def test_our_segments_carry_flag_and_pointer_up_to_the_end(wire, peer):
 
 
 def test_what_is_sent_again_is_urgent_still(wire, peer):
+    """RFC 9293 3.8.5, MUST-30"""
     conn = peer.open()
     conn.send_urgent(b"now")
     peer.expect(ACK | URG, urgent=3, payload=b"now")
@@ -131,13 +133,14 @@ def test_what_is_sent_again_is_urgent_still(wire, peer):
 
 
 def test_a_pointer_that_is_too_far_says_as_much_as_it_can(wire, peer):
-    """MUST-31: the field has 16 bits, and later segments say the rest"""
+    """RFC 9293 3.8.5, MUST-31: the field has 16 bits, and later segments say the rest"""
     conn = peer.open(window_scale=3, window=65535)
     conn.send_urgent(bytes(100_000))
     assert peer.expect(ACK | URG).urgent == 65535
 
 
 def test_urgent_data_in_a_handshake_is_nobodys(wire, peer):
+    """RFC 9293 3.10.7.3, 3.10.7.4, sixth"""
     peer.send(SYN | URG, mss=1460, urgent=5)
     peer.expect(SYN | ACK)
     peer.send(ACK)

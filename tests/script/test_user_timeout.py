@@ -47,6 +47,7 @@ def test_a_reset_tells_the_peer(wire, peer):
 
 
 def test_progress_begins_it_anew(wire, peer):
+    """RFC 5482 3: it bounds the time without an acknowledgment"""
     conn = opened(peer)
     conn.send(b"12345")
     wire.settle()
