@@ -92,12 +92,12 @@ class FastScene(Scene):
 
     @property
     def ends(self):
-        """Of all connections but those that a SYN cookie lost: until its ACK has come the server knows
-        nothing of the client, and resets what that sends behind it (RFC 4987 3.6).
+        """Of all connections but those that a SYN cookie lost: the server knows nothing of the client until
+        its first segment has come, and resets what comes before that (RFC 4987 3.6, RFC 9293 3.10.7.2).
         """
         pairs = self.by_client.values()
-        if self.server.stack.stats()["tcp"]["cookies_sent"]:
-            pairs = [pair for pair in pairs if pair[1].conn or not any(map(is_reset, pair[0].errors))]
+        if self.server.stack.stats()["tcp"]["cookies_refused"]:
+            pairs = [pair for pair in pairs if not any(map(is_reset, pair[0].errors))]
         return [end for pair in pairs for end in pair]
 
     def learn(self):
