@@ -52,6 +52,8 @@ cdef enum:
     TIMESTAMP_OPTION = 8
     SACK_OPTION = 5
     COOKIE_BYTES = 8            # of the stack's
+    FRAMES_HERE = 120           # of the stack: few enough that they run out
+    FRAMES_THERE = 4096
     SERVED_EARLY = 2            # by Fast Open at a time, as long as no step changes that
     SECOND = 1000000000
     LONGEST_ROUNDS = 300        # of 130 seconds: TCP_DEFER_ACCEPT may be up to eight and a half hours
@@ -108,7 +110,12 @@ cdef void read_all(Tcp *tcp, uint32_t conn) noexcept nogil:
 
 
 cdef void on_writable(Tcp *tcp, uint32_t conn, void *self) noexcept nogil:
-    """Nothing waits."""
+    """While it does not read it writes all that there is room for, at most so much at a time."""
+    cdef uint8_t[1000] octets
+    if world.reading:
+        return
+    memset(octets, 0x55, sizeof(octets))
+    tcp_write(tcp, conn, octets, sizeof(octets))
 
 
 cdef void on_closed(Tcp *tcp, uint32_t conn, int error, void *self) noexcept nogil:
@@ -543,7 +550,7 @@ cdef Stack make_stack():
     cdef App app
     cdef int error = 0
     cdef Address own = address_v4(<const uint8_t *>b"\x0a\x00\x00\x02")
-    ends = memory_pair(Frames(4096), Frames(4096))
+    ends = memory_pair(Frames(FRAMES_HERE), Frames(FRAMES_THERE))
     made = Stack(ends[0], b"\2\0\0\0\0\2", seed=bytes(16), connections=128, time_waits=64, half_open=3)
     made.set_addresses([("10.0.0.2", 24)])
     made.set_routes([("10.0.0.0", 24, None, None, 0, 0)])

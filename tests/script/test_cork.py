@@ -171,6 +171,17 @@ class TestNotSentLowat:
         assert conn.info()["unsent_bytes"] <= 5 * MSS
         assert sent <= 15 * MSS
 
+    def test_who_closed_is_not_told(self, wire, peer):
+        """RFC 9293 3.10.4: what was queued is sent, and nobody waits for room any more"""
+        conn = opened(peer, TCP_NOTSENT_LOWAT=4 * MSS)
+        peer.send(ACK, window=3 * MSS)
+        assert conn.send(bytes(5 * MSS)) == 4 * MSS
+        conn.close()
+        wire.settle()
+        assert lengths(peer) == [MSS] * 3
+        peer.send(ACK, window=3 * MSS)
+        peer.expect(ACK | FIN, payload=bytes(MSS))
+
     def test_none_is_no_limit(self, wire, peer):
         conn = opened(peer, TCP_NOTSENT_LOWAT=4 * MSS)
         conn.setsockopt(TCP, socket.TCP_NOTSENT_LOWAT, 0)

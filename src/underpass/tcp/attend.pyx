@@ -72,8 +72,8 @@ cdef void attend(Tcp *tcp, uint32_t conn) noexcept nogil:
         fast_open_go(tcp, conn)
     send_output(tcp, conn)
     timers_arm(tcp, conn)
-    if tcb.events:
-        block_touch(tcp, conn)              # raised by its own callbacks
+    if tcb.events & EVENT_CLOSED or (tcb.events and not tcb.flags & CONN_ORPHAN):
+        block_touch(tcp, conn)              # raised by its own callbacks, and somebody is there to hear of it
 
 
 cdef bint attend_all(Tcp *tcp) noexcept nogil:

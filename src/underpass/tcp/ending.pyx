@@ -10,7 +10,7 @@ from underpass.tcp.rare cimport rare_of
 from underpass.tcp.receive cimport receive_drop_out_of_order
 from underpass.tcp.send cimport send_drop_queue
 from underpass.tcp.tcb cimport (
-    CLOSE_WAIT, CLOSED, CONN_ACK_NOW, CONN_COUNTED_HALF_OPEN, CONN_FIN_QUEUED, CONN_ORPHAN, CONN_STARVED,
+    CLOSE_WAIT, CLOSED, CONN_ACK_NOW, CONN_COUNTED_HALF_OPEN, CONN_FIN_QUEUED, CONN_ORPHAN, CONN_STARVED, CONN_WANTS_ROOM,
     ESTABLISHED, EVENT_CLOSED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, NO_LISTENER, SETTING_LINGER, SETTING_NO_FIN_WAIT_2,
     SYN_RECEIVED, SYN_SENT, TIME_WAIT, Settings, Tcb, Tcp,
 )
@@ -52,9 +52,9 @@ cdef void ending_shutdown(Tcp *tcp, uint32_t conn) noexcept nogil:
 
 
 cdef inline bint let_go(Tcp *tcp, uint32_t conn) noexcept nogil:
-    """The application's part is over. False: the connection was gone already, and its block is released."""
+    """The application's part is over, it waits for nothing. False: the connection was gone already, and its block is released."""
     cdef Tcb *tcb = &tcp.tcbs[conn]
-    tcb.flags |= CONN_ORPHAN
+    tcb.flags = (tcb.flags & ~<uint32_t>CONN_WANTS_ROOM) | CONN_ORPHAN
     if tcb.state == CLOSED or tcb.state == TIME_WAIT:
         ending_release(tcp, conn)
         return False

@@ -398,6 +398,11 @@ cdef inline void note_want_of_data(Tcp *tcp, uint32_t conn) noexcept nogil:
         rate_limit(tcp, conn)
 
 
+cdef inline bint waits_for_room_alone(const Tcb *tcb) noexcept nogil:
+    """Where there was no frame either it is told when there are some (see attend_starved), else it would ask without end."""
+    return tcb.flags & (CONN_WANTS_ROOM | CONN_STARVED) == CONN_WANTS_ROOM
+
+
 cdef void send_output(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef Sent sent
@@ -405,7 +410,7 @@ cdef void send_output(Tcp *tcp, uint32_t conn) noexcept nogil:
         path_raise(tcp, conn)
     if may_transmit(tcb) and not held_by_pacing(tcp, conn):
         sent = send_allowed(tcp, conn)
-        if tcb.traits & TRAIT_NOTSENT_LOWAT and tcb.flags & CONN_WANTS_ROOM and autosize_has_room(tcp, conn):
+        if tcb.traits & TRAIT_NOTSENT_LOWAT and waits_for_room_alone(tcb) and autosize_has_room(tcp, conn):
             tcb.events |= EVENT_WRITABLE
         if sent == SENT:
             start_persisting(tcp, conn)
