@@ -99,6 +99,32 @@ def test_a_change_with_data_in_flight_samples_it(peer):
     assert conn.info()["delivery_rate_bps"] == pytest.approx(10 * MSS * 8 / RTT_MS * 1000, rel=0.05)
 
 
+@pytest.mark.parametrize("marked", [False, True], ids=["lost", "marked and lost"])
+def test_a_change_in_the_middle_of_recovery(wire, peer, marked):
+    """5.6.4.4: BBR has set no ssthresh, and the window that the other control goes on with is no larger for it"""
+    peer.send(SYN | Flags.ECE | Flags.CWR, mss=MSS, sack_permitted=True)
+    peer.expect(SYN | ACK | Flags.ECE)
+    peer.wire.run(ms=RTT_MS)
+    peer.send(ACK)
+    (conn,) = wire.accepted()
+    conn.send(bytes(20 * MSS))
+    wire.run(ms=3 * RTT_MS)
+    sent = peer.rcv_nxt
+    if marked:
+        peer.send(ACK | Flags.ECE, ack=1 + MSS)
+    else:
+        peer.send(ACK, ack=1 + MSS, sack=((1 + 2 * MSS, 1 + 6 * MSS),))
+        assert wire.count("fast_retransmits") == 1
+    conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, "reno")
+    if marked:
+        peer.send(ACK, ack=1 + MSS, sack=((1 + 2 * MSS, 1 + 6 * MSS),))
+        assert wire.count("fast_retransmits") == 1
+    wire.run(ms=RTT_MS)
+    peer.send(ACK, ack=peer.rcv_nxt)
+    assert conn.info()["cwnd_bytes"] <= 40 * MSS
+    assert sent > 1
+
+
 def test_the_first_flight_is_paced(peer):
     """5.6.2: the initial window takes a round trip's part of 1 / 2.77"""
     conn = opened(peer)

@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from underpass.testing.flight import RTT, ack, at, block
 from underpass.testing.packets import Flags
 from underpass.testing.peer import ACK, FIN, PSH, SYN
 
@@ -260,6 +261,28 @@ def test_a_loss_is_told_of_by_cwr_too(peer):
     told = [seg.seq for seg in after if CWR in seg.flags]
     assert len(told) == 1
     assert 1 in [seg.seq for seg in after] and 1 not in told
+
+
+def test_a_loss_that_was_none_leaves_the_next_one_to_be_answered(wire, peer):
+    """RFC 3708 3, RFC 3168 6.1.2: a reduction that was taken back is none for this window of data"""
+    conn, _ = opened(peer, sack_permitted=True)
+    conn.send(bytes(10 * MSS))
+    wire.run(ms=RTT)
+    data(peer)
+    before = conn.info()["cwnd_bytes"]
+    ack(peer, 0, block(1, 4))
+    assert [seg.seq for seg in data(peer)] == [at(0)]
+    assert conn.info()["ssthresh_bytes"] < before
+    ack(peer, 4, block(0))
+    assert wire.count("spurious_recoveries") == 1
+    assert conn.info()["ssthresh_bytes"] >= before
+    wire.run(ms=RTT)
+    ack(peer, 4, block(5, 10))
+    wire.run(ms=RTT)
+    assert wire.count("fast_retransmits") == 2
+    assert conn.info()["ssthresh_bytes"] < before
+    ack(peer, 10)
+    assert conn.info()["cwnd_bytes"] < before
 
 
 def test_echoes_without_an_agreement_are_ignored(wire, peer):

@@ -24,7 +24,8 @@ cdef struct Undo:                   # how to take back a reduction of the window
     uint8_t hold                    # F-RTO has new segments sent, not lost ones (RFC 5682 3.1 step 2 b)
     uint8_t mixed                   # what an earlier recovery sent again may still be on its way
     uint8_t resent
-    uint8_t[3] spare
+    uint8_t answered                # marks or a loss in the same window of data were answered before
+    uint8_t[2] spare
 
 cdef struct Validation:             # of the congestion window: see tcp/validation.pxd
     uint64_t unused_ns              # since when less than half of the window is used; 0: it is not

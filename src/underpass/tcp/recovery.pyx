@@ -2,7 +2,9 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from underpass.link.frames cimport FRAME_SACKED, NO_FRAME
-from underpass.tcp.congestion.control cimport congestion_control, congestion_lost, congestion_timed_out
+from underpass.tcp.congestion.control cimport (
+    SSTHRESH_UNLIMITED, congestion_control, congestion_lost, congestion_timed_out,
+)
 from underpass.tcp.path_probe cimport path_probe_lost, path_probe_outstanding
 from underpass.tcp.prr cimport prr_begin, prr_update
 from underpass.tcp.rack cimport rack_detect_loss
@@ -67,8 +69,8 @@ cdef void leave_recovery(Tcp *tcp, uint32_t conn) noexcept nogil:
     """RFC 6582 3.2 step 3, RFC 6937 3.1: the window is what the congestion control set when the loss was seen."""
     cdef Tcb *tcb = &tcp.tcbs[conn]
     if tcb.flags & CONN_FAST_RECOVERY and not tcb.traits & TRAIT_RATE and \
-            (tcb.flags & CONN_SACK or tcb.cwnd > tcb.ssthresh):
-        tcb.cwnd = tcb.ssthresh
+            (tcb.flags & CONN_SACK or tcb.cwnd > tcb.ssthresh) and tcb.ssthresh != <uint32_t>SSTHRESH_UNLIMITED:
+        tcb.cwnd = tcb.ssthresh             # which a recovery that began under BBR has not set
     tcb.flags &= ~<uint32_t>(CONN_FAST_RECOVERY | CONN_RTO_RECOVERY)
     tcb.traits &= ~<uint32_t>TRAIT_FRTO
     tcp.colds[conn].dupacks = 0

@@ -12,7 +12,7 @@ from underpass.tcp.scoreboard cimport scoreboard_lose_nothing, scoreboard_pipe
 from underpass.tcp.tcb cimport (
     CONN_FAST_RECOVERY, CONN_RTO_RECOVERY, CONN_SACK, CONN_TIMESTAMPS, Tcb, TcbCold, Tcp,
 )
-from underpass.tcp.traits cimport TRAIT_FRTO, TRAIT_UNDO
+from underpass.tcp.traits cimport TRAIT_CWR, TRAIT_CWR_DUE, TRAIT_FRTO, TRAIT_UNDO
 from underpass.wire.segment cimport OPTION_TIMESTAMPS, Segment
 from underpass.wire.seq cimport seq_after, seq_before, seq_t
 
@@ -28,6 +28,7 @@ cdef void undo_keep(Tcp *tcp, uint32_t conn, bint timeout) noexcept nogil:
     undo.una = tcb.snd_una
     undo.stamped = undo.hold = 0
     undo.timeout = timeout
+    undo.answered = tcb.traits & TRAIT_CWR != 0
     # Its echo is older than what this recovery sends again, though the loss is real.
     undo.resent = undo.resent and seq_after(undo.again, tcb.snd_una)
     undo.mixed = undo.resent and not timeout
@@ -136,6 +137,8 @@ cdef void set_back(Tcp *tcp, uint32_t conn, const Undo *undo, const Delivery *ne
         tcp.state.counters.spurious_recoveries += 1
     tcb.flags &= ~<uint32_t>(CONN_FAST_RECOVERY | CONN_RTO_RECOVERY)
     tcb.traits &= ~<uint32_t>(TRAIT_UNDO | TRAIT_FRTO)
+    if not undo.answered:
+        tcb.traits &= ~<uint32_t>(TRAIT_CWR | TRAIT_CWR_DUE)   # the next loss is the first of its window (RFC 3168 6.1.2)
     cold.dupacks = 0
     cold.backoff = 0
     if not undo.timeout and not news.reported:

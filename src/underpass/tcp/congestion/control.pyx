@@ -55,7 +55,8 @@ cdef void _take_traits(Tcp *tcp, uint32_t conn, uint32_t traits) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     if tcb.flags & CONN_RARE and rare_of(tcp, conn).pacing_limit != 0:
         traits |= TRAIT_PACED
-    tcb.traits = (tcb.traits & ~<uint32_t>(TRAIT_EXACT_ECN | TRAIT_RATE | TRAIT_PACED)) | traits
+    # What the control before it has answered, and how, is not this one's: BBR leaves ssthresh alone.
+    tcb.traits = (tcb.traits & ~<uint32_t>(TRAIT_EXACT_ECN | TRAIT_RATE | TRAIT_PACED | TRAIT_CWR)) | traits
     tcb.pace_at = 0
     if traits & TRAIT_PACED:
         rare_of(tcp, conn).pacing_rate = rare_of(tcp, conn).pacing_limit
