@@ -101,7 +101,7 @@ def test_a_change_with_data_in_flight_samples_it(peer):
 
 @pytest.mark.parametrize("marked", [False, True], ids=["lost", "marked and lost"])
 def test_a_change_in_the_middle_of_recovery(wire, peer, marked):
-    """5.6.4.4: BBR has set no ssthresh, and the window that the other control goes on with is no larger for it"""
+    """5.6.4.4: BBR has set no ssthresh, and the window of the other control is no larger for it"""
     peer.send(SYN | Flags.ECE | Flags.CWR, mss=MSS, sack_permitted=True)
     peer.expect(SYN | ACK | Flags.ECE)
     peer.wire.run(ms=RTT_MS)

@@ -205,8 +205,8 @@ def test_an_echo_reduces_the_window_once_for_a_window_of_data(wire, peer):
     peer.send(ACK | ECE, ack=1 + 2 * MSS)
     reduced = conn.info()["cwnd_bytes"]
     assert reduced == pytest.approx(0.7 * before, abs=2 * MSS)
-    for ack in (4, 6, 8):
-        peer.send(ACK | ECE, ack=1 + ack * MSS)
+    for segments in (4, 6, 8):
+        peer.send(ACK | ECE, ack=1 + segments * MSS)
         assert conn.info()["cwnd_bytes"] == reduced
     assert wire.count("ecn_reductions") == 1
     assert wire.count("retransmits") == 0
