@@ -17,6 +17,9 @@ port = 8080
 access-log = "-"
 connections = 1000
 congestion = "bbr"
+workers = 2
+cores = [1, 2]
+user = "www-data"
 mode = "native"
 busy-poll = true
 """
@@ -56,6 +59,9 @@ def test_the_file_here_has_every_setting(file: Path) -> None:
     ('access-log = "log"', 'access-log: "log" is not an absolute path'),
     ("connections = 0", "connections: 0 is not a whole number above zero"),
     ('congestion = "vegas"', 'congestion: "vegas" is not one of "cubic", '),
+    ("workers = 65", "workers: 65 is not a whole number from 1 to 64"),
+    ('cores = ["1"]', "cores: ['1'] is not a list of processor cores"),
+    ('user = "a b"', 'user: "a b" is not the name of a user'),
     ('mode = "fast"', 'mode: "fast" is not one of "auto", '),
     ("busy-poll = 1", "busy-poll: 1 is not true or false"),
 ])

@@ -178,7 +178,8 @@ def test_sigterm_lets_answers_be_finished(served: Workers, tmp_path: Path) -> No
     here = tmp_path / "large"
     download = client.start("curl", "-sS", "--limit-rate", "10M", "-o", str(here), served.url("large"))
     assert until(lambda: here.exists() and here.stat().st_size > 0, 10)
-    assert served.stop() == 0
+    served.process.terminate()
+    assert served.process.wait(20) == 0
     assert download.wait(20) == 0
     assert here.read_bytes() == octets
     assert "xdp" not in server.run("ip", "link", "show", server.interface).stdout

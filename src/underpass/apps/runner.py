@@ -102,8 +102,13 @@ def _drain(server: HttpServer, stopping: "Stopping") -> None:
     """Let the responses in work be finished."""
     server.drain()
     end = time.monotonic() + DRAIN_S
-    while server.open and time.monotonic() < end and stopping.signals < 2:
+    while _still_sends(server) and time.monotonic() < end and stopping.signals < 2:
         server.stack.run(0.05)
+
+
+def _still_sends(server: HttpServer) -> bool:
+    """Whether a connection is open, or closed by the server and not yet acknowledged to its end."""
+    return server.open > 0 or server.stack.stats()["tcp"]["connections"] > 0
 
 
 class Stopping:

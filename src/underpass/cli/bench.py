@@ -20,14 +20,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "recovery", help="Underpass and Linux's TCP in turns, on paths that lose, delay, queue and reorder")
     virtual = kinds.add_parser(
         "virtual", help="congestion controls on the virtual network: goodput, completion times, queue")
-    for kind in (peers, recovery, virtual):
+    cores = kinds.add_parser(
+        "cores", help="what a request costs with 1, 2 and 4 workers, and a model of more cores")
+    cores.add_argument("--seconds", type=positive, default=3, help="length of each measurement (default: 3)")
+    for kind in (peers, recovery, virtual, cores):
         kind.add_argument("--json", metavar="FILE", type=json_file,
                           help="also write everything as JSON; - for stdout instead")
         kind.add_argument("--plot", metavar="FILE.png", type=output_file,
                           help="also draw it; needs matplotlib")
-    for kind in (peers, recovery):
+    for kind in (peers, recovery, cores):
         kind.add_argument("--rounds", type=count, default=3,
                           help="how often each row is measured (default: 3)")
+    for kind in (peers, recovery):
         kind.add_argument("--only", action="append", default=[], metavar="ROW",
                           help="only this row; may be repeated")
         kind.add_argument("--rows", action="store_true", help="list the rows and exit")
@@ -42,6 +46,8 @@ def run(options: argparse.Namespace) -> int:
     """Measure, show, write. 0 also where goals are missed; 1 where a measurement failed."""
     if options.kind == "virtual":
         return run_virtual(options)
+    if options.kind == "cores":
+        return run_cores(options)
     if options.rows:
         return list_rows(options.kind)
     report = run_recovery(options) if options.kind == "recovery" else run_peers(options)
@@ -77,6 +83,19 @@ def run_recovery(options: argparse.Namespace) -> dict[str, Any]:
     rows = recovery.chosen(options.only)
     check_root("making the namespaces to measure in")
     return recovery.report(recovery.measure(rows, options.rounds, say), options.rounds)
+
+
+def run_cores(options: argparse.Namespace) -> int:
+    """Several workers on one interface."""
+    from underpass.apps.bench import cores
+
+    check_root("making the namespaces to measure in")
+    results = cores.measure(options.rounds, options.seconds, say)
+    report = cores.report(results, options.rounds, options.seconds)
+    status = deliver(report, options)
+    if options.json != STDOUT:
+        print(cores.model_text(report))
+    return status
 
 
 def run_virtual(options: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from posix.unistd cimport close, dup, ftruncate, read, write
 import os
 import select
 
-from underpass.link.link cimport DESC_HANDED, Desc, Link, LinkBase
+from underpass.link.link cimport DESC_HANDED, Desc, Link, LinkBase, LinkCounters
 from underpass.link.packet cimport MAX_PARTS, packet_from_octets
 
 cdef extern from "<sys/mman.h>" nogil:
@@ -236,9 +236,15 @@ cdef class HandoverLink(LinkBase):
         self.link.deadline = handover_deadline
         self.link.wait_fd = self.epoll.fileno()
 
-    def stats(self):
-        """The inner link's counters, in which what others gave counts as received."""
-        return self.inner.stats()
+    cdef int place_counters(self, LinkCounters *at, object owner) except -1:
+        """Both links count at one place; what others gave counts as received."""
+        self.inner.place_counters(at, owner)
+        self.link.counters = at
+        return 0
+
+    def kernel_stats(self):
+        """The inner link's."""
+        return self.inner.kernel_stats()
 
     @property
     def handed_over(self):

@@ -95,6 +95,10 @@ class RemoteWorker:
         """One neighbour."""
         self._tell(do="neighbour", address=address, mac=mac and mac.hex(), failed=failed)
 
+    def set_xdp_counters(self, counters: dict[str, int]) -> None:
+        """What the XDP program has counted."""
+        self._tell(do="xdp counters", counters=counters)
+
     def _tell(self, **message: Any) -> None:
         if self.channel is not None:
             self.channel.send(message)

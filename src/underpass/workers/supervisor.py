@@ -119,6 +119,19 @@ class Fleet:
         """Not asked for: claims stay until the supervisor ends."""
         return []
 
+    @property
+    def link(self) -> "Fleet":
+        """Where Linux counts for the sockets: each worker looks at its own."""
+        return self
+
+    def kernel_stats(self) -> dict[str, int]:
+        """Nothing here."""
+        return {}
+
+    def set_kernel_counters(self, xdp: dict[str, int], sockets: dict[str, int]) -> None:
+        """The interface's counters have one place: the first worker's arena."""
+        self.workers[0].set_xdp_counters(xdp)
+
 
 class Supervisor:
     """An interface with `workers` workers, each with its share of the receive queues; a context manager.

@@ -22,6 +22,8 @@ from underpass.link.afxdp import AfXdpLink
 from underpass.link.frames import Frames
 from underpass.link.handover import HandoverArea, HandoverLink
 from underpass.linux import sandbox
+from underpass.linux.commands import commands
+from underpass.linux.control_socket import ControlSocket
 from underpass.linux.mirror import REFRESH_SECONDS, USED_LATELY_NS
 from underpass.linux.netdev_features import NetdevFeatures
 from underpass.stack.stack import Stack
@@ -61,8 +63,13 @@ class WorkerStack(Stack):
                                seed=bytes.fromhex(plan["seed"]), **plan["limits"])
 
     def __init__(self, link: HandoverLink | AfXdpLink, plan: Message) -> None:
+        self._xdp_counters: dict[str, int] = {}
         self.set_interface(plan["netdev"]["name"])
         self.set_moderation(plan["moderation"])
+
+    def publish(self) -> None:
+        """Copy what Linux counts to where others can read it."""
+        self.set_kernel_counters(self._xdp_counters, self.link.kernel_stats())
 
     def carry_out(self, message: Message) -> bool:
         """What the supervisor says of Linux's tables. False: it is about something else."""
@@ -78,6 +85,8 @@ class WorkerStack(Stack):
             case "neighbour":
                 mac = message["mac"]
                 self.set_neighbour(message["address"], mac and bytes.fromhex(mac), message["failed"])
+            case "xdp counters":
+                self._xdp_counters = message["counters"]
             case _:
                 return False
         return True
@@ -91,10 +100,12 @@ class Worker:
         self.supervised = True
         self.drain_until: float | None = None
         self._refresh_at = time.monotonic() + REFRESH_SECONDS
+        self._tick_at = 0.0
         if plan["core"] is not None:
             os.sched_setaffinity(0, {plan["core"]})
         self.stack = make_stack(plan, descriptors)
         self.application: Application = resolve(plan["application"])(self.stack, **plan["arguments"])
+        self._asked = ControlSocket(commands(self.stack, plan["netdev"]["name"]))
         self._confine()
 
     def _confine(self) -> None:
@@ -111,13 +122,25 @@ class Worker:
         """Until drained."""
         while not self._ended():
             wait = TICK_S if self.drain_until is None else DRAIN_LOOK_S
-            fds = (self.channel.fileno(),) if self.supervised else ()
-            if self.stack.run(wait, fds):
+            fds = [self._asked.fileno(), *([self.channel.fileno()] if self.supervised else [])]
+            ready = self.stack.run(wait, fds)
+            if self._asked.fileno() in ready:
+                self._asked.serve()
+            if self.channel.fileno() in ready:
                 self._hear()
             self._ask()
-            self.application.tick()
+            self._tick()
+        self._asked.close()
         self.channel.send({"say": "ended", "counters": self.application.stats()})
         self.stack.close()
+
+    def _tick(self) -> None:
+        """Once a second, however often the loop comes by."""
+        now = time.monotonic()
+        if now >= self._tick_at:
+            self._tick_at = now + TICK_S
+            self.application.tick()
+            self.stack.publish()
 
     def drain(self, seconds: float) -> None:
         """End in order, within so many seconds; a second call shortens them."""
@@ -128,7 +151,10 @@ class Worker:
     def _ended(self) -> bool:
         if self.drain_until is None:
             return False
-        return self.application.open == 0 or time.monotonic() >= self.drain_until
+        if time.monotonic() >= self.drain_until:
+            return True
+        # What the application has closed may still be on its way: it ends with the last acknowledgment.
+        return self.application.open == 0 and self.stack.stats()["tcp"]["connections"] == 0
 
     def _hear(self) -> None:
         """Carry out what the supervisor has said."""

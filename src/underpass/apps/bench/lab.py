@@ -40,11 +40,11 @@ class Lab:
 
 
 @contextmanager
-def lab(kind: type[Server], placement: str) -> Iterator[Lab]:
-    """Namespaces, files and the running server; all gone at the end."""
+def lab(kind: type[Server], placement: str, queues: int = 1) -> Iterator[Lab]:
+    """Namespaces, files and the running server on an interface with so many queues; all gone at the end."""
     if (os.cpu_count() or 1) < 2:
         raise CommandError("the bench needs two cores: one for the server, one for the client")
-    with tempfile.TemporaryDirectory(prefix="underpass-bench-") as folder, Pair() as pair:
+    with tempfile.TemporaryDirectory(prefix="underpass-bench-") as folder, Pair(queues=queues) as pair:
         scratch = Path(folder)
         root = scratch / "root"
         root.mkdir()

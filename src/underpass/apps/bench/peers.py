@@ -103,13 +103,14 @@ def row_report(row: AnyRow, series: dict[str, Series]) -> dict[str, Any]:
             "servers": servers, "goals": goals(row.goals, series, Nginx.name)}
 
 
-def goals(wanted: Iterable[Goal], series: dict[str, Series], against: str) -> list[dict[str, Any]]:
+def goals(wanted: Iterable[Goal], series: dict[str, Series], against: str,
+          ours: str = Underpass.name) -> list[dict[str, Any]]:
     """Each goal with what was reached and whether that is enough, beside the server named `against`."""
-    ours = series[Underpass.name].figures() if Underpass.name in series else {}
+    mine = series[ours].figures() if ours in series else {}
     peer = series[against].figures() if against in series else {}
     found = []
     for goal in wanted:
-        own = ours.get(goal.figure, {}).get("median")
+        own = mine.get(goal.figure, {}).get("median")
         other = peer.get(goal.figure, {}).get("median")
         met = None if own is None else goal.met(own, other)
         ratio = own / other if own is not None and other else None
