@@ -5,12 +5,15 @@ confined.
 from collections.abc import Sequence
 
 from underpass.apps.access_log import AccessLog
+from underpass.apps.http_handover import LAYOUT
 from underpass.apps.serve import HttpServer
 from underpass.stack.stack import Stack
 
 
 class HttpWorker:
     """Serves `directory` on `port` of `addresses`; see `workers.worker.Application`."""
+
+    layout = LAYOUT             # of what `park` leaves
 
     def __init__(self, stack: Stack, directory: str, addresses: Sequence[str], port: int,
                  access_log: str | None) -> None:
@@ -30,6 +33,19 @@ class HttpWorker:
             self._log.run()
         for address in self._addresses:
             self._server.listen(address, self._port)
+
+    def park(self) -> bytes:
+        """What another process needs to go on; the log is written out."""
+        octets = self._server.park()
+        if self._log is not None:
+            self._log.close()
+        return octets
+
+    def take_up(self, octets: bytes) -> None:
+        """Go on instead of listening."""
+        if self._log is not None:
+            self._log.run()
+        self._server.take_up(octets)
 
     def tick(self) -> None:
         """Keep the server's clock."""

@@ -45,5 +45,12 @@ class HttpServer:
         """Follow the wall clock; about once a second, or less often where it is never set."""
     def drain(self) -> None:
         """Listen no more and let every connection end after the response in work."""
+    def park(self) -> bytes:
+        """Everything about open connections, for another process; to be called with the stack suspended."""
+    def take_up(self, octets: bytes) -> None:
+        """Go on with connections and listeners that another process's `park` has described, on a stack that
+        took its arena over. A response whose file has changed since is reset. Raises ValueError for another
+        version's.
+        """
     def stats(self) -> dict[str, dict[str, int]]:
         """Counters: "http", "files" and, with an access log, "log"."""

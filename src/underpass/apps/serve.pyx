@@ -9,6 +9,7 @@ from libc.string cimport memset
 from underpass.apps.access_log cimport AccessLog
 from underpass.apps.file_cache cimport FileCache
 from underpass.apps.http_blocks cimport blocks_free, blocks_init
+from underpass.apps.http_handover cimport http_park, http_take_up
 from underpass.apps.http_server cimport (
     http_accepted, http_closed, http_drain, http_readable, http_tick, http_writable,
 )
@@ -16,7 +17,7 @@ from underpass.apps.http_state cimport STAGE, Http, HttpConn
 from underpass.link.link cimport NEVER
 from underpass.stack.stack cimport Stack
 from underpass.tcp.api cimport tcp_listen, tcp_unlisten
-from underpass.tcp.tcb cimport CONN_NODELAY, NO_LISTENER, App
+from underpass.tcp.tcb cimport CONN_NODELAY, MAX_LISTENERS, NO_LISTENER, App
 from underpass.wire.address cimport Address, address_from_text, address_is_v4
 
 cdef enum:
@@ -123,6 +124,19 @@ cdef class HttpServer:
                 release()
         self._listeners.clear()
         http_drain(&self.stack.tcp, &self.http)
+
+    def park(self):
+        """See serve.pyi."""
+        return http_park(&self.http)
+
+    def take_up(self, const unsigned char[::1] octets):
+        """See serve.pyi."""
+        cdef uint32_t listener
+        self.tick()
+        http_take_up(&self.stack.tcp, &self.http, octets)
+        for listener in range(MAX_LISTENERS):
+            if self.stack.tcp.state.listeners[listener].used and self.stack.tcp.state.listeners[listener].app == self._app:
+                self._listeners.append((listener, None))
 
     def stats(self):
         """See serve.pyi."""

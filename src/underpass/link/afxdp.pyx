@@ -8,7 +8,7 @@ import contextlib
 import os
 import select
 
-from underpass.link.frames cimport Frames
+from underpass.link.frames cimport QUEUES_MAX, Frames
 from underpass.link.link cimport LINK_RX_PARTIAL, LINK_SEGMENTATION, LINK_TX_CHECKSUM, LinkBase, LinkCounters
 from underpass.link.packet cimport LINK_HEADER, RX_HEADROOM
 from underpass.link.packet_socket cimport packet_socket_open
@@ -48,7 +48,8 @@ cdef class AfXdpLink(LinkBase):
 
     A link may be opened by one process and run by another: with `run` false it is only opened and bound, `facts()` and
     `fds` go to the other process, and there `adopted`, those facts, and `adopted_fds` make the link that runs, without
-    any privilege. `register()` then steers packets to it.
+    any privilege. `register()` then steers packets to it. Where the facts say `resumed`, a third process goes on with
+    the frames and the sockets as the second one left them.
 
     What is used is told by `mode`, `zero_copy`, `need_wakeup`, `multi_buffer`, `tx_checksum`, `segmentation` and `busy_poll`;
     for each thing that is not the better one `why` has the reason. Raises OSError.
@@ -56,6 +57,8 @@ cdef class AfXdpLink(LinkBase):
     cdef XskPath path
     cdef Xsk *xsks
     cdef uint32_t xsk_count
+    cdef bint resumed               # another process has run the link before
+    cdef bint left                  # another process goes on with it: what the kernel holds is not ours to take back
     cdef object _program
     cdef object _undo               # ExitStack: what close() has to undo
     cdef readonly object netdev
@@ -75,6 +78,7 @@ cdef class AfXdpLink(LinkBase):
         self.why = {}
         self._program = program
         self._undo = contextlib.ExitStack()
+        self.left = adopted is not None or not run
         self._check(ring_size)
         self._allocate()
         try:
@@ -103,9 +107,9 @@ cdef class AfXdpLink(LinkBase):
         cdef uint32_t count = len(self.queues)
         cdef uint32_t i
         self.xsks = <Xsk *>calloc(count, sizeof(Xsk))
-        self.path.lent = <uint16_t *>calloc(self.frames.count, sizeof(uint16_t))
-        if self.xsks == NULL or self.path.lent == NULL:
+        if self.xsks == NULL:
             raise MemoryError("AF_XDP sockets")
+        self.path.lent = self.frames.pool.lent
         self.xsk_count = count
         for i in range(count):
             self.xsks[i].fd = -1
@@ -113,6 +117,8 @@ cdef class AfXdpLink(LinkBase):
         self.path.pool = &self.frames.pool
         self.path.counters = &self.counters
         self.path.packet_socket = -1
+        if count > QUEUES_MAX:
+            raise ValueError(f"a link has at most {QUEUES_MAX} queues, not {count}")
 
     cdef int place_counters(self, LinkCounters *at, object owner) except -1:
         LinkBase.place_counters(self, at, owner)
@@ -226,6 +232,9 @@ cdef class AfXdpLink(LinkBase):
         self.path.count = count
         for i in range(count):
             self.xsks[i].fill_target = target
+            self.xsks[i].in_fill = &self.frames.pool.in_fill[i]
+            if not self.resumed:
+                self.xsks[i].in_fill[0] = 0
             xsk_refill(&self.path, &self.xsks[i])
         self.link.self = &self.path
         self.link.pool = &self.frames.pool
@@ -254,6 +263,7 @@ cdef class AfXdpLink(LinkBase):
         """The sockets' descriptors, and then the packet socket's where there is segmentation, are this link's now."""
         cdef uint32_t i
         self.mode, self.why = facts["mode"], facts["why"]
+        self.resumed = facts.get("resumed", False)
         self.zero_copy, self.need_wakeup, self.multi_buffer = facts["zero_copy"], facts["need_wakeup"], facts["multi_buffer"]
         self.tx_checksum, self.segmentation = facts["tx_checksum"], facts["segmentation"]
         self.busy_poll, self.path.busy_poll = facts["busy_poll"], facts["kernel_polls"]
@@ -316,7 +326,7 @@ cdef class AfXdpLink(LinkBase):
         self._undo.close()
         for i in range(self.xsk_count):
             xsk_close(&self.xsks[i])
-        if self.path.lent != NULL:
+        if not self.left:
             xsk_reclaim(&self.path)
         free(self.xsks)
         self.xsks = self.path.xsks = NULL
@@ -327,4 +337,3 @@ cdef class AfXdpLink(LinkBase):
             for i in range(self.xsk_count):
                 xsk_close(&self.xsks[i])
             free(self.xsks)
-        free(self.path.lent)

@@ -20,6 +20,7 @@ cdef enum:
     NO_FRAME = 0xFFFFFFFF
     SLAB_SHIFT = 9
     SLAB_FRAMES = 512
+    QUEUES_MAX = 256            # of a device of the kernel's
     PREFETCH_AHEAD = 2          # frames
     TX_HEADROOM = 192           # metadata (24) + Ethernet and two tags (22) + IPv6 (40) + TCP with options (60), aligned
 
@@ -57,6 +58,8 @@ cdef struct FramePool:          # this process's view
     uint32_t *stacks            # SLAB_FRAMES for each slab: its free frames
     uint16_t *stacked           # how many there are
     PoolState *state
+    uint16_t *lent              # for each frame, references that a device of the kernel's holds
+    uint32_t *in_fill           # for each of its queues, frames that it has to receive into
     uint32_t chunk_shift
 
 

@@ -1,8 +1,9 @@
 class Frames:
     memfd: int
     def __init__(
-        self, count: int, chunk_bytes: int = 2048, reserve: int | None = None, memfd: int = -1
-    ) -> None: ...
+        self, count: int, chunk_bytes: int = 2048, reserve: int | None = None, memfd: int = -1,
+        resume: bool = False,
+    ) -> None: ...  # fmt: skip
     @property
     def count(self) -> int: ...
     @property

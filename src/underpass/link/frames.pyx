@@ -52,11 +52,12 @@ cdef class Frames:
     """`count` frames of `chunk_bytes` each (2048 or 4096). Pages are touched only when a frame is first used.
 
     `reserve` frames are never given to application data, so that the fill ring and control segments always have some.
-    `memfd` is that of another process's pool of the same sizes, in its first state, and stays the caller's. Raises
-    ValueError for sizes that AF_XDP cannot use, or that the memfd has not, and OSError where memory is refused.
+    `memfd` is that of another process's pool of the same sizes, which stays the caller's: in its first state, or, with
+    `resume`, as that process left it. Raises ValueError for sizes that AF_XDP cannot use, or that the memfd has not, and
+    OSError where memory is refused.
     """
 
-    def __cinit__(self, uint32_t count, uint32_t chunk_bytes=2048, reserve=None, int memfd=-1):
+    def __cinit__(self, uint32_t count, uint32_t chunk_bytes=2048, reserve=None, int memfd=-1, bint resume=False):
         self.memfd = -1
         self.base = NULL
         if chunk_bytes not in (2048, 4096):
@@ -67,7 +68,8 @@ cdef class Frames:
         cdef uint32_t slabs = (count + SLAB_FRAMES - 1) // SLAB_FRAMES
         cdef size_t stacks = whole_pages(slabs * SLAB_FRAMES * sizeof(uint32_t))
         cdef size_t stacked = whole_pages(slabs * sizeof(uint16_t))
-        self.bytes = PAGE + table + stacks + stacked + <size_t>count * chunk_bytes
+        cdef size_t lent = whole_pages(count * sizeof(uint16_t))
+        self.bytes = PAGE + table + stacks + stacked + lent + <size_t>count * chunk_bytes
         if memfd >= 0 and <size_t>os.fstat(memfd).st_size != self.bytes:
             raise ValueError(f"a memfd of {os.fstat(memfd).st_size} bytes does not hold {count} frames of {chunk_bytes}")
         self.memfd = dup(memfd) if memfd >= 0 else memfd_create(b"underpass-frames", MFD_CLOEXEC)
@@ -82,8 +84,14 @@ cdef class Frames:
         pool.frames = <Frame *>(<uint8_t *>self.base + PAGE)
         pool.stacks = <uint32_t *>(<uint8_t *>self.base + PAGE + table)
         pool.stacked = <uint16_t *>(<uint8_t *>self.base + PAGE + table + stacks)
-        pool.umem = <uint8_t *>self.base + PAGE + table + stacks + stacked
+        pool.lent = <uint16_t *>(<uint8_t *>self.base + PAGE + table + stacks + stacked)
+        pool.in_fill = <uint32_t *>(<uint8_t *>self.base + PAGE - QUEUES_MAX * sizeof(uint32_t))
+        pool.umem = <uint8_t *>self.base + PAGE + table + stacks + stacked + lent
         pool.chunk_shift = 11 if chunk_bytes == 2048 else 12
+        if resume and (pool.state.count != count or pool.state.chunk_bytes != chunk_bytes):
+            raise ValueError(f"the memfd holds {pool.state.count} frames of {pool.state.chunk_bytes} bytes, not {count} of {chunk_bytes}")
+        if resume:
+            return
         pool.state.count = pool.state.free = count
         pool.state.slabs = slabs
         pool.state.chunk_bytes = chunk_bytes

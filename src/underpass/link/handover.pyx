@@ -6,6 +6,7 @@ from libc.string cimport memcpy, memset, strerror
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.unistd cimport close, dup, ftruncate, read, write
 
+import contextlib
 import os
 import select
 
@@ -224,6 +225,8 @@ cdef class HandoverLink(LinkBase):
         self.state.below = &inner.link
         for i, fd in enumerate(eventfds):
             self.state.eventfds[<int>i] = fd
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(eventfds[worker])           # rung for whoever was this worker before
         self.epoll = select.epoll()
         self.epoll.register(eventfds[worker], select.EPOLLIN)
         if inner.link.wait_fd >= 0:

@@ -79,7 +79,7 @@ cdef uint32_t collect(XskPath *path, Xsk *xsk, uint32_t index, Desc *into, uint3
         path.lent[into[i].frame] -= 1
         path.counters.rx_bytes += into[i].length
     ring_release(&xsk.rx, whole)
-    xsk.in_fill -= whole
+    xsk.in_fill[0] -= whole
     return whole
 
 
@@ -106,21 +106,21 @@ cdef void skip(XskPath *path, Xsk *xsk) noexcept nogil:
         path.lent[frame] -= 1
         frame_unref(path.pool, frame)
         ring_release(&xsk.rx, 1)
-        xsk.in_fill -= 1
+        xsk.in_fill[0] -= 1
         xsk.skipping = (options & XDP_PKT_CONTD) != 0
 
 
 cdef void xsk_refill(XskPath *path, Xsk *xsk) noexcept nogil:
-    cdef uint32_t room = ring_room(&xsk.fill, xsk.fill_target - xsk.in_fill)
+    cdef uint32_t room = ring_room(&xsk.fill, xsk.fill_target - xsk.in_fill[0])
     cdef uint32_t frame
-    while xsk.in_fill < xsk.fill_target and room:
+    while xsk.in_fill[0] < xsk.fill_target and room:
         frame = frame_take(path.pool)
         if frame == NO_FRAME:
             path.counters.rx_no_frame += 1
             break
         ring_addr(&xsk.fill, xsk.fill.produced)[0] = <uint64_t>frame << path.pool.chunk_shift
         xsk.fill.produced += 1
-        xsk.in_fill += 1
+        xsk.in_fill[0] += 1
         path.lent[frame] += 1
         room -= 1
     ring_submit(&xsk.fill)

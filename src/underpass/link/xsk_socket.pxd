@@ -14,7 +14,7 @@ cdef struct Xsk:
     Ring tx
     Ring fill
     Ring completion
-    uint32_t in_fill            # frames that the kernel has to receive into
+    uint32_t *in_fill           # frames that the kernel has to receive into: beside the frames, for a process that goes on
     uint32_t fill_target        # how many it should have
     bint skipping               # within a packet that was too long: its other parts go as well
 

@@ -5,7 +5,7 @@ from underpass.link.link cimport LinkCounters
 
 cdef enum:
     ARENA_MAGIC = 0x73507255        # "UrPs"
-    ARENA_VERSION = 6
+    ARENA_VERSION = 7
     XDP_COUNTERS = 64               # room for those of xdp/contract.h
     SOCKET_COUNTERS = 6
 
@@ -53,4 +53,5 @@ cdef class Arena:
     cdef readonly int memfd
     cdef readonly size_t bytes
 
-    cdef int map_memory(self) except -1
+    cdef int map_memory(self, int memfd) except -1
+    cdef int take_over(self, const ArenaHeader *plan) except -1

@@ -1,3 +1,5 @@
+VERSION: int
+
 SOCKET_NAMES: tuple[str, ...]
 
 class Arena:

@@ -3,7 +3,9 @@ from libc.errno cimport errno
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset, strerror
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
-from posix.unistd cimport close, ftruncate, getpid
+from posix.unistd cimport close, dup, ftruncate, getpid
+
+import os
 
 from underpass.ip.network cimport Network
 from underpass.tcp.rare cimport TcbRare
@@ -31,12 +33,16 @@ cdef uint64_t place(uint64_t *end, uint64_t octets) noexcept:
     return at
 
 
+VERSION = ARENA_VERSION
+
+
 cdef class Arena:
     """State of one worker: `connections` blocks and `time_waits` entries, a table with twice as many slots, and a stamp for
-    each of `frames` packet frames.
+    each of `frames` packet frames. `memfd`: the arena that another process has left, of the same sizes and version, which
+    stays the caller's. Raises ValueError where it has others.
     """
 
-    def __cinit__(self, uint32_t connections, uint32_t time_waits, uint32_t frames):
+    def __cinit__(self, uint32_t connections, uint32_t time_waits, uint32_t frames, int memfd=-1):
         cdef ArenaHeader plan
         cdef uint64_t end = PAGE
         cdef uint32_t slots = 64
@@ -65,13 +71,29 @@ cdef class Arena:
         plan.demux_slots = slots
         plan.frames = frames
         self.bytes = end
-        self.map_memory()
-        self.header[0] = plan
+        self.map_memory(memfd)
+        if memfd >= 0:
+            self.take_over(&plan)
+        else:
+            self.header[0] = plan
 
-    cdef int map_memory(self) except -1:
+    cdef int take_over(self, const ArenaHeader *plan) except -1:
+        """The header that was left must describe what we would have made."""
+        cdef const ArenaHeader *it = self.header
+        if (it.magic, it.version, it.bytes) != (plan.magic, plan.version, plan.bytes) or \
+                (it.connections, it.time_waits, it.demux_slots, it.frames) != \
+                (plan.connections, plan.time_waits, plan.demux_slots, plan.frames):
+            raise ValueError(f"an arena of version {it.version} and {it.bytes} bytes is not one of version {plan.version}"
+                             f" and {plan.bytes} bytes")
+        self.header.pid = getpid()
+        return 0
+
+    cdef int map_memory(self, int memfd) except -1:
         cdef void *base
-        self.memfd = memfd_create(b"underpass-arena", MFD_CLOEXEC)
-        if self.memfd < 0 or ftruncate(self.memfd, self.bytes) < 0:
+        if memfd >= 0 and <size_t>os.fstat(memfd).st_size != self.bytes:
+            raise ValueError(f"an arena of {os.fstat(memfd).st_size} bytes is not one of {self.bytes}")
+        self.memfd = dup(memfd) if memfd >= 0 else memfd_create(b"underpass-arena", MFD_CLOEXEC)
+        if self.memfd < 0 or (memfd < 0 and ftruncate(self.memfd, self.bytes) < 0):
             raise OSError(errno, f"arena of {self.bytes} bytes: {strerror(errno).decode()}")
         base = mmap(NULL, self.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, self.memfd, 0)
         if base == MAP_FAILED:

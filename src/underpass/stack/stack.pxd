@@ -33,7 +33,9 @@ cdef class Stack:
     cdef uint32_t turn(self, uint64_t now_ns) noexcept nogil
 
     cdef int set_limits(self, dict limits) except -1
-    cdef int lay_out(self, bytes seed) except -1
+    cdef int lay_out(self) except -1
+    cdef int take_over(self) except -1
+    cdef int first_state(self, bytes seed) except -1
     cdef LoopEnd run_loop(self, object timeout, bint for_python) except? LOOP_TIMEOUT
     cdef list run_until(self, object timeout, object wake_fds, bint for_python)
     cdef list take_events(self)

@@ -13,7 +13,7 @@ from underpass.ip.network cimport (
     WANT_PROBE, LocalAddress, Neighbour, Network, Route, network_add_route, network_clear_routes,
     network_init, network_set_addresses, network_set_neighbour, network_take_wanted,
 )
-from underpass.link.frames cimport NO_FRAME
+from underpass.link.frames cimport NO_FRAME, frame_unref
 from underpass.link.handover cimport HandoverLink
 from underpass.link.link cimport NEVER, Desc, LinkBase
 from underpass.stack.arena cimport XDP_COUNTERS, Arena, KernelCounters
@@ -30,9 +30,9 @@ from underpass.tcp.congestion.control cimport CONGESTION_CONTROLS, CONGESTION_CU
 from underpass.tcp.preset cimport preset_default
 from underpass.tcp.flows cimport FlowTable
 from underpass.tcp.tcb cimport (
-    EVENT_ACCEPTED, EVENT_CLOSED, EVENT_CONNECTED, EVENT_READABLE, EVENT_TROUBLE, EVENT_URGENT, EVENT_WRITABLE,
-    LISTENER_BUCKETS, MAX_APPS, NO_CONN,
-    NO_LISTENER, App, DemuxSlot, Limits, Tcb, TcbCold, Tcp, TcpState, TimerNode, TimeWait,
+    CONN_STARVED, EVENT_ACCEPTED, EVENT_CLOSED, EVENT_CONNECTED, EVENT_READABLE, EVENT_TROUBLE,
+    EVENT_URGENT, EVENT_WRITABLE, LISTENER_BUCKETS, MAX_APPS, NO_CONN, NO_LISTENER, App, DemuxSlot,
+    Limits, Tcb, TcbCold, Tcp, TcpState, TimeWait, TimerNode,
 )
 from underpass.tcp.time_wait cimport time_wait_init
 from underpass.tcp.wheel cimport Wheel, wheel_init
@@ -109,6 +109,10 @@ LIMIT_RANGES = {
 }
 
 
+cdef enum:
+    SETTLE_TURNS = 100              # of a worker that stops, until all is sent
+
+
 cdef int raise_errno(int number, str what) except -1:
     raise OSError(number, f"{os.strerror(number)}: {what}")
 
@@ -126,10 +130,12 @@ cdef class Stack:
     """A worker over a link, with the interface's MAC address (6 octets).
 
     `seed` (at least 16 octets, for tests that must repeat) decides all secrets; by default the system's randomness does.
-    `limits` are listed in docs/limits.md. Raises ValueError for a limit that does not exist or is out of range.
+    `limits` are listed in docs/limits.md. With `arena`, the memfd that another process's `suspend` has left, it goes on with
+    that process's connections, over the same frames; applications register in the same order as there. Raises ValueError
+    for a limit that does not exist or is out of range, and for an arena of other sizes or another version.
     """
 
-    def __cinit__(self, LinkBase link, bytes mac, *, bytes seed=None, **limits):
+    def __cinit__(self, LinkBase link, bytes mac, *, bytes seed=None, int arena=-1, **limits):
         cdef uint32_t slots = 64
         memset(&self.tcp, 0, sizeof(Tcp))
         if len(mac) != 6:
@@ -140,11 +146,15 @@ cdef class Stack:
         self.natives = []
         self.open_connections = {}
         merged = checked_limits(limits)
-        self.arena = Arena(merged["connections"], merged["time_waits"], link.link.pool.state.count)
+        self.arena = Arena(merged["connections"], merged["time_waits"], link.link.pool.state.count, arena)
         self.arena.header.frames_inode = os.fstat(link.frames.memfd).st_ino
         link.place_counters(&self.arena.header.link, self.arena)
-        self.lay_out(seed if seed is not None else os.urandom(32))
-        self.set_limits(merged)
+        self.lay_out()
+        if arena >= 0:
+            self.take_over()
+        else:
+            self.first_state(seed if seed is not None else os.urandom(32))
+            self.set_limits(merged)
         while slots < link.link.pool.state.count:
             slots *= 2
         self.tcp.tx.ring = <Desc *>calloc(slots, sizeof(Desc))
@@ -162,14 +172,11 @@ cdef class Stack:
     def __dealloc__(self):
         free(self.tcp.tx.ring)
 
-    cdef int lay_out(self, bytes seed) except -1:
-        """Point into the arena, and put every pool in its first state."""
+    cdef int lay_out(self) except -1:
+        """Point into the arena."""
         cdef char *base = self.arena.base
         cdef Tcp *tcp = &self.tcp
-        cdef TcpState *state
-        cdef SipKey key
-        cdef uint32_t i
-        tcp.state = state = <TcpState *>(base + self.arena.header.tcp_state)
+        tcp.state = <TcpState *>(base + self.arena.header.tcp_state)
         tcp.network = <Network *>(base + self.arena.header.network)
         tcp.wheel = base + self.arena.header.wheel
         tcp.tcbs = <Tcb *>(base + self.arena.header.tcbs)
@@ -184,6 +191,22 @@ cdef class Stack:
         tcp.link = &self.link.link
         tcp.touched = tcp.touched_tail = NO_CONN
         tcp.reserved = NO_FRAME
+        return 0
+
+    cdef int take_over(self) except -1:
+        """What is not in the arena, and follows from what is."""
+        cdef uint32_t conn
+        self.tcp.now_ns = self.arena.header.now_ns
+        for conn in range(self.tcp.state.tcb_fresh):
+            self.tcp.starved += (self.tcp.tcbs[conn].flags & CONN_STARVED) != 0
+        return 0
+
+    cdef int first_state(self, bytes seed) except -1:
+        """Put every pool in its first state."""
+        cdef Tcp *tcp = &self.tcp
+        cdef TcpState *state = tcp.state
+        cdef SipKey key
+        cdef uint32_t i
         state.tcb_free = NO_CONN
         time_wait_init(state)
         state.demux_mask = self.arena.header.demux_slots - 1
@@ -520,6 +543,26 @@ cdef class Stack:
         if self.tap is not None:
             self.tap.detach(&self.tcp)
             self.tap = None
+
+    def suspend(self):
+        """Leave all connections to another process (see `arena`); returns the arena's memfd. The link is not closed.
+
+        Segments that the device does not take are lost, as on a wire. Raises ValueError where Python has connections or
+        listeners: what they are to it cannot be left to others.
+        """
+        cdef Desc *desc
+        if self.open_connections:
+            raise ValueError(f"{len(self.open_connections)} connections belong to Python")
+        for _ in range(SETTLE_TURNS):
+            self.turn(monotonic_ns())
+            if self.tcp.tx.head == self.tcp.tx.tail and self.tcp.touched == NO_CONN:
+                break
+        while self.tcp.tx.head != self.tcp.tx.tail:
+            desc = &self.tcp.tx.ring[self.tcp.tx.head & self.tcp.tx.mask]
+            frame_unref(self.tcp.pool, desc.frame)
+            self.tcp.tx.head += 1
+        self.closed = True
+        return self.arena.memfd
 
     def close(self):
         """Close the link. What is open is not closed towards the peers."""

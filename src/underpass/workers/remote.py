@@ -20,6 +20,33 @@ PAUSE_S, PAUSE_MAX_S = 0.1, 5.0
 SIGNS_OF_LIFE = 1000                # messages that are read of a worker at a time
 
 
+class Waiting:
+    """A process that has imported everything, and waits for its plan."""
+
+    def __init__(self, application: str) -> None:
+        self.channel, other = Channel.pair()
+        with other:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "underpass.workers.worker", str(other.fileno()), application],
+                stdin=subprocess.DEVNULL, pass_fds=[other.fileno()])
+        self.pidfd = os.pidfd_open(self.process.pid)
+        self.layout = ""
+
+    def is_warm(self) -> bool:
+        """Whether it has said so; from then on `layout` is its own."""
+        heard = None if self.layout else self.channel.receive()
+        if heard is not None and heard[0].get("say") == "warm":
+            self.layout = str(heard[0].get("layout"))
+        return bool(self.layout)
+
+    def end(self) -> None:
+        """It is not needed."""
+        self.process.kill()
+        self.process.wait()
+        self.channel.close()
+        os.close(self.pidfd)
+
+
 @dataclass
 class RemoteWorker:
     """Worker `number`. `process` is None while it does not run."""
@@ -34,29 +61,35 @@ class RemoteWorker:
     pidfd: int = -1
     ready: bool = False
     leaving: bool = False               # it was told to end
+    registered: bool = False            # XDP gives its queues' packets to its sockets
     started_at: float = 0.0
     start_at: float = 0.0               # when it is to be started again
     pause_s: float = PAUSE_S
     starts: int = 0
     counters: dict[str, dict[str, int]] | None = None
     failed: str = ""                    # why it could not begin, in its own words
+    layout: str = ""                    # of its memory: a process with the same can go on with it
+    left: tuple[int, ...] = ()          # arena and application, as the process has left them
 
     # what it is to do
 
-    def start(self, plan: Message, descriptors: Iterable[int]) -> Channel:
-        """Run it. What follows in the channel waits until it reads."""
-        self.channel, other = Channel.pair()
-        with other:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "underpass.workers.worker", str(other.fileno())],
-                stdin=subprocess.DEVNULL, pass_fds=[other.fileno()])
-        self.pidfd = os.pidfd_open(self.process.pid)
+    def start(self, plan: Message, descriptors: Iterable[int], waiting: "Waiting | None" = None) -> Channel:
+        """Run it, in the process that waits for it, if there is one. What follows in the channel waits until it
+        reads.
+        """
+        its = waiting or Waiting(plan["application"])
+        self.process, self.channel, self.pidfd, self.layout = its.process, its.channel, its.pidfd, its.layout
         self.ready = self.leaving = False
         self.failed = ""
         self.started_at = time.monotonic()
         self.starts += 1
         self.channel.send({"do": "start", **plan}, descriptors)
         return self.channel
+
+    def suspend(self) -> None:
+        """Have it leave everything to the process that waits."""
+        self.leaving = True
+        self._tell(do="suspend")
 
     def drain(self, seconds: float) -> None:
         """Have it end in order."""
@@ -114,6 +147,8 @@ class RemoteWorker:
                 if heard is None:
                     break
                 message, descriptors = heard
+                if message.get("say") == "suspended" and len(descriptors) == 2:
+                    self.left, descriptors = tuple(descriptors), []
                 for descriptor in descriptors:
                     os.close(descriptor)
                 messages.append(message)
@@ -125,7 +160,7 @@ class RemoteWorker:
         """The process has ended: close what was its, say how it ended, and when it may be started again."""
         assert self.process is not None
         status = self.process.wait()
-        self.release()
+        self.release(keep=bool(self.left))
         lived_s = time.monotonic() - self.started_at
         self.pause_s = min(2 * self.pause_s, PAUSE_MAX_S) if lived_s < QUICK_S else PAUSE_S
         self.start_at = time.monotonic() + (0 if self.leaving else self.pause_s)
@@ -133,15 +168,25 @@ class RemoteWorker:
             return f"was killed by {signal.Signals(-status).name}"
         return self.failed or f"ended with status {status}"
 
-    def release(self) -> None:
-        """Close everything that was opened for it. May be called twice."""
+    def release(self, keep: bool = False) -> None:
+        """Close everything that was opened for it, `keep` what another process goes on with. May be called
+        twice.
+        """
         if self.pidfd >= 0:
             os.close(self.pidfd)
         if self.channel is not None:
             self.channel.close()
+        self.pidfd, self.process, self.channel = -1, None, None
+        if not keep:
+            self.release_memory()
+
+    def release_memory(self) -> None:
+        """Close sockets and frames: nobody goes on with them."""
+        for descriptor in self.left:
+            os.close(descriptor)
         if self.link is not None:
             self.link.close()
-        self.pidfd, self.process, self.channel, self.link, self.frames = -1, None, None, None, None
+        self.link, self.frames, self.left, self.registered = None, None, (), False
 
 
 def eventfd() -> int:

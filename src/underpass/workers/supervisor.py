@@ -28,11 +28,12 @@ from underpass.linux.netlink import Route
 from underpass.nic import MODERATION_S, checked
 from underpass.tcp.flows import FlowTable
 from underpass.workers.channel import Message
-from underpass.workers.remote import RemoteWorker, eventfd
+from underpass.workers.remote import RemoteWorker, Waiting, eventfd
 from underpass.xdp.loader import XdpProgram
 
 LOOK_S = 0.5                        # how often the supervisor looks at the clock, at least
 DRAIN_S = 5.0
+WARM_S = 0.02                       # how often it looks whether a successor is warm
 GRACE_S = 1.0                       # beyond the time to drain, before a worker is killed
 FLOWS = 65536                       # connections of all workers, unless limits say more
 
@@ -151,6 +152,8 @@ class Supervisor:
                                               "segmentation": segmentation, "busy_poll": busy_poll}
         self._signals: list[int] = []
         self._reloading: list[RemoteWorker] = []
+        self._successor: tuple[RemoteWorker, Waiting] | None = None     # who waits to take over from whom
+        self._keeps_connections = True
         self._ending = False
         self._seed = secrets.token_hex(32)
         self.workers = [RemoteWorker(*share) for share in shares(self.netdev.queues, workers, ifname, cores)]
@@ -170,6 +173,7 @@ class Supervisor:
             for descriptor in self.eventfds:
                 undo.callback(os.close, descriptor)
             self._selector.register(self.mirror, selectors.EVENT_READ)
+            undo.callback(self._dismiss)
             for worker in self.workers:
                 undo.callback(self._end, worker)
                 self._start(worker)
@@ -178,11 +182,21 @@ class Supervisor:
     # one worker
 
     def _start(self, worker: RemoteWorker) -> None:
-        """Open what it needs, run it, and tell it Linux's tables."""
+        """Open what it needs, and run it."""
         worker.frames = Frames(self.plan.frames, chunk_bytes_for(self.netdev.mtu))
         worker.link = AfXdpLink(worker.frames, self.netdev, worker.queues, program=self.program, run=False,
                                 **self._link_options)
-        channel = worker.start(self._plan_for(worker), self._descriptors_for(worker))
+        self._run(worker, None)
+
+    def _run(self, worker: RemoteWorker, waiting: Waiting | None) -> None:
+        """Run it, on what the process before it has left if another one waits to take that over, and tell it
+        Linux's tables.
+        """
+        left, worker.left = worker.left, ()
+        plan = self._plan_for(worker) | {"resume": bool(left)}
+        channel = worker.start(plan, [*left, *self._descriptors_for(worker)], waiting)
+        for descriptor in left:
+            os.close(descriptor)
         self._selector.register(channel, selectors.EVENT_READ, worker)
         self._selector.register(worker.pidfd, selectors.EVENT_READ, worker)
         self.mirror.apply(worker)
@@ -196,8 +210,8 @@ class Supervisor:
             "netdev": dataclasses.asdict(self.netdev) | {"mac": self.netdev.mac.hex()},
             "link": worker.link.facts(),
             "frames": worker.frames.count, "frame_bytes": worker.frames.chunk_bytes,
-            "application": self.plan.application, "arguments": self.plan.arguments, "limits":
-            self.plan.limits,
+            "application": self.plan.application, "arguments": self.plan.arguments,
+            "limits": self.plan.limits,
             "readable": list(self.plan.readable), "user": self.plan.user, "moderation": self.plan.moderation,
             "drain_s": self.plan.drain_s,
         }
@@ -213,6 +227,8 @@ class Supervisor:
             match message.get("say"):
                 case "ready":
                     self._is_ready(worker)
+                case "warm":
+                    worker.layout = str(message.get("layout"))
                 case "wanted" | "using":
                     self.fleet.note(message)
                 case "ended":
@@ -228,7 +244,9 @@ class Supervisor:
         if worker.ready or worker.link is None or worker.process is None:
             return
         worker.ready = True
-        worker.link.register()
+        if not worker.registered:
+            worker.link.register()
+            worker.registered = True
         if worker.starts > 1:
             self.say(f"worker {worker.number} serves again, as process {worker.process.pid}")
 
@@ -241,6 +259,8 @@ class Supervisor:
         self._selector.unregister(channel)
         self._selector.unregister(worker.pidfd)
         how = worker.bury()
+        if worker.left and self._go_on(worker):
+            return
         lost = self.flows.forget(worker.number)
         self.area.clear(worker.number)
         if worker.starts == 1 and not worker.ready:
@@ -248,6 +268,15 @@ class Supervisor:
         elif not worker.leaving:
             self.say(f"worker {worker.number} (process {process.pid}, queues {text_of(worker.queues)}) {how};"
                      f" {lost} connections are lost")
+
+    def _go_on(self, worker: RemoteWorker) -> bool:
+        """Have the process that waits take over what the last one has left. False: there is none."""
+        successor, self._successor = self._successor, None
+        if successor is None or successor[0] is not worker or successor[1].process.poll() is not None:
+            worker.release_memory()
+            return False
+        self._run(worker, successor[1])
+        return True
 
     def _end(self, worker: RemoteWorker) -> None:
         """Whatever state it is in."""
@@ -280,6 +309,8 @@ class Supervisor:
     def _wait_s(self) -> float:
         """Until the next worker is to be started again."""
         due = [worker.start_at for worker in self.workers if worker.process is None]
+        if self._successor is not None:
+            return WARM_S
         return max(0.0, min(due) - time.monotonic()) if due and not self._ending else LOOK_S
 
     def wait_ready(self, seconds: float = 20) -> None:
@@ -294,21 +325,47 @@ class Supervisor:
                 raise TimeoutError(0, f"a worker does not begin within {seconds:g} s")
 
     def reload(self, plan: WorkerPlan | None = None) -> None:
-        """Start every worker anew, one after the other, each once its open connections have ended or time
-        is up.
+        """Start every worker anew, one after the other, with the program that is installed now.
+
+        The new process takes over every connection, where its memory has the same layout and its plan asks for
+        the same; else the open ones are drained.
         """
-        self.plan = plan or self.plan
+        before, self.plan = self.plan, plan or self.plan
+        self._keeps_connections = before == self.plan
         self._reloading = list(self.workers)
 
     def _reload_next(self) -> None:
-        """The next one, once the last one serves again."""
-        if not self._reloading or not self.is_ready or any(worker.leaving for worker in self.workers):
+        """The next one, once the last one serves again. Its successor warms up first: nobody waits for that."""
+        if self._successor is not None:
+            self._succeed(*self._successor)
+        elif self._reloading and self.is_ready and not self._ending:
+            self._successor = self._reloading.pop(0), Waiting(self.plan.application)
+
+    def _succeed(self, worker: RemoteWorker, waiting: Waiting) -> None:
+        """Once the successor is warm, the worker leaves."""
+        if waiting.process.poll() is not None:
+            status = waiting.process.returncode
+            self.say(f"worker {worker.number} goes on: its successor ended with status {status}")
+            self._dismiss()
+        elif not waiting.is_warm() or worker.leaving or worker.process is None:
             return
-        self._reloading.pop(0).drain(self.plan.drain_s)
+        elif self._keeps_connections and waiting.layout == worker.layout:
+            worker.suspend()
+        else:
+            self.say(f"worker {worker.number} is drained: its successor cannot take its connections over")
+            self._dismiss()
+            worker.drain(self.plan.drain_s)
+
+    def _dismiss(self) -> None:
+        """The process that waits is not needed."""
+        if self._successor is not None:
+            self._successor[1].end()
+            self._successor = None
 
     def drain(self) -> dict[str, dict[str, int]]:
         """End all workers in order; returns their counters, summed. A second signal cuts it short."""
         self._reloading, self._ending = [], True
+        self._dismiss()
         for worker in self.workers:
             worker.drain(self.plan.drain_s)
         end = time.monotonic() + self.plan.drain_s + GRACE_S

@@ -1,9 +1,11 @@
 """One worker: takes its plan and its descriptors, gives up every privilege, and serves its queues until it
 is told to end.
 
+    warm  <-- everything is imported
     start --> memory, rings and tables mapped; application made; sandbox closed
     go    --> listens; `ready` goes back
     drain --> no new connections; ends when the open ones have ended, or the time is over
+    suspend --> leaves everything to another process, whose start says `resume`, and ends
 
 Should the supervisor die, the worker goes on: it holds the XDP attachment too. It learns no more of
 Linux's tables then.
@@ -26,6 +28,7 @@ from underpass.linux.commands import commands
 from underpass.linux.control_socket import ControlSocket
 from underpass.linux.mirror import REFRESH_SECONDS, USED_LATELY_NS
 from underpass.linux.netdev_features import NetdevFeatures
+from underpass.stack.arena import VERSION
 from underpass.stack.stack import Stack
 from underpass.tcp.flows import FlowTable
 from underpass.workers.channel import Channel, Message
@@ -36,7 +39,10 @@ SPIN_S = 0.05
 
 
 class Application(Protocol):
-    """What a worker runs: made by a function that is given the stack and the arguments of the plan."""
+    """What a worker runs: a class that is given the stack and the arguments of the plan.
+
+    Its attribute `layout` tells apart versions that cannot take each other's connections up.
+    """
 
     @property
     def open(self) -> int:
@@ -54,15 +60,21 @@ class Application(Protocol):
     def stats(self) -> dict[str, dict[str, int]]:
         """Counters."""
 
+    def park(self) -> bytes:
+        """What another process needs, beside the stack, to go on with every connection."""
+
+    def take_up(self, octets: bytes) -> None:
+        """Go on with what `park` has left, instead of `listen`."""
+
 
 class WorkerStack(Stack):
     """A stack whose tables the supervisor fills."""
 
-    def __new__(cls, link: HandoverLink | AfXdpLink, plan: Message) -> Self:
+    def __new__(cls, link: HandoverLink | AfXdpLink, plan: Message, arena: int = -1) -> Self:
         return super().__new__(cls, link, bytes.fromhex(plan["netdev"]["mac"]),  # type: ignore[call-arg]
-                               seed=bytes.fromhex(plan["seed"]), **plan["limits"])
+                               seed=bytes.fromhex(plan["seed"]), arena=arena, **plan["limits"])
 
-    def __init__(self, link: HandoverLink | AfXdpLink, plan: Message) -> None:
+    def __init__(self, link: HandoverLink | AfXdpLink, plan: Message, arena: int = -1) -> None:
         self._xdp_counters: dict[str, int] = {}
         self.set_interface(plan["netdev"]["name"])
         self.set_moderation(plan["moderation"])
@@ -103,10 +115,16 @@ class Worker:
         self._tick_at = 0.0
         if plan["core"] is not None:
             os.sched_setaffinity(0, {plan["core"]})
-        self.stack = make_stack(plan, descriptors)
+        arena, parked = (descriptors.pop(0), descriptors.pop(0)) if plan["resume"] else (-1, -1)
+        self.stack = make_stack(plan, descriptors, arena)
         self.application: Application = resolve(plan["application"])(self.stack, **plan["arguments"])
         self._asked = ControlSocket(commands(self.stack, plan["netdev"]["name"]))
         self._confine()
+        if plan["resume"]:
+            with os.fdopen(parked, "rb") as file:
+                file.seek(0)
+                self.application.take_up(file.read())
+            os.close(arena)
 
     def _confine(self) -> None:
         """From here on nothing can be opened, and nothing is imported that is not here yet."""
@@ -173,10 +191,23 @@ class Worker:
             if self.stack.carry_out(message):
                 continue
             if message.get("do") == "go":
-                self.application.listen()
+                if not self.plan["resume"]:
+                    self.application.listen()
                 self.channel.send({"say": "ready", "pid": os.getpid()})
             elif message.get("do") == "drain":
                 self.drain(message["seconds"])
+            elif message.get("do") == "suspend":
+                self._suspend()
+
+    def _suspend(self) -> None:
+        """Leave everything as it is to the process that comes after; nothing is closed."""
+        self._asked.close()
+        arena = self.stack.suspend()
+        parked = os.memfd_create("underpass-application")
+        with os.fdopen(os.dup(parked), "wb") as file:
+            file.write(self.application.park())
+        self.channel.send({"say": "suspended"}, [arena, parked])
+        os._exit(0)
 
     def _ask(self) -> None:
         """Neighbours that the stack wants, and now and then those that it uses."""
@@ -190,22 +221,22 @@ class Worker:
             self.channel.send({"say": "using", "neighbours": using[:1000]})
 
 
-def make_stack(plan: Message, descriptors: list[int]) -> WorkerStack:
+def make_stack(plan: Message, descriptors: list[int], arena: int) -> WorkerStack:
     """The stack over descriptors in this order: frames, flows, hand-over rings, attachment, an eventfd for
     each worker, sockets. The attachment is only held.
     """
     frames_fd, flows_fd, area_fd, _attachment, *rest = descriptors
     eventfds, sockets = rest[: plan["workers"]], rest[plan["workers"] :]
-    frames = Frames(plan["frames"], plan["frame_bytes"], memfd=frames_fd)
+    frames = Frames(plan["frames"], plan["frame_bytes"], memfd=frames_fd, resume=plan["resume"])
     netdev = NetdevFeatures(**{**plan["netdev"], "mac": bytes.fromhex(plan["netdev"]["mac"])})
-    facts = plan["link"]
+    facts = plan["link"] | {"resumed": plan["resume"]}
     own = AfXdpLink(frames, netdev, facts["queues"], ring_size=facts["ring_size"], adopted=facts,
                     adopted_fds=sockets)
     if plan["workers"] == 1:
-        stack = WorkerStack(own, plan)
+        stack = WorkerStack(own, plan, arena)
     else:
         link = HandoverLink(own, HandoverArea(plan["workers"], area_fd), plan["number"], eventfds)
-        stack = WorkerStack(link, plan)
+        stack = WorkerStack(link, plan, arena)
         stack.share_flows(FlowTable(memfd=flows_fd), link)
     for descriptor in (frames_fd, flows_fd, area_fd):
         os.close(descriptor)
@@ -229,11 +260,17 @@ def first_message(channel: Channel) -> tuple[Message, list[int]]:
     return heard
 
 
-def main(descriptor: int) -> int:
-    """The process's life."""
+def layout_of(application: str) -> str:
+    """What a process must have in common with the one whose connections it takes over."""
+    return f"{VERSION}:{resolve(application).layout}"
+
+
+def main(descriptor: int, application: str) -> int:
+    """The process's life; `application` is known before the plan, so that it is imported meanwhile."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)        # Ctrl-C reaches the supervisor, which lets us drain
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     channel = Channel(socket.socket(fileno=descriptor))
+    channel.send({"say": "warm", "layout": layout_of(application)})
     try:
         plan, descriptors = first_message(channel)
         worker = Worker(channel, plan, descriptors)
@@ -249,4 +286,4 @@ def main(descriptor: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+    sys.exit(main(int(sys.argv[1]), sys.argv[2]))
