@@ -29,7 +29,7 @@ from underpass.stack.sockets import Connection, Listener
 from underpass.stack.stack import Stack
 from underpass.xdp.loader import XdpProgram
 
-MODERATION_S = 64e-6    # about as long as network cards wait before they interrupt again
+MODERATION_S = 80e-6    # about as long as network cards wait before they interrupt again
 SPIN_S = 0.05           # with busy polling: how long to look for packets before the process sleeps after all
 
 

@@ -6,7 +6,7 @@ connections, here and at the peers, who are sent several segments at once. Where
 would only delay them.
 
 So both ways are tried in turns, and the clock is kept to where it serves at least as many connections as before, and
-finds more than one each time it looks:
+finds several each time it looks. A single flow, however busy, is never delayed: every look finds that one.
 
     WOKEN --busy, after its term--> TRIAL --as many served, several a look--> CLOCKED --after its term--> WOKEN
       ^                               '----------- otherwise: WOKEN, for twice as long as before -----------'
@@ -25,7 +25,8 @@ cdef struct Moderation:
     uint64_t term_ends_ns
     uint64_t window_began_ns
     uint32_t served                 # connections attended to in this window
-    uint32_t naps                   # and naps taken in it
+    uint32_t naps                   # naps taken in it, and
+    uint32_t found                  # connections that the first turn after each of them attended to
     uint64_t woken_served           # of the last window in WOKEN, and how long it was
     uint64_t woken_ns
     uint64_t naps_all
@@ -38,9 +39,12 @@ cdef enum:
     WINDOW_NS = 5000000
 
 
-cdef inline void moderation_note(Moderation *it, uint64_t now_ns, uint32_t served) noexcept nogil:
-    """After each turn: how many connections it attended to."""
+cdef inline void moderation_note(Moderation *it, uint64_t now_ns, uint32_t served, bint napped) noexcept nogil:
+    """After each turn: how many connections it attended to; `napped`: it was the first after a nap."""
     it.served += served
+    if napped:
+        it.naps += 1
+        it.found += served
     if now_ns - it.window_began_ns >= WINDOW_NS:
         moderation_conclude(it, now_ns)
 

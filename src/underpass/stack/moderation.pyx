@@ -29,7 +29,7 @@ cdef inline void wake_again(Moderation *it, uint64_t now_ns) noexcept nogil:
 
 
 cdef inline bint finds_several(const Moderation *it) noexcept nogil:
-    return it.served >= SEVERAL * it.naps and it.served >= BUSY
+    return it.found >= SEVERAL * it.naps and it.served >= BUSY
 
 
 cdef inline bint serves_as_many(const Moderation *it, uint64_t elapsed_ns) noexcept nogil:
@@ -53,4 +53,4 @@ cdef void moderation_conclude(Moderation *it, uint64_t now_ns) noexcept nogil:
     elif now_ns >= it.term_ends_ns:
         enter(it, WOKEN, now_ns, 0)
     it.window_began_ns = now_ns
-    it.served = it.naps = 0
+    it.served = it.naps = it.found = 0

@@ -288,7 +288,6 @@ cdef inline bint takes_nap(Loop *loop) noexcept nogil:
         return False
     if loop.moderation.naps_all == 0:
         prctl(PR_SET_TIMERSLACK, 1)
-    loop.moderation.naps += 1
     loop.moderation.naps_all += 1
     return True
 
@@ -312,7 +311,7 @@ cdef LoopEnd loop_run(Tcp *tcp, Loop *loop) noexcept nogil:
         attended = tcp.attended
         count = turn(tcp, now, &loop.next_tick_ns)
         loop.turns += 1
-        moderation_note(&loop.moderation, now, tcp.attended - attended)
+        moderation_note(&loop.moderation, now, tcp.attended - attended, napping)
         if loop.stopping[0]:
             return LOOP_STOPPED
         if loop.events != NULL and loop.events[0]:

@@ -10,19 +10,21 @@ NAMES = {WOKEN: "woken", TRIAL: "trial", CLOCKED: "clocked"}
 
 cdef class ModerationProbe:
     cdef Moderation state
+    cdef bint napped
 
     def __init__(self, uint64_t interval_ns):
         moderation_init(&self.state, interval_ns)
 
     def note(self, uint64_t now_ns, uint32_t served):
         """A turn has ended."""
-        moderation_note(&self.state, now_ns, served)
+        moderation_note(&self.state, now_ns, served, self.napped)
+        self.napped = False
 
     def nap(self):
         """Take a nap, if that is the way now; whether it is."""
         if not moderation_naps(&self.state):
             return False
-        self.state.naps += 1
+        self.napped = True
         return True
 
     @property

@@ -74,9 +74,7 @@ class RemoteWorker:
     # what it is to do
 
     def start(self, plan: Message, descriptors: Iterable[int], waiting: "Waiting | None" = None) -> Channel:
-        """Run it, in the process that waits for it, if there is one. What follows in the channel waits until it
-        reads.
-        """
+        """Run it, in the process that waits for it, if there is one. What follows waits until it reads."""
         its = waiting or Waiting(plan["application"])
         self.process, self.channel, self.pidfd, self.layout = its.process, its.channel, its.pidfd, its.layout
         self.ready = self.leaving = False

@@ -327,15 +327,15 @@ class Supervisor:
     def reload(self, plan: WorkerPlan | None = None) -> None:
         """Start every worker anew, one after the other, with the program that is installed now.
 
-        The new process takes over every connection, where its memory has the same layout and its plan asks for
-        the same; else the open ones are drained.
+        The new process takes over every connection, where its memory has the same layout and its plan is the
+        same; else the open ones are drained.
         """
         before, self.plan = self.plan, plan or self.plan
         self._keeps_connections = before == self.plan
         self._reloading = list(self.workers)
 
     def _reload_next(self) -> None:
-        """The next one, once the last one serves again. Its successor warms up first: nobody waits for that."""
+        """The next one, once the last one serves again. Its successor warms up first, while it serves on."""
         if self._successor is not None:
             self._succeed(*self._successor)
         elif self._reloading and self.is_ready and not self._ending:
