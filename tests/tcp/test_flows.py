@@ -7,6 +7,8 @@ import pytest
 from underpass.link.frames import Frames
 from underpass.link.handover import HandoverArea, HandoverLink
 from underpass.link.memory import memory_pair
+from underpass.observe.pcapng_blocks import packets
+from underpass.observe.tap_reader import TapReader
 from underpass.stack.stack import ACCEPTED, READABLE, Stack
 from underpass.tcp.flows import FlowTable
 from underpass.testing.packets import TcpSegment
@@ -102,6 +104,16 @@ def test_a_flow_that_changes_its_queue_goes_on(workers):
     assert workers.links[0].handed_over["taken"] == 1
     assert workers.counters(0)["connections"] == 1
     assert workers.counters(1)["connections"] == 0
+
+
+def test_a_segment_that_is_handed_over_is_captured_once_where_its_connection_is(workers):
+    _, seq, ack = workers.opened(0)
+    readers = [TapReader(stack.capture_start()) for stack in workers.stacks]
+    workers.send(1, ACK | PSH, b"by another queue", seq=seq, ack=ack)
+    there, passed_by = ([it for it in packets(reader.read()[0]) if not it.is_sent] for reader in readers)
+    assert [TcpSegment.parse(it.frame).payload for it in there] == [b"by another queue"]
+    assert [it.comment for it in there] == [""]
+    assert passed_by == []
 
 
 def test_a_syn_that_comes_again_by_another_queue_opens_nothing_new(workers):

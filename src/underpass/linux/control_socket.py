@@ -60,7 +60,7 @@ class ControlSocket:
         with ExitStack() as undo:
             self._listener = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
             undo.callback(os.close, _bind(self._listener))
-            self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            self._spare = os.dup(self._listener.fileno())
             undo.callback(lambda: os.close(self._spare))
             self._listener.setblocking(False)
             self._listener.listen(CONNECTIONS)
@@ -111,7 +111,7 @@ class ControlSocket:
         os.close(self._spare)
         with suppress(OSError):
             self._listener.accept()[0].close()
-        self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._spare = os.dup(self._listener.fileno())
 
     def _hear(self, session: Session) -> None:
         try:

@@ -54,7 +54,7 @@ cdef struct TapCounts:
 
 cdef struct TapWhy:                 # one reason why a packet is not accepted
     uint32_t counter                # its place among TcpCounters
-    uint32_t bytes
+    uint32_t bytes                  # of the comment; 0: it was given to another worker
     uint64_t before                 # the counter, before the packet
     char[64] comment                # PCAPNG_COMMENT_BYTES
 

@@ -37,6 +37,8 @@ cdef extern from "<fcntl.h>" nogil:
 cdef enum:
     WHOLE_BYTES = 262144            # the longest packet: a batch of descriptors
 
+# What was given to another worker is seen there.
+HANDED_OVER = "handed_over"
 # Counters of tcp that stand for a segment or an ICMP error that was not taken in, beside those by Reason.
 TURNED_AWAY = ("no_listener", "connection_limit", "cookies_refused", "frame_limit", "out_of_window", "paws_refused",
                "ack_refused", "in_window_syn", "in_window_reset", "ooo_limit", "after_close", "unroutable",
@@ -139,7 +141,7 @@ cdef void tap_arrives(Tap *tap, const Tcp *tcp, const Desc *packet, uint32_t par
     tap.found = written(tap, packet, parts, tcp.now_ns)
 
 
-cdef const TapWhy *why_refused(Tap *tap, const Tcp *tcp) noexcept nogil:
+cdef const TapWhy *why_not_taken(Tap *tap, const Tcp *tcp) noexcept nogil:
     """Every refusal has a counter: the one that has moved says why. NULL: the packet was accepted."""
     cdef const uint64_t *counters = <const uint64_t *>&tcp.state.counters
     cdef const TapWhy *found = NULL
@@ -152,7 +154,9 @@ cdef const TapWhy *why_refused(Tap *tap, const Tcp *tcp) noexcept nogil:
 
 
 cdef void tap_arrived(Tap *tap, const Tcp *tcp) noexcept nogil:
-    cdef const TapWhy *why = why_refused(tap, tcp)
+    cdef const TapWhy *why = why_not_taken(tap, tcp)
+    if why != NULL and why.bytes == 0:
+        return                  # handed over
     if why != NULL:
         keep(tap, PCAPNG_INBOUND, why.comment, why.bytes)
     elif not tap.refused_only:
@@ -265,11 +269,12 @@ cdef class PacketTap:
     cdef int list_reasons(self) except -1:
         """All fields of TcpCounters are numbers of 64 bits: first the refusals by Reason, then those by name."""
         first = sizeof(TcpCounters) // sizeof(uint64_t) - len(TCP_COUNTERS)
-        places = list(enumerate(reason_names()))[1:] + [(first + TCP_COUNTERS.index(name), name) for name in TURNED_AWAY]
+        places = list(enumerate(reason_names()))[1:]
+        places += [(first + TCP_COUNTERS.index(name), name) for name in (*TURNED_AWAY, HANDED_OVER)]
         if len(places) > TAP_WHYS:
             raise ImportError(f"{len(places)} reasons, more than a tap has room for")
         for i, (counter, name) in enumerate(places):
-            comment = f"refused: {name}".encode()[:PCAPNG_COMMENT_BYTES]
+            comment = b"" if name == HANDED_OVER else f"refused: {name}".encode()[:PCAPNG_COMMENT_BYTES]
             self.tap.why[<int>i].counter = counter
             self.tap.why[<int>i].bytes = len(comment)
             memcpy(self.tap.why[<int>i].comment, <const char *>comment, len(comment))
