@@ -5,7 +5,7 @@ from libc.string cimport memcmp, memcpy, memset
 from underpass.apps.file_cache cimport NO_ENTRY, Entry, Identity, cache_find, cache_pin
 from underpass.apps.http_blocks cimport NO_BLOCK, Block, block_take
 from underpass.apps.http_send cimport http_abort
-from underpass.apps.http_state cimport HTTP_GONE, HTTP_HEAD, HTTP_SENDING, Http, HttpConn, HttpCounters
+from underpass.apps.http_state cimport HTTP_GONE, HTTP_HEAD, HTTP_SENDING, Http, HttpConn
 from underpass.tcp.tcb cimport Tcp
 
 cdef enum:

@@ -1,6 +1,6 @@
 """A network interface's queues by AF_XDP: one socket each, all over one frame pool as their UMEM."""
 from libc.errno cimport EBUSY, EINVAL, ENETDOWN, EOPNOTSUPP
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from underpass.link.link import LinkBase
 from underpass.stack.stack import ACCEPTED, CLOSED, Stack
@@ -48,7 +48,7 @@ class Host:
 
     @classmethod
     def on(cls, link: LinkBase, station: Station, *neighbours: Station, seed: bytes, now_ns: int,
-           **limits: int | str) -> Host:  # fmt: skip
+           **limits: Any) -> Host:  # fmt: skip
         """A host on `link` that knows the time, and its neighbours as the control plane would tell it."""
         stack = Stack(link, station.mac, seed=seed, **limits)
         stack.set_addresses([(station.v4, 24), (station.v6, 64)])
