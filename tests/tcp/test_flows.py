@@ -1,5 +1,6 @@
 """Which worker has a flow: two stacks on one table, and what arrives at the wrong one."""
 
+import dataclasses
 import os
 
 import pytest
@@ -9,12 +10,14 @@ from underpass.link.handover import HandoverArea, HandoverLink
 from underpass.link.memory import memory_pair
 from underpass.observe.pcapng_blocks import packets
 from underpass.observe.tap_reader import TapReader
-from underpass.stack.stack import ACCEPTED, READABLE, Stack
+from underpass.stack.stack import ACCEPTED, CLOSED, READABLE, Stack
 from underpass.tcp.flows import FlowTable
+from underpass.testing.icmp import icmp_error
 from underpass.testing.packets import TcpSegment
 from underpass.testing.probe_link import LinkProbe
 
 SYN, ACK, PSH, FIN, RST = 2, 16, 8, 1, 4
+UNREACHABLE, PORT, TOO_BIG = 3, 3, 4
 CLIENT, SERVER = "10.0.0.1", "10.0.0.2"
 MACS = {CLIENT: "02:00:00:00:00:01", SERVER: "02:00:00:00:00:02"}
 
@@ -60,7 +63,7 @@ class Workers:
 
     def opened(self, queue):
         """A connection that worker `queue` has; its sequence numbers (ours, the server's)."""
-        ((_, answer),) = self.send(queue, SYN, seq=100)
+        ((_, answer),) = self.send(queue, SYN, seq=100, mss=1460)
         self.send(queue, ACK, seq=101, ack=answer.seq + 1)
         ((conn, events),) = self.stacks[queue].events()
         assert events & ACCEPTED
@@ -142,6 +145,77 @@ def test_time_wait_is_found_and_a_flow_that_is_over_is_forgotten(workers):
     workers.now_ns += 120 * 1_000_000_000
     workers.settle()
     assert workers.table.count(0) == 0
+
+
+def icmp_about(workers, queue, segment, code, mtu=0):
+    """That a segment which the server sent could not be delivered arrives at a queue."""
+    about = dataclasses.replace(segment, src_mac=MACS[SERVER], dst_mac=MACS[CLIENT])
+    assert workers.wires[queue].probe.transmit([icmp_error(about, UNREACHABLE, code, mtu=mtu)]) == 1
+    return workers.settle()
+
+
+def test_an_icmp_error_about_another_workers_flow_is_handed_over(workers):
+    conn, _, _ = workers.opened(0)
+    conn.send(bytes(1400))
+    ((_, sent),) = workers.settle()
+    answers = icmp_about(workers, 1, sent, TOO_BIG, mtu=1000)
+    assert [number for number, _ in answers] == [0, 0]
+    assert max(len(it.payload) for _, it in answers) == 1000 - 40
+    assert workers.counters(1)["icmp_handed_over"] == workers.links[0].handed_over["taken"] == 1
+    assert workers.counters(0)["path_mtu_lowered"] == workers.counters(0)["icmp_in"] == 1
+    assert workers.counters(1)["icmp_in"] == 0
+
+
+def test_an_icmp_error_ends_a_handshake_at_another_worker(workers):
+    conn = workers.stacks[0].connect((CLIENT, 81))
+    ((_, syn),) = workers.settle()
+    icmp_about(workers, 1, syn, PORT)
+    assert workers.stacks[0].events()[0][1] & CLOSED
+    with pytest.raises(ConnectionRefusedError):
+        conn.recv()
+
+
+def test_an_icmp_error_about_nobodys_flow_stays(workers):
+    """And one about a flow of the worker that it came to."""
+    conn, _, _ = workers.opened(0)
+    conn.send(b"x")
+    ((_, sent),) = workers.settle()
+    icmp_about(workers, 1, dataclasses.replace(sent, dst_port=5999), PORT)
+    assert workers.counters(1)["icmp_no_connection"] == 1
+    icmp_about(workers, 0, sent, PORT)
+    assert workers.counters(0)["icmp_soft"] == 1
+    assert workers.counters(0)["icmp_handed_over"] == workers.counters(1)["icmp_handed_over"] == 0
+
+
+def test_an_icmp_error_that_was_handed_over_goes_no_further(workers):
+    """Its flow ended meanwhile, and began anew at the worker that it came from: it would go in circles."""
+    conn, _, _ = workers.opened(0)
+    conn.send(b"x")
+    ((_, sent),) = workers.settle()
+    about = dataclasses.replace(sent, src_mac=MACS[SERVER], dst_mac=MACS[CLIENT])
+    workers.wires[1].probe.transmit([icmp_error(about, UNREACHABLE, PORT)])
+    workers.stacks[1].step(workers.now_ns)
+    conn.abort()
+    workers.wires[1].send(TcpSegment(src=CLIENT, dst=SERVER, src_port=5000, dst_port=80, flags=SYN, seq=7,
+                                     src_mac=MACS[CLIENT], dst_mac=MACS[SERVER], window=65535))
+    workers.stacks[1].step(workers.now_ns)
+    assert workers.table.count(1) == 1
+    workers.settle()
+    assert workers.counters(1)["icmp_handed_over"] == workers.counters(0)["icmp_no_connection"] == 1
+    assert workers.counters(0)["icmp_handed_over"] == 0
+
+
+def test_an_icmp_error_that_finds_a_full_ring_is_counted(workers):
+    conn, _, _ = workers.opened(0)
+    conn.send(bytes(1400))
+    ((_, sent),) = workers.settle()
+    about = dataclasses.replace(sent, src_mac=MACS[SERVER], dst_mac=MACS[CLIENT])
+    for _ in range(5000):
+        workers.wires[1].probe.transmit([icmp_error(about, UNREACHABLE, TOO_BIG, mtu=1000)])
+        workers.stacks[1].step(workers.now_ns)      # worker 0 does not run
+    counters = workers.counters(1)
+    assert counters["handover_full"] > 0
+    assert counters["icmp_handed_over"] + counters["handover_full"] == 5000
 
 
 def test_the_flows_of_a_worker_that_died_are_nobodys(workers):

@@ -13,6 +13,7 @@ from underpass.tcp.block cimport block_prefetch
 from underpass.tcp.demux cimport demux_prefetch, demux_prefetch_connection, demux_prefetch_queue
 from underpass.tcp.errors cimport errors_arrive
 from underpass.tcp.expire cimport expire
+from underpass.tcp.flows cimport flows_hand_over_error
 from underpass.tcp.output cimport output_flush
 from underpass.tcp.receive cimport MAX_PARTS, Arrival
 from underpass.tcp.tcb cimport MAX_APPS, NO_CONN, Tcp
@@ -85,13 +86,15 @@ cdef inline void lay_out_parts(const Desc *descs, uint32_t count, Arrival *arriv
     arrival.count = count
 
 
-cdef Reason error_arrives(Tcp *tcp, const uint8_t *packet, uint32_t length) noexcept nogil:
-    """What XDP gives us that is no segment is ICMP about one."""
+cdef Reason error_arrives(Tcp *tcp, const uint8_t *packet, uint32_t length, bint handed) noexcept nogil:
+    """What XDP gives us that is no segment is ICMP about one, of ours or of another worker."""
     cdef IcmpError error
     cdef Reason reason = ip_receive_error(tcp.network, packet, length, &error)
-    if reason == ACCEPTED:
+    if reason != ACCEPTED:
+        return reason
+    if handed or tcp.flows.slots == NULL or not flows_hand_over_error(tcp, &error, packet, length):
         errors_arrive(tcp, &error)
-    return reason
+    return ACCEPTED
 
 
 cdef inline bint packet_parsed(Tcp *tcp, const Desc *descs, uint32_t count, Arrival *arrival) noexcept nogil:
@@ -106,7 +109,7 @@ cdef inline bint packet_parsed(Tcp *tcp, const Desc *descs, uint32_t count, Arri
     reason = ip_receive(tcp.network, packet, descs[0].length, rest, count - 1,
                         (tcp.link.offloads & LINK_RX_PARTIAL) != 0, &arrival.seg)
     if reason == IP_PROTOCOL and count == 1:
-        reason = error_arrives(tcp, packet, descs[0].length)
+        reason = error_arrives(tcp, packet, descs[0].length, descs[0].flags & DESC_HANDED != 0)
         if reason == ACCEPTED:
             free_frames(tcp, descs, count)
             return False

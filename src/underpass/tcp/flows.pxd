@@ -14,16 +14,16 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from underpass.tcp.receive cimport Arrival
 from underpass.tcp.tcb cimport Tcp
-from underpass.wire.segment cimport Segment
+from underpass.wire.icmp cimport IcmpError
 
 cdef enum:
     BUCKET_SLOTS = 8
     NO_WORKER = 0xFF
 
-# The worker whose flow a segment belongs to; NO_WORKER: none's, or ours.
-cdef uint32_t flows_owner(const Tcp *tcp, const Segment *seg) noexcept nogil
 # A segment for which there is no connection here: give it to the worker that has one. False: there is none.
 cdef bint flows_hand_over(Tcp *tcp, Arrival *arrival) noexcept nogil
+# An ICMP error in one chunk that quotes a segment of another worker: the same. Not to be called for what was handed over.
+cdef bint flows_hand_over_error(Tcp *tcp, const IcmpError *error, const uint8_t *packet, uint32_t bytes) noexcept nogil
 # A connection or TIME_WAIT entry, by its value in the demultiplexer, is ours from now on, or no more.
 cdef void flows_add(Tcp *tcp, uint32_t value) noexcept nogil
 cdef void flows_remove(Tcp *tcp, uint32_t value) noexcept nogil

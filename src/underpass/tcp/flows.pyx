@@ -1,6 +1,6 @@
 """Which worker has a flow."""
 from libc.errno cimport errno
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport strerror
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.unistd cimport close, dup, ftruncate
@@ -13,6 +13,7 @@ from underpass.tcp.demux cimport TIME_WAIT_TAG
 from underpass.tcp.receive cimport MAX_PARTS, Arrival
 from underpass.tcp.tcb cimport Tcb, Tcp, TimeWait
 from underpass.wire.address cimport Address
+from underpass.wire.icmp cimport IcmpError
 from underpass.wire.segment cimport Segment
 from underpass.wire.siphash cimport siphash13_words
 
@@ -61,8 +62,8 @@ cdef inline uint64_t *bucket(const Tcp *tcp, uint64_t key, uint32_t which) noexc
     return tcp.flows.slots + (number & tcp.flows.bucket_mask) * BUCKET_SLOTS
 
 
-cdef uint32_t flows_owner(const Tcp *tcp, const Segment *seg) noexcept nogil:
-    cdef uint64_t key = flow_key(tcp, &seg.dst, seg.dst_port, &seg.src, seg.src_port)
+cdef inline uint32_t owner_of(const Tcp *tcp, uint64_t key) noexcept nogil:
+    """The worker that has the flow with this key; NO_WORKER: none has, or we."""
     cdef uint64_t found
     cdef uint32_t which, i, worker
     for which in range(2):
@@ -77,19 +78,35 @@ cdef uint32_t flows_owner(const Tcp *tcp, const Segment *seg) noexcept nogil:
 cdef bint flows_hand_over(Tcp *tcp, Arrival *arrival) noexcept nogil:
     """All octets from the first header on, as they lie in the frames."""
     cdef Piece[MAX_PARTS] pieces
+    cdef const Segment *seg = &arrival.seg
     cdef uint32_t owner, i
     if arrival.handed:
         return False                            # whoever gave it has looked
-    owner = flows_owner(tcp, &arrival.seg)
+    owner = owner_of(tcp, flow_key(tcp, &seg.dst, seg.dst_port, &seg.src, seg.src_port))
     if owner == NO_WORKER:
         return False
-    pieces[0].octets = arrival.seg.packet
-    pieces[0].count = arrival.seg.payload_offset + arrival.parts[0].length
+    pieces[0].octets = seg.packet
+    pieces[0].count = seg.payload_offset + arrival.parts[0].length
     for i in range(1, arrival.count):
         pieces[i].octets = frame_chunk(tcp.pool, arrival.parts[i].frame) + arrival.parts[i].offset
         pieces[i].count = arrival.parts[i].length
     if handover_give(tcp.handover, owner, pieces, arrival.count):
         tcp.state.counters.handed_over += 1
+    else:
+        tcp.state.counters.handover_full += 1
+    return True
+
+
+cdef bint flows_hand_over_error(Tcp *tcp, const IcmpError *error, const uint8_t *packet, uint32_t bytes) noexcept nogil:
+    cdef uint64_t key = flow_key(tcp, &error.local, error.local_port, &error.remote, error.remote_port)
+    cdef uint32_t owner = owner_of(tcp, key)
+    cdef Piece whole
+    if owner == NO_WORKER:
+        return False
+    whole.octets = packet
+    whole.count = bytes
+    if handover_give(tcp.handover, owner, &whole, 1):
+        tcp.state.counters.icmp_handed_over += 1
     else:
         tcp.state.counters.handover_full += 1
     return True

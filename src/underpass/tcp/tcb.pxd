@@ -384,6 +384,7 @@ cdef struct TcpCounters:            # in the arena; names as in wire/reason.pyx 
     uint64_t fast_open_fallbacks    # of them, those that were sent again without
     uint64_t pace_waits             # times that sending waited for the pacing rate
     uint64_t handed_over            # segments given to the worker that has their connection
+    uint64_t icmp_handed_over       # and ICMP errors
     uint64_t handover_full          # and lost, because it does not keep up
     uint64_t flows_untold           # connections that other workers do not know of: the table is full there
     uint64_t unroutable
