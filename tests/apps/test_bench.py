@@ -13,6 +13,7 @@ from underpass.apps.bench.cost import Usage, core_ticks, run_ns
 from underpass.apps.bench.lab import PLACEMENTS
 from underpass.apps.bench.rows import ROWS, Goal
 from underpass.apps.bench_engine import EngineBench
+from underpass.apps.bench_handover import HandoverBench
 
 
 def result(**figures: float) -> peers.Series:
@@ -108,6 +109,14 @@ def test_the_engine_s_bench_answers_every_question() -> None:
     assert figures["transactions"] > 100
     # A question and its answer are two segments, each handled at both ends; more only for acknowledgments.
     assert figures["segments"] >= 4 * figures["transactions"]
+
+
+def test_the_handover_bench_hands_every_question_over() -> None:
+    engine = HandoverBench(100)
+    figures = engine.run(0.2)
+    engine.close()
+    assert figures["transactions"] > 0
+    assert figures["handed_over"] >= figures["transactions"]
 
 
 def test_the_engine_s_bench_refuses_nonsense() -> None:

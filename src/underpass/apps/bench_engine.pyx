@@ -21,20 +21,9 @@ cdef enum:
     MESSAGE = 64
     ACTIVE = 64
     SOON = 4                        # questions
-    FRAMES = 131072                 # what 50,000 connections hold until delayed acknowledgments come, and more
     PORT = 7
     PORTS_A_SOURCE = 20000
     OPEN_TIMEOUT_NS = 30000000000
-
-cdef struct Bench:
-    uint32_t *opened                # connections in the order in which they are used
-    uint32_t established
-    uint32_t cursor
-    uint32_t closed
-    bint running
-    uint64_t transactions
-    uint8_t[64] message
-
 
 cdef void nothing(Tcp *tcp, uint32_t conn, void *self) noexcept nogil:
     """An event that needs no answer."""
@@ -90,11 +79,6 @@ cdef uint64_t clock_ns() noexcept nogil:
 
 cdef class EngineBench:
     """Two stacks with `connections` connections between them. Raises RuntimeError if they do not open."""
-    cdef Bench bench
-    cdef Stack client
-    cdef readonly Stack server
-    cdef uint32_t connections
-    cdef uint8_t client_app
 
     def __cinit__(self, uint32_t connections):
         memset(&self.bench, 0, sizeof(Bench))
@@ -105,19 +89,31 @@ cdef class EngineBench:
         if self.bench.opened == NULL:
             raise MemoryError(f"{connections} connections")
         memset(self.bench.message, 120, MESSAGE)
-        links = memory_pair(Frames(FRAMES), Frames(FRAMES))
-        sources = (connections + PORTS_A_SOURCE - 1) // PORTS_A_SOURCE
-        self.client = self._stack(links[0], 1, 2, [f"10.0.1.{i + 1}" for i in range(sources)])
-        self.server = self._stack(links[1], 2, 1, ["10.0.0.2"])
+
+    def __init__(self, uint32_t connections):
+        self._make()
         self._register()
         self._open()
 
     def __dealloc__(self):
         free(self.bench.opened)
 
+    cdef int _make(self) except -1:
+        """The client, and the server that has its connections."""
+        links = memory_pair(Frames(FRAMES), Frames(FRAMES))
+        self.client, self.server = self._client_on(links[0]), self._server_on(links[1])
+        return 0
+
+    cdef Stack _client_on(self, link):
+        sources = (self.connections + PORTS_A_SOURCE - 1) // PORTS_A_SOURCE
+        return self._stack(link, 1, 2, [f"10.0.1.{i + 1}" for i in range(sources)])
+
+    cdef Stack _server_on(self, link):
+        return self._stack(link, 2, 1, ["10.0.0.2"])
+
     def _stack(self, link, int number, int other, addresses):
         """A stack that knows the other without asking."""
-        stack = Stack(link, bytes([2, 0, 0, 0, 0, number]), connections=self.connections + 1)
+        stack = Stack(link, bytes([2, 0, 0, 0, 0, number]), seed=bytes(16), connections=self.connections + 1)
         stack.set_addresses([(address, 16) for address in addresses])
         stack.set_routes([("10.0.0.0", 16, None, None, 0, 0)])
         for address in (["10.0.0.2"] if other == 2 else [f"10.0.1.{i + 1}" for i in range(16)]):
@@ -199,7 +195,7 @@ cdef class EngineBench:
         return {
             "connections": self.connections, "transactions": self.bench.transactions, "segments": segments,
             "seconds": (end_ns - start_ns) / 1e9, "segment_ns": (end_ns - start_ns) / segments,
-            "transaction_ns": (end_ns - start_ns) / self.bench.transactions,
+            "transaction_ns": (end_ns - start_ns) / float(self.bench.transactions),
         }
 
     cdef uint64_t _segments(self) noexcept:

@@ -17,7 +17,8 @@ UNITS = {
     "busy_us": "us core not idle/request", "p50_us": "us p50", "p99_us": "us p99", "gbit_per_s": "Gbit/s",
     "cpu_percent": "% of a core", "answered": "answered", "errors": "errors", "start_bytes": "B at start",
     "connection_bytes": "B/idle connection", "segment_ns": "ns/segment in or out",
-    "transaction_ns": "ns/question and answer", "connections": "connections",
+    "handover_ns": "ns/packet handed over", "transaction_ns": "ns/question and answer",
+    "connections": "connections",
 }
 PLOTTED = ("requests_per_s", "process_us", "core_us", "p99_us", "gbit_per_s")
 
@@ -63,18 +64,34 @@ class EngineRow:
     servers: tuple[type[Server], ...] = (Underpass,)
 
     def measure(self, seconds: float) -> Figures:
-        """Nanoseconds a segment, on the server's core."""
-        from underpass.apps.bench_engine import EngineBench
-
+        """Nanoseconds, on the server's core."""
         cores = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {SERVER_CORE})
         try:
-            engine = EngineBench(self.connections)
-            figures = engine.run(seconds)
-            engine.close()
+            return self._run(seconds)
         finally:
             os.sched_setaffinity(0, cores)
+
+    def _run(self, seconds: float) -> Figures:
+        from underpass.apps.bench_engine import EngineBench
+
+        engine = EngineBench(self.connections)
+        figures = engine.run(seconds)
+        engine.close()
         return {name: figures[name] for name in ("segment_ns", "transaction_ns")}
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverRow(EngineRow):
+    """The same with two workers, of which the one gets the packets and the other has the connections."""
+
+    def _run(self, seconds: float) -> Figures:
+        from underpass.apps.bench_handover import HandoverBench
+
+        engine = HandoverBench(self.connections)
+        figures = engine.run(seconds)
+        engine.close()
+        return {name: figures[name] for name in ("handover_ns", "transaction_ns")}
 
 
 def loaded(lab: Lab, seconds: float, connections: int, keep_alive: bool) -> Figures:
@@ -169,4 +186,6 @@ ROWS: tuple[Row | EngineRow, ...] = (
               goals=(Goal("segment_ns", 150, most=True, relative=False),)),
     EngineRow("engine-50k", "engine alone, 64 B both ways, 50,000 connections", 50_000,
               goals=(Goal("segment_ns", 150, most=True, relative=False),)),
+    HandoverRow("handover", "engine alone, two workers, packets come to the wrong one", 50,
+                goals=(Goal("handover_ns", 300, most=True, relative=False),)),
 )
