@@ -7,6 +7,7 @@ from underpass.stack.sockets cimport PythonApp
 from underpass.stack.tap cimport PacketTap
 from underpass.stack.turn cimport LOOP_TIMEOUT, Loop, LoopEnd
 from underpass.tcp.flows cimport FlowTable
+from underpass.tcp.steering cimport Steering
 from underpass.tcp.tcb cimport App, Tcp
 
 
@@ -22,6 +23,7 @@ cdef class Stack:
     cdef uint32_t python_app
     cdef dict open_connections      # index -> Connection
     cdef FlowTable flow_table       # kept while the engine points into it
+    cdef Steering *steering         # NULL until set for the first time
     cdef PacketTap tap              # None: nobody captures
     cdef bint stopping
     cdef bint closed

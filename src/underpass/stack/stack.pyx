@@ -29,6 +29,7 @@ from underpass.tcp.api cimport tcp_connect_preset, tcp_hold, tcp_listen
 from underpass.tcp.congestion.control cimport CONGESTION_CONTROLS, CONGESTION_CUBIC, congestion_control
 from underpass.tcp.preset cimport preset_default
 from underpass.tcp.flows cimport FlowTable
+from underpass.tcp.steering cimport Steering, steering_set
 from underpass.tcp.tcb cimport (
     CONN_STARVED, EVENT_ACCEPTED, EVENT_CLOSED, EVENT_CONNECTED, EVENT_READABLE, EVENT_TROUBLE,
     EVENT_URGENT, EVENT_WRITABLE, LISTENER_BUCKETS, MAX_APPS, NO_CONN, NO_LISTENER, App, DemuxSlot,
@@ -171,6 +172,7 @@ cdef class Stack:
 
     def __dealloc__(self):
         free(self.tcp.tx.ring)
+        free(self.steering)
 
     cdef int lay_out(self) except -1:
         """Point into the arena."""
@@ -226,6 +228,20 @@ cdef class Stack:
         self.flow_table = table
         self.tcp.handover = &link.state
         table.attach(&self.tcp, link.state.worker)
+
+    def set_steering(self, bytes key=b"", list indirection=None, set queues=None, bint v4=True, bint v6=True):
+        """How the device spreads packets: see stack.pyi."""
+        self.tcp.steering = NULL
+        if not indirection or not queues:
+            return False
+        if self.steering == NULL:
+            self.steering = <Steering *>calloc(1, sizeof(Steering))
+            if self.steering == NULL:
+                raise MemoryError("steering")
+        if not steering_set(self.steering, key, indirection, queues, v4, v6):
+            return False
+        self.tcp.steering = self.steering
+        return True
 
     cdef int set_limits(self, dict limits) except -1:
         cdef Limits *into = &self.tcp.state.limits

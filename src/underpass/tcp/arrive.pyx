@@ -329,6 +329,7 @@ cdef void arrive(Tcp *tcp, Arrival *arrival, uint32_t hash) noexcept nogil:
         arrive_time_wait(tcp, arrival, hash, (found & ~<uint32_t>TIME_WAIT_TAG) - 1)
     elif tcp.tcbs[found - 1].state == SYN_SENT:
         if connect_segment(tcp, found - 1, seg):
+            tcp.state.counters.answers_elsewhere += arrival.handed
             arrive_text(tcp, found - 1, arrival)
     else:
         arrive_synchronized(tcp, found - 1, arrival)

@@ -11,6 +11,7 @@ from underpass.tcp.fast_open cimport fast_open_answered, fast_open_begin
 from underpass.tcp.fast_open_syn cimport fast_open_octets
 from underpass.tcp.open cimport open_block, open_established, open_send_syn, open_take_syn
 from underpass.tcp.output cimport output_reset_for
+from underpass.tcp.steering cimport Wanted, steering_for, steering_takes
 from underpass.tcp.tcb cimport (
     CONN_ACK_NOW, CONN_ACTIVE, EVENT_CONNECTED, NO_CONN, SETTING_FAST_OPEN, SYN_RECEIVED, SYN_SENT, Preset,
     Tcb, TcbCold, Tcp,
@@ -23,25 +24,43 @@ from underpass.wire.seq cimport seq_after, seq_t, seq_upto
 from underpass.wire.siphash cimport siphash13_words
 
 
-cdef uint16_t choose_port(Tcp *tcp, const Address *local, const Address *remote, uint16_t remote_port) noexcept nogil:
-    """RFC 6056 3.3.3: a keyed offset for each destination, and a counter; 0 when every port of the range is in use."""
+cdef inline uint16_t next_port(Tcp *tcp, uint32_t offset) noexcept nogil:
     cdef uint32_t first = tcp.state.limits.ephemeral_first
     cdef uint32_t count = tcp.state.limits.ephemeral_last - first + 1
+    cdef uint16_t port = <uint16_t>(first + (offset % count + tcp.state.ephemeral_hint) % count)
+    tcp.state.ephemeral_hint = (tcp.state.ephemeral_hint + 1) % count
+    return port
+
+
+cdef inline bint is_free(const Tcp *tcp, const Address *local, uint16_t port, const Address *remote,
+                         uint16_t remote_port) noexcept nogil:
+    return demux_find(tcp, demux_hash(tcp, local, port, remote, remote_port), local, port, remote,
+                      remote_port) == DEMUX_NONE
+
+
+cdef uint16_t choose_port(Tcp *tcp, const Address *local, const Address *remote, uint16_t remote_port) noexcept nogil:
+    """RFC 6056 3.3.3: a keyed offset for each destination, and a counter; 0 when every port of the range is in use.
+
+    A port that brings the answers to a queue of ours is looked for first, among a bounded number.
+    """
+    cdef uint32_t count = tcp.state.limits.ephemeral_last - tcp.state.limits.ephemeral_first + 1
+    cdef Wanted wanted = steering_for(tcp, local, remote, remote_port)
     cdef uint64_t[4] words
-    cdef uint32_t offset
-    cdef uint32_t attempt = 0
+    cdef uint32_t offset, _
     cdef uint16_t port
     words[0] = local.low
     words[1] = remote.high
     words[2] = remote.low
     words[3] = remote_port
     offset = <uint32_t>siphash13_words(&tcp.state.secret, words, 4)
-    while attempt < count:
-        attempt += 1
-        port = <uint16_t>(first + (offset % count + tcp.state.ephemeral_hint) % count)
-        tcp.state.ephemeral_hint = (tcp.state.ephemeral_hint + 1) % count
-        if demux_find(tcp, demux_hash(tcp, local, port, remote, remote_port), local, port, remote,
-                      remote_port) == DEMUX_NONE:
+    for _ in range(min(count, wanted.tries)):
+        port = next_port(tcp, offset)
+        if steering_takes(&wanted, port) and is_free(tcp, local, port, remote, remote_port):
+            tcp.state.counters.ports_steered += 1
+            return port
+    for _ in range(count):
+        port = next_port(tcp, offset)
+        if is_free(tcp, local, port, remote, remote_port):
             return port
     return 0
 

@@ -387,6 +387,8 @@ cdef struct TcpCounters:            # in the arena; names as in wire/reason.pyx 
     uint64_t icmp_handed_over       # and ICMP errors
     uint64_t handover_full          # and lost, because it does not keep up
     uint64_t flows_untold           # connections that other workers do not know of: the table is full there
+    uint64_t ports_steered          # active opens whose source port brings the answers to a queue of ours
+    uint64_t answers_elsewhere      # active opens whose answer came by a queue of another worker
     uint64_t unroutable
     uint64_t no_neighbour           # segments not sent: the MAC is not known
 
@@ -477,6 +479,7 @@ cdef struct Tcp:                    # this process's view
     Train train
     Flows flows
     Handover *handover              # NULL: there are no other workers
+    void *steering                  # Steering: see tcp/steering.pxd; NULL: how the device spreads packets is not known
     uint32_t touched                # head of the list of connections to attend to
     uint32_t touched_tail
     uint32_t attended               # connections attended to since the worker began, modulo 2^32

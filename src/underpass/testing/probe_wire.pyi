@@ -27,3 +27,6 @@ def compare(one: int, other: int) -> tuple[bool, bool, bool, int, int]:
 def within(point: int, start: int, length: int) -> bool: ...
 def address(text: str) -> tuple[str, set[str]]:
     """The address's text as it comes back, and what kinds of address it is."""
+
+def toeplitz(key: bytes, src: str, src_port: int, dst: str, dst_port: int) -> int:
+    """The RSS hash of a TCP segment under a key."""

@@ -16,6 +16,7 @@ from underpass.wire.seq cimport seq_after, seq_before, seq_max, seq_span, seq_up
 from underpass.wire.siphash cimport SipKey, siphash13_words, siphash13_words_and, siphash24
 from underpass.wire.tcp cimport (TCP_MAX_BYTES, tcp_parse, tcp_write_header, tcp_write_mss, tcp_write_sack,
                                  tcp_write_sack_permitted, tcp_write_timestamps, tcp_write_window_scale)
+from underpass.wire.toeplitz cimport Toeplitz, toeplitz_base, toeplitz_destination_at, toeplitz_init, toeplitz_port
 from underpass.wire.reason import reason_names
 
 
@@ -154,3 +155,14 @@ def address(str text):
     kinds = {"v4": address_is_v4(&it), "any": address_is_any(&it), "loopback": address_is_loopback(&it),
              "group": address_is_group(&it), "link_local": address_is_link_local(&it)}
     return address_to_text(&it), {kind for kind, holds in kinds.items() if holds}
+
+
+def toeplitz(bytes key, str src, int src_port, str dst, int dst_port):
+    """The RSS hash of a TCP segment under a key."""
+    cdef Toeplitz table
+    cdef Address source, destination
+    address_from_text(src, &source)
+    address_from_text(dst, &destination)
+    toeplitz_init(&table, key, len(key))
+    return toeplitz_base(&table, &source, &destination, src_port) ^ toeplitz_port(
+        &table, toeplitz_destination_at(address_is_v4(&source)), dst_port)
