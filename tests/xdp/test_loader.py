@@ -1,8 +1,11 @@
 """Attaching, and what is said where it cannot be done; the attachment ends with its owner."""
 
+import contextlib
 import errno
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -80,6 +83,34 @@ def test_a_jumbo_mtu_takes_the_program_for_several_buffers(make_veth: Callable[.
         assert attached(pair.ours)[1] == "steer_frags"  # type: ignore[index]
     with pytest.raises(OSError, match="its MTU is 9000: lower it to 3506"):
         attach(pair.ours, "native", multi_buffer=False)
+
+
+def test_queues_that_are_new_run_the_program_once_it_is_installed_anew(
+    make_veth: Callable[..., VethPair],
+) -> None:
+    """Linux 6.18's veth runs none on them; where a later one does, both counts agree from the start."""
+    pair = make_veth(queues=4)
+    for end, direction in ((pair.peer, "tx"), (pair.ours, "rx")):
+        end.run("ethtool", "-L", end.interface, direction, "2")
+    with attach(pair.ours) as program:
+        for end, direction in ((pair.ours, "rx"), (pair.peer, "tx")):
+            end.run("ethtool", "-L", end.interface, direction, "4")
+        program.renew()
+        assert attached(pair.ours) is not None
+        before, seen = received(pair), sum(program.counters().values())
+        with pair.peer.entered():
+            for _ in range(100):
+                with socket.socket() as client, contextlib.suppress(OSError):
+                    client.connect((pair.ours.v4, 9))
+        after = received(pair)
+        assert all(now > then for now, then in zip(after, before, strict=True))
+        assert sum(program.counters().values()) - seen == sum(after) - sum(before)
+
+
+def received(pair: VethPair) -> list[int]:
+    """Packets that came by each queue."""
+    lines = pair.ours.run("ethtool", "-S", pair.ours.interface).stdout.splitlines()
+    return [int(it.split(": ")[1]) for it in lines if re.match(r"\s*rx_queue_\d+_xdp_packets: ", it)]
 
 
 def test_kill_9_of_the_owner_detaches(veth: VethPair) -> None:

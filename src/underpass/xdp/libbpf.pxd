@@ -44,6 +44,8 @@ cdef extern from "<bpf/bpf.h>" nogil:
         size_t sz
         uint32_t flags
     int bpf_link_create(int program, int target, int attach_type, const bpf_link_create_opts *options)
+    struct bpf_link_update_opts
+    int bpf_link_update(int link, int program, const bpf_link_update_opts *options)
     int bpf_map_update_elem(int map, const void *key, const void *value, uint64_t flags)
     int bpf_map_delete_elem(int map, const void *key)
     int bpf_map_lookup_elem(int map, const void *key, void *value)

@@ -27,6 +27,8 @@ cdef enum:
 
 MODES = {"native": XDP_FLAGS_DRV_MODE, "generic": XDP_FLAGS_SKB_MODE}
 
+FORGETFUL_DRIVERS = {"veth"}        # Linux 6.18: new queues run no program, though one is attached
+
 libbpf_set_print(NULL)              # its messages go to stderr; ours are in the exceptions
 
 
@@ -76,12 +78,13 @@ def raise_memlock_limit():
 cdef class XdpProgram:
     """The XDP program on one interface.
 
-    `netdev` gives the interface's `name`, `index`, `mac` and `mtu`; `mode` is "native", "generic", or "auto":
+    `netdev` gives the interface's `name`, `index`, `mac`, `mtu` and `driver`; `mode` is "native", "generic", or "auto":
     native, and where the driver refuses, generic. `mode` and `why_not_better` say what was taken, and why.
     Raises OSError: EBUSY where another program is attached, EPERM without CAP_BPF and CAP_NET_ADMIN.
     """
     cdef bpf_object *_object
     cdef int _program_fd
+    cdef int _other_fd              # the program for packets of the other kind, or -1: for renew()
     cdef int _claims, _addresses, _config, _xsks, _counters
     cdef steer_config _current
     cdef dict _flags_by_address     # octets -> address_flags, as in the map
@@ -130,13 +133,17 @@ cdef class XdpProgram:
         self._object = bpf_object__open_mem(<const char *>image, len(image), NULL)
         if self._object == NULL:
             raise OSError(errno, f"cannot open the XDP program: {os.strerror(errno)}")
-        bpf_program__set_autoload(bpf_object__find_program_by_name(self._object, other), False)
+        forgetful = self.netdev.driver in FORGETFUL_DRIVERS
+        bpf_program__set_autoload(bpf_object__find_program_by_name(self._object, other), forgetful)
         cdef int failed = bpf_object__load(self._object)
         if failed:
             self._release()
             raise OSError(-failed, f"the kernel refuses the XDP program: {os.strerror(-failed)}"
                           + (" (CAP_BPF and CAP_NET_ADMIN are needed)" if failed == -1 else ""))
         self._program_fd = bpf_program__fd(bpf_object__find_program_by_name(self._object, name))
+        self._other_fd = -1
+        if forgetful:
+            self._other_fd = bpf_program__fd(bpf_object__find_program_by_name(self._object, other))
         self._claims = bpf_object__find_map_fd_by_name(self._object, b"claims")
         self._addresses = bpf_object__find_map_fd_by_name(self._object, b"addresses")
         self._config = bpf_object__find_map_fd_by_name(self._object, b"config")
@@ -260,6 +267,19 @@ cdef class XdpProgram:
     def unregister_xsk(self, uint32_t queue):
         """No socket serves the queue any longer: what is the stack's is dropped there."""
         self._delete(self._xsks, &queue, f"unregister the socket of queue {queue}")
+
+    def renew(self):
+        """Have the driver take the program anew, for queues that it has got since; nothing is done where it does so itself.
+
+        By way of the other program, over the same maps: the kernel does nothing where a link is given its own. No
+        packet passes without a program meanwhile. Raises OSError.
+        """
+        if self._other_fd < 0:
+            return
+        for fd in (self._other_fd, self._program_fd):
+            failed = bpf_link_update(self.link_fd, fd, NULL)
+            if failed:
+                raise OSError(-failed, f"cannot install the XDP program anew: {os.strerror(-failed)}")
 
     def counters(self):
         """Packets by what was done with them and why, summed over all CPUs."""
