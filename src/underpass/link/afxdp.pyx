@@ -1,7 +1,7 @@
 """A network interface's queues by AF_XDP: one socket each, all over one frame pool as their UMEM."""
-from libc.errno cimport EBUSY, EINVAL, ENETDOWN, EOPNOTSUPP
+from libc.errno cimport EBUSY, EINVAL, EMFILE, ENETDOWN, EOPNOTSUPP
 from libc.stdint cimport uint32_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
 import contextlib
@@ -61,6 +61,7 @@ cdef class AfXdpLink(LinkBase):
     cdef bint left                  # another process goes on with it: what the kernel holds is not ours to take back
     cdef object _program
     cdef object _undo               # ExitStack: what close() has to undo
+    cdef object _every              # epoll over all sockets, or None: there is one
     cdef readonly object netdev
     cdef readonly tuple queues
     cdef readonly uint32_t ring_size
@@ -91,7 +92,7 @@ cdef class AfXdpLink(LinkBase):
                 if busy_poll:
                     self._poll_busily()
             if run:
-                self._start(ring_size)
+                self._start()
                 self.register()
         except BaseException:
             self.close()
@@ -128,19 +129,22 @@ cdef class AfXdpLink(LinkBase):
     cdef _open(self, zero_copy, bint checksum, bint fill_checksum, uint32_t ring_size):
         """Open and bind every socket; the first one brings the UMEM and the flags, the others share them."""
         cdef uint32_t i
-        cdef int error
         flags = self._bind_flags(zero_copy)
         for i, queue in enumerate(self.queues):
             xsk_open(&self.xsks[i], queue, ring_size)
             if i == 0:
                 self.path.metadata_bytes = xsk_register_umem(
                     &self.xsks[0], &self.frames.pool, checksum, fill_checksum)
-            error = xsk_bind(&self.xsks[i], self.netdev.index, flags, self.xsks[0].fd if i else -1)
-            if error:
-                raise OSError(error, self._why_not_bound(error, queue, flags))
+            self._bind(i, queue, flags)
         self.need_wakeup = True
         self.multi_buffer = flags & XDP_USE_SG != 0
         self.zero_copy = xsk_is_zero_copy(&self.xsks[0])
+
+    cdef int _bind(self, uint32_t place, queue, uint32_t flags) except -1:
+        cdef int error = xsk_bind(&self.xsks[place], self.netdev.index, flags, self.xsks[0].fd if place else -1)
+        if error:
+            raise OSError(error, self._why_not_bound(error, queue, flags))
+        return 0
 
     def _bind_flags(self, zero_copy):
         """Without XDP_COPY or XDP_ZEROCOPY the kernel takes zero-copy where the driver has it."""
@@ -222,37 +226,88 @@ cdef class AfXdpLink(LinkBase):
         else:
             self.why["busy_poll"] = refused
 
-    cdef _start(self, uint32_t ring_size):
+    cdef _start(self):
         """Fill the rings, register the sockets, and fill in the `Link`."""
-        cdef uint32_t count = len(self.queues)
-        cdef uint32_t target = min(ring_size, self.frames.count // (2 * count))
-        cdef uint32_t i
         self.path.checksum, self.path.multi_buffer = self.tx_checksum, self.multi_buffer
         self.path.zero_copy = self.zero_copy
-        self.path.count = count
-        for i in range(count):
-            self.xsks[i].fill_target = target
-            self.xsks[i].in_fill = &self.frames.pool.in_fill[i]
-            if not self.resumed:
-                self.xsks[i].in_fill[0] = 0
-            xsk_refill(&self.path, &self.xsks[i])
+        self._fill(len(self.queues) if self.resumed else 0)
         self.link.self = &self.path
         self.link.pool = &self.frames.pool
         self.link.receive, self.link.transmit = xsk_receive, xsk_transmit
         self.link.wake, self.link.deadline = xsk_wake, xsk_deadline
         self.link.mtu = self.netdev.mtu
-        self.link.queues = count
         self.link.offloads = (LINK_TX_CHECKSUM if self.tx_checksum else 0) | (
             LINK_RX_PARTIAL if self.netdev.partial_checksums else 0) | (
             LINK_SEGMENTATION if self.segmentation else 0)
         self.link.wait_fd = self._wait_fd()
 
+    cdef _fill(self, uint32_t fresh):
+        """Frames for every socket to receive into, of all frames half at most; those from place `fresh` on have none yet."""
+        cdef uint32_t count = len(self.queues)
+        cdef uint32_t i
+        for i in range(count):
+            self.xsks[i].fill_target = min(self.ring_size, self.frames.count // (2 * count))
+            self.xsks[i].in_fill = &self.frames.pool.in_fill[i]
+            if i >= fresh:
+                self.xsks[i].in_fill[0] = 0
+            xsk_refill(&self.path, &self.xsks[i])
+        self.path.count = self.link.queues = count
+
     def register(self):
         """Have the XDP program, where there is one, give the queues' packets to the sockets."""
         if self._program is not None:
-            for queue, fd in zip(self.queues, self.fds):
-                self._program.register_xsk(queue, fd)
-                self._undo.callback(self._unregister, queue)
+            for queue in self.queues:
+                self.register_queue(queue)
+
+    def register_queue(self, queue):
+        """The same for one queue."""
+        self._program.register_xsk(queue, self.fds[self.queues.index(queue)])
+        self._undo.callback(self._unregister, queue)
+
+    cdef uint32_t _one_more(self) except 0:
+        """Room for one more socket; returns its place."""
+        cdef Xsk *more
+        if self.xsk_count == QUEUES_MAX:
+            raise OSError(EMFILE, f"a link has at most {QUEUES_MAX} queues")
+        more = <Xsk *>realloc(self.xsks, (self.xsk_count + 1) * sizeof(Xsk))
+        if more == NULL:
+            raise MemoryError("AF_XDP socket")
+        self.xsks = self.path.xsks = more
+        memset(&more[self.xsk_count], 0, sizeof(Xsk))
+        more[self.xsk_count].fd = -1
+        self.xsk_count += 1
+        return self.xsk_count - 1
+
+    def open_queue(self, queue):
+        """Open and bind a socket for a queue that the interface has got since, for the process that runs the link:
+        its descriptor is the last of `fds`; `register_queue` steers packets to it. Raises OSError.
+        """
+        cdef uint32_t place = self._one_more()
+        try:
+            xsk_open(&self.xsks[place], queue, self.ring_size)
+            self._bind(place, queue, 0)
+            if self.path.busy_poll:
+                xsk_prefer_busy_poll(&self.xsks[place])
+        except BaseException:
+            xsk_close(&self.xsks[place])
+            self.xsk_count -= 1
+            raise
+        self.queues += (queue,)
+
+    def adopt_queue(self, queue, int fd):
+        """In the process that runs the link, between two turns: serve one more queue by this socket, which is ours now."""
+        cdef uint32_t place = self._one_more()
+        try:
+            xsk_adopt(&self.xsks[place], fd, queue, self.ring_size)
+        except BaseException:
+            self.xsk_count -= 1
+            raise
+        self.queues += (queue,)
+        self._fill(place)
+        if self._every is None:
+            self.link.wait_fd = self._wait_fd()
+        else:
+            self._every.register(fd, select.EPOLLIN)
 
     def facts(self):
         """What another process needs to run the link: plain values."""
@@ -284,10 +339,10 @@ cdef class AfXdpLink(LinkBase):
         """The socket itself, or an epoll descriptor over all of them."""
         if len(self.fds) == 1:
             return self.fds[0]
-        every = self._undo.enter_context(contextlib.closing(select.epoll()))
+        self._every = self._undo.enter_context(contextlib.closing(select.epoll()))
         for fd in self.fds:
-            every.register(fd, select.EPOLLIN)
-        return every.fileno()
+            self._every.register(fd, select.EPOLLIN)
+        return self._every.fileno()
 
     @property
     def fds(self):

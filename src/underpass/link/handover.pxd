@@ -61,3 +61,4 @@ cdef class HandoverLink(LinkBase):
     cdef HandoverArea area
     cdef Handover state
     cdef object epoll               # over the inner link's descriptor and our eventfd
+    cdef int watched                # the former

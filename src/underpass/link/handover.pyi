@@ -18,7 +18,10 @@ class HandoverArea:
 class HandoverLink(LinkBase):
     """Worker `worker`'s link: `inner`, and what comes from others. `eventfds` wake the workers, by number."""
 
+    inner: LinkBase
     def __init__(self, inner: LinkBase, area: HandoverArea, worker: int, eventfds: Sequence[int]) -> None: ...
+    def follow_inner(self) -> None:
+        """The inner link has got another queue: wait for what comes there, too."""
     @property
     def handed_over(self) -> dict[str, int]:
         """Packets that others gave us (`taken`), that we gave (`given`), and that found no room (`lost`)."""

@@ -229,8 +229,8 @@ cdef class HandoverLink(LinkBase):
             os.eventfd_read(eventfds[worker])           # rung for whoever was this worker before
         self.epoll = select.epoll()
         self.epoll.register(eventfds[worker], select.EPOLLIN)
-        if inner.link.wait_fd >= 0:
-            self.epoll.register(inner.link.wait_fd, select.EPOLLIN)
+        self.watched = -1
+        self.follow_inner()
         self.link = inner.link
         self.link.self = &self.state
         self.link.receive = handover_receive
@@ -238,6 +238,16 @@ cdef class HandoverLink(LinkBase):
         self.link.wake = handover_wake
         self.link.deadline = handover_deadline
         self.link.wait_fd = self.epoll.fileno()
+
+    def follow_inner(self):
+        """See handover.pyi."""
+        if self.inner.link.wait_fd != self.watched:
+            if self.watched >= 0:
+                self.epoll.unregister(self.watched)
+            self.watched = self.inner.link.wait_fd
+            if self.watched >= 0:
+                self.epoll.register(self.watched, select.EPOLLIN)
+        self.link.queues = self.inner.link.queues
 
     cdef int place_counters(self, LinkCounters *at, object owner) except -1:
         """Both links count at one place; what others gave counts as received."""

@@ -11,7 +11,7 @@ from underpass.linux import netdev, netlink
 from underpass.linux.netlink import LinkRecord
 
 SIOCETHTOOL = 0x8946
-ETHTOOL_GDRVINFO, ETHTOOL_GCHANNELS = 0x03, 0x3C
+ETHTOOL_GDRVINFO, ETHTOOL_GRXFH, ETHTOOL_GCHANNELS = 0x03, 0x29, 0x3C
 ARPHRD_ETHER = 1
 
 
@@ -62,6 +62,12 @@ def channels(ifname: str) -> int:
         return 0
     counts = struct.unpack("=9I", answer)
     return int(counts[5] + counts[8])
+
+
+def hash_fields(ifname: str, flow_type: int) -> int:
+    """What RSS hashes of a type of flow (RXH_ bits of linux/ethtool.h), 0 where the driver does not tell."""
+    answer = _ethtool(ifname, struct.pack("=IIQ192x", ETHTOOL_GRXFH, flow_type, 0))
+    return int(struct.unpack_from("=IIQ", answer)[2]) if answer else 0
 
 
 def _ethtool(ifname: str, request: bytes) -> bytes | None:

@@ -65,6 +65,11 @@ class PortRange:
         except OSError as error:
             raise OSError(error.errno, f"cannot reserve source ports: {error.strerror}") from None
 
+    @property
+    def lock_fd(self) -> int:
+        """While it is open the range counts as in use: to be passed to whoever else uses the ports."""
+        return self._file
+
     def close(self) -> None:
         """Give the ports back to the kernel. May be called twice."""
         if self._file < 0:

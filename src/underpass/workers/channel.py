@@ -1,8 +1,9 @@
 """What supervisor and worker say to each other: JSON objects over a pair of sockets, descriptors beside them.
 
     supervisor -> worker    start (the plan, with every descriptor), go, drain,
+                            queue (one more, with its socket), steering: how the device spreads packets,
                             mac, mtu, addresses, routes, neighbour: what Linux knows
-    worker -> supervisor    ready, failed, unconfined (why), ended (with counters),
+    worker -> supervisor    ready, failed, unconfined (why), ended (with counters), serves (that queue),
                             wanted (neighbours to resolve or to probe), using (neighbours in use)
 
 A worker runs the code that faces the network: what it says is held to a length and a form, and is never more

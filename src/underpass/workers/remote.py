@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from underpass.link.afxdp import AfXdpLink
@@ -59,6 +59,7 @@ class RemoteWorker:
     link: AfXdpLink | None = None
     frames: Frames | None = None
     pidfd: int = -1
+    pending: set[int] = field(default_factory=set)      # queues that it was given and does not serve yet
     ready: bool = False
     leaving: bool = False               # it was told to end
     registered: bool = False            # XDP gives its queues' packets to its sockets
@@ -99,6 +100,42 @@ class RemoteWorker:
         if self.process is not None:
             with suppress(ProcessLookupError):
                 self.process.send_signal(signal.SIGKILL)
+
+    def give_queue(self, queue: int) -> None:
+        """Have it serve one more queue, by a new socket, or from its next start on; where it cannot be told
+        now, the next call does. Raises OSError where there can be no socket.
+        """
+        if self.link is not None and self.channel is not None:
+            if queue not in self.link.queues:
+                self.link.open_queue(queue)
+                self.pending.add(queue)
+            descriptor = self.link.fds[self.link.queues.index(queue)]
+            if not self.channel.send({"do": "queue", "queue": queue}, [descriptor]):
+                return
+        self.queues = (*self.queues, queue)
+
+    def serves(self, queue: object) -> bool:
+        """It has filled the rings of a new socket: from now on that queue's packets go to it. False: it was
+        given no such queue.
+        """
+        if self.link is None or not isinstance(queue, int) or queue not in self.pending:
+            return False
+        self.pending.discard(queue)
+        self.link.register_queue(queue)
+        return True
+
+    def is_ready(self) -> None:
+        """It has filled its rings: from now on its queues' packets go to it."""
+        assert self.link is not None
+        self.ready = True
+        if not self.registered:
+            self.registered = True
+            for queue in set(self.link.queues) - self.pending:
+                self.link.register_queue(queue)
+
+    def set_steering(self, steering: Message | None) -> None:
+        """How the device spreads packets over the queues, or that this is not known."""
+        self._tell(do="steering", steering=steering)
 
     def go(self) -> None:
         """Have it listen."""
@@ -185,6 +222,7 @@ class RemoteWorker:
         if self.link is not None:
             self.link.close()
         self.link, self.frames, self.left, self.registered = None, None, (), False
+        self.pending.clear()
 
 
 def eventfd() -> int:

@@ -5,6 +5,9 @@
 
 A worker that dies is started again, with new sockets and memory; the other queues do not notice. The
 workers hold the attachment too: without the supervisor they go on serving.
+
+The device's queues and how it spreads packets over them are looked at every two seconds. A queue that is new
+is given to a running worker: no connection is lost, as some would be if the worker were started anew.
 """
 
 import dataclasses
@@ -25,6 +28,8 @@ from underpass.linux.claim_table import ClaimTable
 from underpass.linux.control import Control
 from underpass.linux.mirror import REFRESH_SECONDS, Mirror
 from underpass.linux.netlink import Route
+from underpass.linux.ports import PortRange
+from underpass.linux.rss import Queues, queues
 from underpass.nic import MODERATION_S, checked
 from underpass.tcp.flows import FlowTable
 from underpass.workers.channel import Message
@@ -32,8 +37,10 @@ from underpass.workers.remote import RemoteWorker, Waiting, eventfd
 from underpass.xdp.loader import XdpProgram
 
 LOOK_S = 0.5                        # how often the supervisor looks at the clock, at least
+LOOK_AT_QUEUES_S = 2.0              # and at the device's queues and how it spreads packets over them
 DRAIN_S = 5.0
 WARM_S = 0.02                       # how often it looks whether a successor is warm
+QUEUES_MAX = 256                    # that the XDP program serves
 GRACE_S = 1.0                       # beyond the time to drain, before a worker is killed
 FLOWS = 65536                       # connections of all workers, unless limits say more
 
@@ -44,7 +51,8 @@ class WorkerPlan:
 
     `application` is "module:function": called in the worker with its stack and `arguments`, it returns a
     `workers.worker.Application`. `claims` are its ports. `user`: whom a worker becomes; None: it keeps the
-    supervisor's. `readable`: directories in which it may open files.
+    supervisor's. `readable`: directories in which it may open files. `source_ports`: how many ports to take
+    from the kernel for connections that workers open, each from its share of them; 0: they open none.
     """
 
     application: str
@@ -55,6 +63,7 @@ class WorkerPlan:
     limits: dict[str, int | str] = dataclasses.field(default_factory=dict)
     moderation: float = MODERATION_S
     frames: int = 16384
+    source_ports: int = 0
     drain_s: float = DRAIN_S
 
 
@@ -156,6 +165,9 @@ class Supervisor:
         self._keeps_connections = True
         self._ending = False
         self._seed = secrets.token_hex(32)
+        self.queues = queues(ifname, self.netdev.index) or Queues(self.netdev.queues, None)
+        self._look_at = 0.0
+        self._refused: dict[int, str] = {}      # new queues that cannot be served, and why
         self.workers = [RemoteWorker(*share) for share in shares(self.netdev.queues, workers, ifname, cores)]
         self.fleet = Fleet(self.workers)
         self._selector = selectors.DefaultSelector()
@@ -163,6 +175,9 @@ class Supervisor:
             undo.enter_context(self._selector)
             self.mirror = undo.enter_context(closing(Mirror(ifname)))
             self.program = undo.enter_context(closing(XdpProgram(self.netdev, mode)))
+            self.ports = undo.enter_context(PortRange(plan.source_ports)) if plan.source_ports else None
+            if self.ports:
+                self.program.set_flow_range(self.ports.first, self.ports.last)
             self.claims = undo.enter_context(closing(ClaimTable(ifname, self.program)))
             self.control = Control(self.fleet, self.mirror, self.program, self.claims)
             for address, port in plan.claims:
@@ -183,6 +198,7 @@ class Supervisor:
 
     def _start(self, worker: RemoteWorker) -> None:
         """Open what it needs, and run it."""
+        worker.queues = self._there(worker)
         worker.frames = Frames(self.plan.frames, chunk_bytes_for(self.netdev.mtu))
         worker.link = AfXdpLink(worker.frames, self.netdev, worker.queues, program=self.program, run=False,
                                 **self._link_options)
@@ -202,16 +218,21 @@ class Supervisor:
         self.mirror.apply(worker)
         worker.go()
 
+    def _there(self, worker: RemoteWorker) -> tuple[int, ...]:
+        """Those of its queues that the device still has."""
+        return tuple(queue for queue in worker.queues if queue < self.queues.count)
+
     def _plan_for(self, worker: RemoteWorker) -> Message:
         assert worker.link is not None
         assert worker.frames is not None
+        ports = share_of(self.ports, worker.number, len(self.workers)) if self.ports else None
         return {
             "number": worker.number, "workers": len(self.workers), "core": worker.core, "seed": self._seed,
             "netdev": dataclasses.asdict(self.netdev) | {"mac": self.netdev.mac.hex()},
             "link": worker.link.facts(),
             "frames": worker.frames.count, "frame_bytes": worker.frames.chunk_bytes,
             "application": self.plan.application, "arguments": self.plan.arguments,
-            "limits": self.plan.limits,
+            "limits": self.plan.limits, "ports": ports, "steering": self._steering(),
             "readable": list(self.plan.readable), "user": self.plan.user, "moderation": self.plan.moderation,
             "drain_s": self.plan.drain_s,
         }
@@ -219,8 +240,9 @@ class Supervisor:
     def _descriptors_for(self, worker: RemoteWorker) -> list[int]:
         assert worker.link is not None
         assert worker.frames is not None
-        return [worker.frames.memfd, self.flows.memfd, self.area.memfd, self.program.link_fd, *self.eventfds,
-                *worker.link.all_fds]
+        ports = [self.ports.lock_fd] if self.ports else []
+        return [worker.frames.memfd, self.flows.memfd, self.area.memfd, self.program.link_fd, *ports,
+                *self.eventfds, *worker.link.all_fds]
 
     def _hear(self, worker: RemoteWorker) -> None:
         for message in worker.hear():
@@ -231,6 +253,9 @@ class Supervisor:
                     worker.layout = str(message.get("layout"))
                 case "wanted" | "using":
                     self.fleet.note(message)
+                case "serves":
+                    if worker.serves(message.get("queue")):
+                        self.say(f"queue {message['queue']} is served by worker {worker.number}")
                 case "ended":
                     worker.counters = message.get("counters")
                 case "failed":
@@ -240,13 +265,10 @@ class Supervisor:
                     self.say(f"worker {worker.number} is less confined than it could be: {why}")
 
     def _is_ready(self, worker: RemoteWorker) -> None:
-        """It has filled its rings: from now on its queues' packets go to it."""
+        """It serves."""
         if worker.ready or worker.link is None or worker.process is None:
             return
-        worker.ready = True
-        if not worker.registered:
-            worker.link.register()
-            worker.registered = True
+        worker.is_ready()
         if worker.starts > 1:
             self.say(f"worker {worker.number} serves again, as process {worker.process.pid}")
 
@@ -285,6 +307,49 @@ class Supervisor:
             worker.process.wait()
         worker.release()
 
+    # the device's queues
+
+    def _steering(self) -> Message | None:
+        """How the device spreads packets, in a message."""
+        it = self.queues.spread
+        if it is None:
+            return None
+        return {"key": it.key.hex(), "indirection": it.indirection, "v4": it.v4, "v6": it.v6}
+
+    def _follow_queues(self) -> None:
+        """Give queues that are new to workers, and tell all of a change in what goes where."""
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + LOOK_AT_QUEUES_S
+        before, self.queues = self.queues, queues(self.name, self.netdev.index) or self.queues
+        if self.queues.count != before.count:
+            self.say(f"{self.name} has {self.queues.count} receive queues now, it had {before.count}")
+            self._renew_program()
+        for queue in range(min(self.queues.count, QUEUES_MAX)):
+            self._give(self.workers[queue % len(self.workers)], queue)
+        if self.queues.spread != before.spread:
+            for worker in self.workers:
+                worker.set_steering(self._steering())
+
+    def _renew_program(self) -> None:
+        """A driver may not run the program on queues that are new."""
+        try:
+            self.program.renew()
+        except OSError as error:
+            self.say(f"{error.strerror}: new queues are Linux's until the link goes down and up")
+
+    def _give(self, worker: RemoteWorker, queue: int) -> None:
+        """Unless it has the queue already, or is about to end."""
+        if queue in worker.queues or worker.leaving:
+            return
+        try:
+            worker.give_queue(queue)
+        except OSError as error:
+            why = f"queue {queue} is not served: {error.strerror}"
+            if self._refused.get(queue) != why:
+                self._refused[queue] = why
+                self.say(why)
+
     # all of them
 
     @property
@@ -301,14 +366,16 @@ class Supervisor:
             elif worker is not None and worker.channel is not None and key.fd == worker.channel.fileno():
                 self._hear(worker)
         self.control.serve(changed=True)
+        self._follow_queues()
         self._reload_next()
         for worker in self.workers:
-            if worker.process is None and not self._ending and time.monotonic() >= worker.start_at:
+            if worker.process is None and not self._ending and time.monotonic() >= worker.start_at \
+                    and self._there(worker):
                 self._start(worker)
 
     def _wait_s(self) -> float:
-        """Until the next worker is to be started again."""
-        due = [worker.start_at for worker in self.workers if worker.process is None]
+        """Until the next worker is to be started again; one without a queue waits for one."""
+        due = [it.start_at for it in self.workers if it.process is None and self._there(it)]
         if self._successor is not None:
             return WARM_S
         return max(0.0, min(due) - time.monotonic()) if due and not self._ending else LOOK_S
@@ -429,6 +496,12 @@ def shares(queues: int, workers: int, ifname: str,
     chosen = list(cores) if cores else allowed if len(allowed) >= workers else []
     return [(number, tuple(range(number, queues, workers)), chosen[number % len(chosen)] if chosen else None)
             for number in range(workers)]
+
+
+def share_of(ports: PortRange, number: int, workers: int) -> tuple[int, int]:
+    """First and last source port of a worker."""
+    each = (ports.last - ports.first + 1) // workers
+    return ports.first + number * each, ports.first + (number + 1) * each - 1
 
 
 def text_of(numbers: Iterable[int]) -> str:

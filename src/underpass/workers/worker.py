@@ -11,6 +11,7 @@ Should the supervisor die, the worker goes on: it holds the XDP attachment too. 
 Linux's tables then.
 """
 
+import errno
 import importlib
 import os
 import select
@@ -18,17 +19,20 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterable
 from typing import Any, Protocol, Self
 
 from underpass.link.afxdp import AfXdpLink
 from underpass.link.frames import Frames
 from underpass.link.handover import HandoverArea, HandoverLink
+from underpass.link.link import LinkBase
 from underpass.linux import sandbox
 from underpass.linux.commands import commands
 from underpass.linux.control_socket import ControlSocket
 from underpass.linux.mirror import REFRESH_SECONDS, USED_LATELY_NS
 from underpass.linux.netdev_features import NetdevFeatures
 from underpass.stack.arena import VERSION
+from underpass.stack.sockets import Connection
 from underpass.stack.stack import Stack
 from underpass.tcp.flows import FlowTable
 from underpass.workers.channel import Channel, Message
@@ -71,17 +75,57 @@ class WorkerStack(Stack):
     """A stack whose tables the supervisor fills."""
 
     def __new__(cls, link: HandoverLink | AfXdpLink, plan: Message, arena: int = -1) -> Self:
+        limits = dict(plan["limits"])
+        if plan["ports"]:
+            limits["ephemeral_first"], limits["ephemeral_last"] = plan["ports"]
         return super().__new__(cls, link, bytes.fromhex(plan["netdev"]["mac"]),  # type: ignore[call-arg]
-                               seed=bytes.fromhex(plan["seed"]), arena=arena, **plan["limits"])
+                               seed=bytes.fromhex(plan["seed"]), arena=arena, **limits)
 
     def __init__(self, link: HandoverLink | AfXdpLink, plan: Message, arena: int = -1) -> None:
         self._xdp_counters: dict[str, int] = {}
+        self._ports: tuple[int, int] | None = plan["ports"] and tuple(plan["ports"])
+        self._steering: Message | None = plan["steering"]
         self.set_interface(plan["netdev"]["name"])
         self.set_moderation(plan["moderation"])
 
     def publish(self) -> None:
         """Copy what Linux counts to where others can read it."""
         self.set_kernel_counters(self._xdp_counters, self.link.kernel_stats())
+
+    def connect(
+        self,
+        address: tuple[str, int],
+        source: tuple[str, int] | None = None,
+        options: Iterable[tuple[int, int, int | bytes | str]] = (),
+    ) -> Connection:
+        """Open a connection from one of this worker's share of the reserved ports.
+
+        Raises OSError: EADDRNOTAVAIL where none were reserved, or for a port that is not of them, and what
+        `Stack.connect` raises.
+        """
+        port = source[1] if source else 0
+        if self._ports is None:
+            raise OSError(errno.EADDRNOTAVAIL, "the supervisor's plan reserves no source ports")
+        if port and not self._ports[0] <= port <= self._ports[1]:
+            share = f"{self._ports[0]} to {self._ports[1]}"
+            raise OSError(errno.EADDRNOTAVAIL, f"source ports of this worker are {share}, not {port}")
+        return super().connect(address, source, options)
+
+    def steer(self) -> bool:
+        """Choose source ports by what is known of the device. Returns whether that is of use."""
+        it = self._steering
+        if it is None:
+            return self.set_steering()
+        queues = set(own_link(self.link).queues)
+        return self.set_steering(bytes.fromhex(it["key"]), list(it["indirection"]), queues, it["v4"],
+                                 it["v6"])
+
+    def add_queue(self, queue: int, descriptor: int) -> None:
+        """Serve one more queue, by this socket. Raises OSError."""
+        own_link(self.link).adopt_queue(queue, descriptor)
+        if isinstance(self.link, HandoverLink):
+            self.link.follow_inner()
+        self.steer()
 
     def carry_out(self, message: Message) -> bool:
         """What the supervisor says of Linux's tables. False: it is about something else."""
@@ -97,6 +141,9 @@ class WorkerStack(Stack):
             case "neighbour":
                 mac = message["mac"]
                 self.set_neighbour(message["address"], mac and bytes.fromhex(mac), message["failed"])
+            case "steering":
+                self._steering = message["steering"]
+                self.steer()
             case "xdp counters":
                 self._xdp_counters = message["counters"]
             case _:
@@ -186,6 +233,9 @@ class Worker:
             if heard is None:
                 return
             message, descriptors = heard
+            if message.get("do") == "queue":
+                self._add_queue(message["queue"], descriptors[0])
+                continue
             for descriptor in descriptors:
                 os.close(descriptor)
             if self.stack.carry_out(message):
@@ -209,6 +259,15 @@ class Worker:
         self.channel.send({"say": "suspended"}, [arena, parked])
         os._exit(0)
 
+    def _add_queue(self, queue: int, descriptor: int) -> None:
+        """What cannot be served is left as it is: the other queues go on."""
+        try:
+            self.stack.add_queue(queue, descriptor)
+        except OSError as error:
+            print(f"worker {self.plan['number']}: queue {queue}: {error.strerror}", file=sys.stderr)
+        else:
+            self.channel.send({"say": "serves", "queue": queue})
+
     def _ask(self) -> None:
         """Neighbours that the stack wants, and now and then those that it uses."""
         wanted = self.stack.wanted()
@@ -222,10 +281,12 @@ class Worker:
 
 
 def make_stack(plan: Message, descriptors: list[int], arena: int) -> WorkerStack:
-    """The stack over descriptors in this order: frames, flows, hand-over rings, attachment, an eventfd for
-    each worker, sockets. The attachment is only held.
+    """The stack over descriptors in this order: frames, flows, hand-over rings, attachment, the lock of the
+    source ports if there are such, an eventfd for each worker, sockets. Attachment and lock are only held.
     """
     frames_fd, flows_fd, area_fd, _attachment, *rest = descriptors
+    if plan["ports"]:
+        _lock, *rest = rest
     eventfds, sockets = rest[: plan["workers"]], rest[plan["workers"] :]
     frames = Frames(plan["frames"], plan["frame_bytes"], memfd=frames_fd, resume=plan["resume"])
     netdev = NetdevFeatures(**{**plan["netdev"], "mac": bytes.fromhex(plan["netdev"]["mac"])})
@@ -238,11 +299,19 @@ def make_stack(plan: Message, descriptors: list[int], arena: int) -> WorkerStack
         link = HandoverLink(own, HandoverArea(plan["workers"], area_fd), plan["number"], eventfds)
         stack = WorkerStack(link, plan, arena)
         stack.share_flows(FlowTable(memfd=flows_fd), link)
+        stack.steer()
     for descriptor in (frames_fd, flows_fd, area_fd):
         os.close(descriptor)
     if own.busy_poll:
         stack.set_spin(SPIN_S)
     return stack
+
+
+def own_link(link: LinkBase) -> AfXdpLink:
+    """The link that has the queues."""
+    own = link.inner if isinstance(link, HandoverLink) else link
+    assert isinstance(own, AfXdpLink)
+    return own
 
 
 def resolve(name: str) -> Any:
