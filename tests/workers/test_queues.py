@@ -19,6 +19,8 @@ from tests.workers.test_supervisor import Workers, end
 
 from underpass import observe
 from underpass.linux.namespaces import CommandError, Pair, until
+from underpass.testing.icmp import icmp_error
+from underpass.testing.packets import TcpSegment
 from underpass.testing.probe_wire import toeplitz
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")
@@ -252,6 +254,24 @@ def test_linux_keeps_queues_that_are_served(serve: Callable[..., Workers]) -> No
         with pytest.raises(CommandError):
             queues(pair, rx=1)
         server.connect().close()
+
+
+def test_an_icmp_error_comes_to_the_worker_whose_flow_it_is_about(serve: Callable[..., Workers]) -> None:
+    """The client's device is left one queue, by which everything comes to worker 0."""
+    with Pair(queues=2) as pair:
+        server = serve(pair)
+        client = server.one_for_each()[server.running()[1]]
+        queues(pair, tx=1)
+        about = TcpSegment(src=pair.server.address, dst=pair.client.address, src_port=80,
+                           dst_port=client.getsockname()[1])
+        message = icmp_error(about, 3, 1)[14 + 20:]
+        kind = socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP
+        with inside(pair.client.name), socket.socket(*kind) as raw:
+            raw.sendto(message, (pair.server.address, 0))
+        first, second = server.running()
+        assert until(lambda: told(second, "icmp_in") == [1], 5)
+        assert told(first, "icmp_handed_over", "icmp_in") == [1, 0]
+        assert told(second, "icmp_no_connection") == [0]
 
 
 # ---------------------------------------------------------------------- balance
