@@ -166,6 +166,17 @@ def test_an_icmp_error_about_another_workers_flow_is_handed_over(workers):
     assert workers.counters(1)["icmp_in"] == 0
 
 
+def test_an_icmp_error_that_is_handed_over_is_captured_once(workers):
+    conn, _, _ = workers.opened(0)
+    conn.send(b"x")
+    ((_, sent),) = workers.settle()
+    readers = [TapReader(stack.capture_start()) for stack in workers.stacks]
+    icmp_about(workers, 1, sent, PORT)
+    there, passed_by = ([it for it in packets(reader.read()[0]) if not it.is_sent] for reader in readers)
+    assert [it.comment for it in there] == [""]
+    assert passed_by == []
+
+
 def test_an_icmp_error_ends_a_handshake_at_another_worker(workers):
     conn = workers.stacks[0].connect((CLIENT, 81))
     ((_, syn),) = workers.settle()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests.netns.inside import inside
-from tests.workers.test_supervisor import Workers, end
+from tests.workers.test_supervisor import Workers, asks, end
 
 from underpass import observe
 from underpass.linux.namespaces import CommandError, Pair, until
@@ -223,9 +223,8 @@ def test_a_new_queue_is_served_and_no_connection_lost(serve: Callable[..., Worke
         assert all(received(pair))
         assert server.running() == workers
         assert dropped(workers[0], 210) == lost
+        assert all(asks(client) for client in (*before, *after))
         for client in (*before, *after):
-            client.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-            assert client.recv(4096).startswith(b"HTTP/1.1 200")
             client.close()
 
 
@@ -244,6 +243,24 @@ def test_a_worker_that_is_started_anew_has_the_new_queue_at_once(serve: Callable
             client.close()
         assert len(received(pair)) == 4
         assert all(received(pair))
+
+
+def test_a_new_process_goes_on_with_the_new_queue_and_its_connections(serve: Callable[..., Workers]) -> None:
+    with Pair(queues=4) as pair:
+        queues(pair, tx=2, rx=2)
+        server = serve(pair)
+        queues(pair, rx=4)
+        assert until(lambda: server.said().count("is served by worker") == 2, 10)
+        queues(pair, tx=4)
+        clients = [server.connect() for _ in range(60)]
+        before = server.running()
+        os.kill(server.process.pid, signal.SIGHUP)
+        assert until(lambda: server.said().count("serves again") == 2, 30)
+        assert not set(before) & set(server.running())
+        clients += [server.connect() for _ in range(60)]
+        assert all(asks(client) for client in clients)
+        for client in clients:
+            client.close()
 
 
 def test_linux_keeps_queues_that_are_served(serve: Callable[..., Workers]) -> None:

@@ -38,7 +38,7 @@ cdef enum:
     WHOLE_BYTES = 262144            # the longest packet: a batch of descriptors
 
 # What was given to another worker is seen there.
-HANDED_OVER = "handed_over"
+HANDED_OVER = ("handed_over", "icmp_handed_over")
 # Counters of tcp that stand for a segment or an ICMP error that was not taken in, beside those by Reason.
 TURNED_AWAY = ("no_listener", "connection_limit", "cookies_refused", "frame_limit", "out_of_window", "paws_refused",
                "ack_refused", "in_window_syn", "in_window_reset", "ooo_limit", "after_close", "unroutable",
@@ -270,11 +270,11 @@ cdef class PacketTap:
         """All fields of TcpCounters are numbers of 64 bits: first the refusals by Reason, then those by name."""
         first = sizeof(TcpCounters) // sizeof(uint64_t) - len(TCP_COUNTERS)
         places = list(enumerate(reason_names()))[1:]
-        places += [(first + TCP_COUNTERS.index(name), name) for name in (*TURNED_AWAY, HANDED_OVER)]
+        places += [(first + TCP_COUNTERS.index(name), name) for name in (*TURNED_AWAY, *HANDED_OVER)]
         if len(places) > TAP_WHYS:
             raise ImportError(f"{len(places)} reasons, more than a tap has room for")
         for i, (counter, name) in enumerate(places):
-            comment = b"" if name == HANDED_OVER else f"refused: {name}".encode()[:PCAPNG_COMMENT_BYTES]
+            comment = b"" if name in HANDED_OVER else f"refused: {name}".encode()[:PCAPNG_COMMENT_BYTES]
             self.tap.why[<int>i].counter = counter
             self.tap.why[<int>i].bytes = len(comment)
             memcpy(self.tap.why[<int>i].comment, <const char *>comment, len(comment))
