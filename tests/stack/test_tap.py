@@ -15,7 +15,7 @@ import pytest
 
 from underpass.observe.filter_expression import compile_filter
 from underpass.observe.pcapng_blocks import Packet, packets
-from underpass.observe.tap_reader import TapReader
+from underpass.observe.spool_reader import SpoolReader
 from underpass.testing import Transfer
 from underpass.testing.clock import MS, SECOND
 from underpass.testing.host import Host
@@ -25,7 +25,7 @@ from underpass.testing.peer import Wire
 
 ACK, FIN, PSH, RST, SYN = Flags.ACK, Flags.FIN, Flags.PSH, Flags.RST, Flags.SYN
 RING = 1 << 20
-PRODUCED_AT, PASSED_AT, CONSUMED_AT = 64, 72, 128          # of TapShared
+PRODUCED_AT, PASSED_AT, CONSUMED_AT = 64, 72, 128          # of SpoolShared
 EPOCH_NS = 10**18
 
 
@@ -36,7 +36,7 @@ def wire() -> Iterator[Wire]:
         yield it
 
 
-def read(reader: TapReader, **most: int) -> list[Packet]:
+def read(reader: SpoolReader, **most: int) -> list[Packet]:
     octets, count = reader.read(**most)
     found = list(packets(octets))
     assert len(found) == count
@@ -55,7 +55,7 @@ def transfer(network: Network, client: Host, server: Host, octets: bytes) -> Non
 # ---- what is seen
 
 def test_a_connection_is_seen_whole_in_both_directions(wire: Wire) -> None:
-    reader = TapReader(wire.stack.capture_start(epoch_ns=EPOCH_NS, interface=3))
+    reader = SpoolReader(wire.stack.capture_start(epoch_ns=EPOCH_NS, interface=3))
     peer = wire.peer()
     conn = peer.open()
     peer.send(ACK | PSH, b"question")
@@ -83,7 +83,7 @@ def test_a_connection_is_seen_whole_in_both_directions(wire: Wire) -> None:
     {"ethertype": 0x88CC}, {"data_offset": 4}, {"src": "127.0.0.1"}, {"src_port": 0}, {"protocol": 17},
 ], ids=str)  # fmt: skip
 def test_a_refused_packet_is_seen_with_the_reason_that_is_counted(wire: Wire, wrong: dict[str, Any]) -> None:
-    reader = TapReader(wire.stack.capture_start())
+    reader = SpoolReader(wire.stack.capture_start())
     good = wire.peer().make(SYN)
     wire.send_frame(good.build(), good.build(**wrong))
     (first, refused, *sent) = read(reader)
@@ -94,7 +94,7 @@ def test_a_refused_packet_is_seen_with_the_reason_that_is_counted(wire: Wire, wr
 
 
 def test_a_segment_that_its_connection_refuses_is_seen_with_the_counter_s_name(wire: Wire) -> None:
-    reader = TapReader(wire.stack.capture_start(refused_only=True))
+    reader = SpoolReader(wire.stack.capture_start(refused_only=True))
     peer = wire.peer()
     peer.open()
     peer.send(ACK, b"x", seq=10_000_000)
@@ -122,7 +122,7 @@ def test_looking_changes_nothing_for_the_peers() -> None:
         with Network(seed=5) as network:
             client, server = network.pair(latency_ns=MS, drop=0.02)
             network.run(for_ns=MS)
-            own = TapReader(client.stack.capture_start())
+            own = SpoolReader(client.stack.capture_start())
             if watched:
                 server.stack.capture_start()
             transfer(network, client, server, b"y" * 100_000)
@@ -135,7 +135,7 @@ def test_a_packet_of_several_frames_is_put_together_and_filtered_as_a_whole() ->
     octets = b"x" * 3900 + b"y" * 300 + b"x" * 3000
     with Wire(mtu=9000) as wire:
         wire.stack.listen(("0.0.0.0", 80))
-        reader = TapReader(wire.stack.capture_start(compile_filter("tcp[4000] = 0x79")))
+        reader = SpoolReader(wire.stack.capture_start(compile_filter("tcp[4000] = 0x79")))
         peer = wire.peer()
         peer.open(mss=8960)
         peer.send(ACK, octets)
@@ -150,7 +150,7 @@ def test_a_packet_that_the_device_will_cut_up_is_seen_whole() -> None:
     with Network(seed=1, segmentation=True) as network:
         client, server = network.pair()
         network.run(for_ns=MS)
-        reader = TapReader(client.stack.capture_start(compile_filter("src host 10.0.0.1")))
+        reader = SpoolReader(client.stack.capture_start(compile_filter("src host 10.0.0.1")))
         transfer(network, client, server, octets)
         segments = [TcpSegment.parse(packet.frame) for packet in read(reader)]      # checksums are right
         assert client.stack.stats()["link"]["tx_segmented"] > 0
@@ -160,7 +160,7 @@ def test_a_packet_that_the_device_will_cut_up_is_seen_whole() -> None:
 
 def test_only_what_the_filter_matches_is_seen(wire: Wire) -> None:
     program = compile_filter("tcp src port 80 and tcp[tcpflags] & tcp-syn != 0")
-    reader = TapReader(wire.stack.capture_start(program))
+    reader = SpoolReader(wire.stack.capture_start(program))
     wire.peer(port=40000).open()
     wire.peer(port=40001).open()
     found = read(reader)
@@ -170,7 +170,7 @@ def test_only_what_the_filter_matches_is_seen(wire: Wire) -> None:
 
 
 def test_the_snapshot_is_as_short_as_asked_for(wire: Wire) -> None:
-    reader = TapReader(wire.stack.capture_start(snaplen=61))
+    reader = SpoolReader(wire.stack.capture_start(snaplen=61))
     conn = wire.peer().open()
     conn.send(b"x" * 500)
     wire.settle()
@@ -182,7 +182,7 @@ def test_packets_that_the_link_does_not_take_are_seen_once_when_it_does() -> Non
     with Network(seed=1) as network:
         client, server = network.pair(depth=8)
         network.run(for_ns=MS)
-        reader = TapReader(client.stack.capture_start())
+        reader = SpoolReader(client.stack.capture_start())
         transfer(network, client, server, bytes(range(250)) * 400)
         sent = [TcpSegment.parse(packet.frame) for packet in read(reader) if packet.is_sent]
         stats = client.stack.stats()
@@ -191,7 +191,7 @@ def test_packets_that_the_link_does_not_take_are_seen_once_when_it_does() -> Non
 
 
 def test_one_capture_at_a_time_and_none_after_it_stopped(wire: Wire) -> None:
-    reader = TapReader(wire.stack.capture_start())
+    reader = SpoolReader(wire.stack.capture_start())
     with pytest.raises(OSError, match="captured already") as caught:
         wire.stack.capture_start()
     assert caught.value.errno == errno.EBUSY
@@ -200,7 +200,7 @@ def test_one_capture_at_a_time_and_none_after_it_stopped(wire: Wire) -> None:
     wire.stack.capture_stop()
     wire.peer(port=40001).open()
     assert len(read(reader)) == 3               # which are there after the end as well
-    assert TapReader(wire.stack.capture_start()).counts()["passed"] == 0
+    assert SpoolReader(wire.stack.capture_start()).counts()["passed"] == 0
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
@@ -218,7 +218,7 @@ def test_what_is_out_of_range_is_refused(wire: Wire, arguments: dict[str, Any], 
 # ---- the ring
 
 def test_a_full_ring_drops_the_newest_and_counts_them(wire: Wire) -> None:
-    reader = TapReader(wire.stack.capture_start(ring_bytes=RING))
+    reader = SpoolReader(wire.stack.capture_start(ring_bytes=RING))
     frame = wire.peer().make(SYN).build(truncate=20).ljust(1514, b"z")
     for _ in range(1000):
         wire.send_frame(frame)
@@ -235,7 +235,7 @@ def test_a_full_ring_drops_the_newest_and_counts_them(wire: Wire) -> None:
 
 def test_blocks_stay_whole_where_the_ring_wraps(wire: Wire) -> None:
     """Five times around, in blocks that do not divide it."""
-    reader = TapReader(wire.stack.capture_start(ring_bytes=RING))
+    reader = SpoolReader(wire.stack.capture_start(ring_bytes=RING))
     frames = [bytes([n % 251]) * (14 + n % 1401) for n in range(7500)]
     for at in range(0, len(frames), 50):
         wire.send_frame(*frames[at : at + 50])
@@ -244,12 +244,12 @@ def test_blocks_stay_whole_where_the_ring_wraps(wire: Wire) -> None:
 
 
 def test_a_reader_takes_as_many_as_it_asks_for(wire: Wire) -> None:
-    reader = TapReader(wire.stack.capture_start())
+    reader = SpoolReader(wire.stack.capture_start())
     for n in range(10):
         wire.send_frame(bytes([n]) * 60)
-    assert [packet.frame[0] for packet in read(reader, most_packets=3)] == [0, 1, 2]
+    assert [packet.frame[0] for packet in read(reader, most_blocks=3)] == [0, 1, 2]
     assert [packet.frame[0] for packet in read(reader, most_bytes=300)] == [3, 4]
-    assert read(reader, most_packets=0) == []
+    assert read(reader, most_blocks=0) == []
     assert [packet.frame[0] for packet in read(reader)] == [5, 6, 7, 8, 9]
 
 
@@ -322,7 +322,7 @@ def memfd_of(content: bytes, seal: bool = True) -> int:
 def test_what_is_no_tap_is_refused(content: bytes, seal: bool) -> None:
     descriptor = memfd_of(content, seal)
     with pytest.raises(ValueError, match="capture"):
-        TapReader(descriptor)
+        SpoolReader(descriptor)
     os.close(descriptor)
 
 
@@ -332,7 +332,7 @@ def test_what_is_no_tap_is_refused(content: bytes, seal: bool) -> None:
 ])
 def test_a_damaged_ring_is_an_error_and_nothing_worse(wire: Wire, produced: int, block: bytes) -> None:
     memfd = wire.stack.capture_start(ring_bytes=RING)
-    reader = TapReader(memfd)
+    reader = SpoolReader(memfd)
     with mmap.mmap(memfd, 0) as shared:
         shared[4096 : 4096 + len(block)] = block
         struct.pack_into("=Q", shared, PRODUCED_AT, produced)

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from underpass.linux.control_socket import ControlClient, control_sockets
-from underpass.observe.tap_reader import TapReader
+from underpass.observe.spool_reader import SpoolReader
 
 LOOK_S = 0.01                   # how long to sleep where there is nothing to read
 ROUND_BYTES = 1 << 20
@@ -18,12 +18,12 @@ RING_BYTES = 1 << 24
 
 @dataclass
 class Capture:
-    """One worker's packets. `ended`: it has closed the connection; `stopped`: we have."""
+    """What one worker writes for us. `ended`: it has closed the connection; `stopped`: we have."""
 
     pid: int
     interface: str
     client: ControlClient
-    reader: TapReader
+    reader: SpoolReader
     ended: bool = False
     stopped: bool = False
 
@@ -40,19 +40,19 @@ def start(undo: ExitStack, program: bytes, *, snaplen: int, refused_only: bool, 
     In the packets an interface's number is its capture's place. Raises OSError for what a worker refuses.
     """
     captures: list[Capture] = []
-    for client in _workers(undo, pid, interface):
+    for client in clients(undo, pid, interface):
         answer, (memfd, *_) = client.ask(
             "capture", program=base64.b64encode(program).decode(), snaplen=snaplen, refused_only=refused_only,
             interface=len(captures), epoch_ns=time.time_ns() - time.monotonic_ns(), ring_bytes=RING_BYTES)
         try:
-            reader = TapReader(memfd)
+            reader = SpoolReader(memfd)
         finally:
             os.close(memfd)
         captures.append(Capture(int(answer["pid"]), str(answer["interface"]), client, reader))
     return captures
 
 
-def _workers(undo: ExitStack, pid: int | None, interface: str | None) -> Iterator[ControlClient]:
+def clients(undo: ExitStack, pid: int | None, interface: str | None) -> Iterator[ControlClient]:
     """Connections to the workers that are meant; one that ends meanwhile is left out."""
     for _, path in control_sockets(pid):
         try:
@@ -74,7 +74,7 @@ def read(captures: list[Capture], most_packets: int) -> Iterator[tuple[bytes, in
             most_packets -= packets
             yield octets, packets
     if idle:
-        _wait(captures)
+        wait(captures)
 
 
 def stop(captures: list[Capture]) -> None:
@@ -85,7 +85,7 @@ def stop(captures: list[Capture]) -> None:
             it.client.close()
 
 
-def _wait(captures: list[Capture]) -> None:
+def wait(captures: list[Capture]) -> None:
     """A worker that ends closes its connection; what it wrote before is read once more."""
     poll = select.poll()
     for it in captures:

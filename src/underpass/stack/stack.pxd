@@ -5,6 +5,7 @@ from underpass.link.link cimport LinkBase
 from underpass.stack.arena cimport Arena
 from underpass.stack.sockets cimport PythonApp
 from underpass.stack.tap cimport PacketTap
+from underpass.stack.tracer cimport Tracer
 from underpass.stack.turn cimport LOOP_TIMEOUT, Loop, LoopEnd
 from underpass.tcp.flows cimport FlowTable
 from underpass.tcp.steering cimport Steering
@@ -25,6 +26,7 @@ cdef class Stack:
     cdef FlowTable flow_table       # kept while the engine points into it
     cdef Steering *steering         # NULL until set for the first time
     cdef PacketTap tap              # None: nobody captures
+    cdef Tracer tracer              # None: nobody follows a connection
     cdef bint stopping
     cdef bint closed
     cdef object __weakref__

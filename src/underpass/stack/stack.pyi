@@ -91,6 +91,16 @@ class Stack:
         """Copy what passes from now on into a ring in shared memory; returns its memfd, the stack's own."""
     def capture_stop(self) -> None:
         """End the capture; its reader keeps what stands in the ring. May be called without one."""
+    def trace_start(
+        self, remote: str | None = None, *, remote_port: int = 0, local_port: int = 0,
+        ring_bytes: int = 1 << 22,
+    ) -> int:
+        """Note what one connection does in a ring in shared memory; returns its memfd, the stack's own.
+
+        The first with this remote address (None: any) and these ports (0: any): one that there is, where
+        `remote_port` is given, else the next one."""
+    def trace_stop(self) -> None:
+        """End the trace; its reader keeps what stands in the ring. May be called without one."""
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,

@@ -22,6 +22,7 @@ from underpass.stack.options cimport Target, congestion_index, option_set
 from underpass.stack.sockets cimport PythonApp, make_connection, make_listener
 from underpass.stack.moderation cimport moderation_init
 from underpass.stack.tap cimport PacketTap
+from underpass.stack.tracer cimport Tracer
 from underpass.stack.turn cimport (
     LOOP_TIMEOUT, LOOP_WAKE, MAX_WAKE_FDS, LoopEnd, loop_run, monotonic_ns, turn as turn_once, turn_deadline,
 )
@@ -552,7 +553,7 @@ cdef class Stack:
                         ring_bytes=ring_bytes)
         tap.attach(&self.tcp)
         self.tap = tap
-        return tap.memfd
+        return tap.memory.memfd
 
     def capture_stop(self):
         """End the capture; its reader keeps what stands in the ring. May be called without one."""
@@ -580,11 +581,32 @@ cdef class Stack:
         self.closed = True
         return self.arena.memfd
 
+    def trace_start(self, str remote=None, *, int remote_port=0, int local_port=0, uint64_t ring_bytes=1 << 22):
+        """Note what one connection does in a ring in shared memory (see tcp/trace.pxd); returns its memfd, which stays ours.
+
+        It is the first with this remote address (None: any) and these ports (0: any): one that there is, where
+        `remote_port` is given, else the next one. Raises OSError EBUSY during another trace, ValueError for what is
+        out of range.
+        """
+        if self.tracer is not None:
+            raise_errno(EBUSY, "this worker traces a connection already")
+        tracer = Tracer(remote, remote_port, local_port, ring_bytes)
+        tracer.attach(&self.tcp, remote_port != 0)
+        self.tracer = tracer
+        return tracer.memory.memfd
+
+    def trace_stop(self):
+        """End the trace; its reader keeps what stands in the ring. May be called without one."""
+        if self.tracer is not None:
+            self.tracer.detach(&self.tcp)
+            self.tracer = None
+
     def close(self):
         """Close the link. What is open is not closed towards the peers."""
         if not self.closed:
             self.closed = True
             self.capture_stop()
+            self.trace_stop()
             self.open_connections.clear()
             self.link.close()
 

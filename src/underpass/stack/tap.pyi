@@ -1,6 +1,8 @@
+from underpass.link.spool import SpoolMemory
+
 TURNED_AWAY: tuple[str, ...]
 
 class PacketTap:
-    """Owns a tap's memory; made by `Stack.capture_start`."""
+    """A tap, and what it needs; made by `Stack.capture_start`."""
 
-    memfd: int
+    memory: SpoolMemory

@@ -1,15 +1,8 @@
-"""Copying what passes into the tap's ring, and where the ring comes from."""
+"""Copying what passes into the tap's spool."""
 cimport cython
-from libc.errno cimport errno
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset, strerror
-from posix.fcntl cimport fcntl
-from posix.mman cimport (
-    MAP_ANONYMOUS, MAP_FAILED, MAP_FIXED, MAP_PRIVATE, MAP_SHARED, PROT_NONE, PROT_READ, PROT_WRITE, mmap, munmap,
-)
-from posix.types cimport off_t
-from posix.unistd cimport close, ftruncate
+from libc.string cimport memcpy, memset
 
 from underpass.link.frames cimport FramePool, frame_chunk
 from underpass.link.link cimport DESC_CONTINUES, Desc, Link
@@ -17,22 +10,12 @@ from underpass.link.packet cimport packet_bytes, packet_checksum, packet_parts, 
 from underpass.link.pcapng cimport (
     PCAPNG_COMMENT_BYTES, PCAPNG_INBOUND, PCAPNG_OUTBOUND, PCAPNG_OVERHEAD, PCAPNG_PACKET_AT, pcapng_begin, pcapng_end,
 )
+from underpass.link.spool cimport SPOOL_PACKETS, SpoolMemory, spool_at, spool_has_room, spool_publish
 from underpass.stack.bpf cimport BpfInsn, bpf_check, bpf_run
 from underpass.tcp.tcb cimport Tcp, TcpCounters
 
 from underpass.tcp.counters import TCP_COUNTERS
 from underpass.wire.reason import reason_names
-
-cdef extern from "<sys/mman.h>" nogil:
-    int memfd_create(const char *name, unsigned int flags)
-    enum: MFD_CLOEXEC
-    enum: MFD_ALLOW_SEALING
-
-cdef extern from "<fcntl.h>" nogil:
-    enum: F_ADD_SEALS
-    enum: F_SEAL_SEAL
-    enum: F_SEAL_SHRINK
-    enum: F_SEAL_GROW
 
 cdef enum:
     WHOLE_BYTES = 262144            # the longest packet: a batch of descriptors
@@ -72,22 +55,6 @@ cdef uint32_t wanted_bytes(Tap *tap, const Desc *packet, uint32_t parts, uint32_
     return min(octets, most)
 
 
-cdef bint has_room(Tap *tap, uint64_t octets) noexcept nogil:
-    """Whether so many can be written. The reader's count is taken for what it is worth: it may claim to have read
-    more than there is (nothing fits then) or too early (it reads what is being overwritten).
-    """
-    cdef uint64_t used = tap.counts.filled - tap.consumed
-    if used <= tap.bytes and octets <= tap.bytes - used:
-        return True
-    tap.consumed = load_count(&tap.shared.consumed, ACQUIRE_COUNT)
-    used = tap.counts.filled - tap.consumed
-    return used <= tap.bytes and octets <= tap.bytes - used
-
-
-cdef inline uint8_t *next_block(Tap *tap) noexcept nogil:
-    return tap.ring + (tap.counts.filled & (tap.bytes - 1))
-
-
 cdef TapFound written(Tap *tap, const Desc *packet, uint32_t parts, uint64_t now_ns) noexcept nogil:
     """Behind the last whole block; a checksum left to the device is filled in, if it is among the octets asked for."""
     cdef uint32_t octets = packet_bytes(packet, parts)
@@ -97,9 +64,9 @@ cdef TapFound written(Tap *tap, const Desc *packet, uint32_t parts, uint64_t now
     tap.counts.passed += 1
     if captured == 0:
         return TAP_PASS
-    if not has_room(tap, captured + PCAPNG_OVERHEAD):
+    if not spool_has_room(&tap.spool, tap.counts.filled, captured + PCAPNG_OVERHEAD):
         return TAP_NO_ROOM
-    block = next_block(tap)
+    block = spool_at(&tap.spool, tap.counts.filled)
     pcapng_begin(block, tap.interface, now_ns + tap.epoch_ns, captured, octets)
     gather_head(tap.below.pool, packet, parts, block + PCAPNG_PACKET_AT, captured)
     if packet_wants_checksum(packet, captured):
@@ -115,17 +82,16 @@ cdef void keep(Tap *tap, uint32_t direction, const char *comment, uint32_t comme
         return
     tap.counts.matched += 1
     if tap.found == TAP_WRITTEN:
-        tap.counts.filled += pcapng_end(next_block(tap), tap.captured, direction, comment, comment_bytes)
+        tap.counts.filled += pcapng_end(spool_at(&tap.spool, tap.counts.filled), tap.captured, direction, comment, comment_bytes)
     else:
         tap.counts.dropped += 1
 
 
 cdef void tap_publish(Tap *tap) noexcept nogil:
-    """The release makes the blocks visible before the count."""
-    tap.shared.passed = tap.counts.passed
-    tap.shared.matched = tap.counts.matched
-    tap.shared.dropped = tap.counts.dropped
-    store_count(&tap.shared.produced, tap.counts.filled, RELEASE_COUNT)
+    tap.spool.shared.passed = tap.counts.passed
+    tap.spool.shared.matched = tap.counts.matched
+    tap.spool.shared.dropped = tap.counts.dropped
+    spool_publish(&tap.spool, tap.counts.filled)
 
 
 # ------------------------------------------------------------------------------------------ received
@@ -242,10 +208,6 @@ cdef class PacketTap:
     def __cinit__(self, bytes program not None, *, uint32_t snaplen, bint refused_only, uint32_t interface,
                   uint64_t epoch_ns, uint64_t ring_bytes):
         memset(&self.tap, 0, sizeof(Tap))
-        self.memfd = -1
-        if not TAP_RING_LEAST <= ring_bytes <= TAP_RING_MOST or ring_bytes & (ring_bytes - 1):
-            raise ValueError(f"a capture's ring has a power of two of octets, {TAP_RING_LEAST} to {TAP_RING_MOST}, "
-                             f"not {ring_bytes}")
         if not 1 <= snaplen <= TAP_SNAPLEN_MOST:
             raise ValueError(f"a capture takes 1 to {TAP_SNAPLEN_MOST} octets of a packet, not {snaplen}")
         if program:
@@ -256,7 +218,8 @@ cdef class PacketTap:
         if self.tap.whole == NULL:
             raise MemoryError("a capture's buffer")
         self.list_reasons()
-        self.map_ring(ring_bytes)
+        self.memory = SpoolMemory(b"underpass-tap", "a capture", SPOOL_PACKETS, ring_bytes)
+        self.tap.spool = self.memory.spool
 
     cdef int set_program(self, bytes program) except -1:
         cdef const BpfInsn *first = <const BpfInsn *><const char *>program
@@ -281,29 +244,6 @@ cdef class PacketTap:
         self.tap.whys = len(places)
         return 0
 
-    cdef int map_ring(self, uint64_t ring_bytes) except -1:
-        """The ring twice, one behind the other, in a range that is reserved first; no one may change the memfd's size."""
-        cdef char *base
-        cdef uint64_t octets = TAP_PAGE + ring_bytes
-        self.memfd = memfd_create(b"underpass-tap", MFD_CLOEXEC | MFD_ALLOW_SEALING)
-        if (self.memfd < 0 or ftruncate(self.memfd, <off_t>octets) < 0
-                or fcntl(self.memfd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0):
-            raise OSError(errno, f"a capture's ring: {strerror(errno).decode()}")
-        base = <char *>mmap(NULL, octets + ring_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-        if base == <char *>MAP_FAILED:
-            raise OSError(errno, f"a capture's ring: {strerror(errno).decode()}")
-        self.tap.shared = <TapShared *>base
-        self.tap.ring = <uint8_t *>base + TAP_PAGE
-        self.tap.bytes = ring_bytes
-        if (mmap(base, octets, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, self.memfd, 0) == MAP_FAILED
-                or mmap(base + octets, ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, self.memfd,
-                        TAP_PAGE) == MAP_FAILED):
-            raise OSError(errno, f"a capture's ring: {strerror(errno).decode()}")
-        self.tap.shared.magic = TAP_MAGIC
-        self.tap.shared.version = TAP_VERSION
-        self.tap.shared.bytes = ring_bytes
-        return 0
-
     cdef void attach(self, Tcp *tcp) noexcept:
         self.tap.below = tcp.link
         self.tap.link = tcp.link[0]
@@ -321,8 +261,4 @@ cdef class PacketTap:
         tcp.tap = NULL
 
     def __dealloc__(self):
-        if self.tap.shared != NULL:
-            munmap(self.tap.shared, TAP_PAGE + 2 * self.tap.bytes)
-        if self.memfd >= 0:
-            close(self.memfd)
         free(self.tap.whole)

@@ -18,6 +18,7 @@ from underpass.tcp.output cimport output_flush
 from underpass.tcp.receive cimport MAX_PARTS, Arrival
 from underpass.tcp.tcb cimport MAX_APPS, NO_CONN, Tcp
 from underpass.tcp.time_wait cimport time_wait_expire, time_wait_next_ns
+from underpass.tcp.trace cimport CAUSE_SEGMENT, CAUSE_TURN, trace_look, trace_timer
 from underpass.tcp.wheel cimport WHEEL_NONE, Wheel, wheel_expire, wheel_next_ns
 from underpass.wire.icmp cimport IcmpError
 from underpass.wire.reason cimport ACCEPTED, IP_PROTOCOL, IPV4_TOTAL_LENGTH, Reason
@@ -181,19 +182,21 @@ cdef void batch_arrives(Tcp *tcp, const Desc *descs, uint32_t count) noexcept no
             segment_arrives(tcp, &arrivals[i], hashes[i])
 
 
-cdef inline void batch_taken_in(Tcp *tcp, const Desc *descs, uint32_t count) noexcept nogil:
-    """At once; where somebody looks a packet at a time, so that the tap learns what became of each."""
+cdef void batch_looked_at(Tcp *tcp, const Desc *descs, uint32_t count) noexcept nogil:
+    """A packet at a time, so that who looks learns what became of each."""
     cdef Tap *tap = <Tap *>tcp.tap
-    cdef uint32_t run = count
+    cdef uint32_t run
     if tap != NULL:
         tap_batch(tap, tcp)
     while count:
+        run = parts_of_next(descs, count)
         if tap != NULL:
-            run = parts_of_next(descs, count)
             tap_arrives(tap, tcp, descs, run)
         batch_arrives(tcp, descs, run)
         if tap != NULL:
             tap_arrived(tap, tcp)
+        if tcp.trace != NULL:
+            trace_look(tcp, CAUSE_SEGMENT)
         descs += run
         count -= run
     if tap != NULL:
@@ -222,6 +225,8 @@ cdef inline void timers_fire(Tcp *tcp) noexcept nogil:
     while conn != NO_CONN:
         if wheel.due != WHEEL_NONE:
             block_prefetch(tcp, wheel.due)
+        if tcp.trace != NULL:
+            trace_timer(tcp, conn)
         expire(tcp, conn)
         conn = wheel_expire(wheel, tcp.timers, tcp.now_ns)
 
@@ -233,8 +238,10 @@ cdef uint32_t turn(Tcp *tcp, uint64_t now_ns, uint64_t *next_tick_ns) noexcept n
         now_ns = tcp.now_ns                 # a clock that goes back stands still for us
     tcp.now_ns = now_ns
     count = tcp.link.receive(tcp.link, descs, BATCH, now_ns)
-    if count:
-        batch_taken_in(tcp, descs, count)
+    if count and tcp.tap == NULL and tcp.trace == NULL:
+        batch_arrives(tcp, descs, count)
+    elif count:
+        batch_looked_at(tcp, descs, count)
     timers_fire(tcp)
     time_wait_expire(tcp)
     next_tick_ns[0] = run_ticks(tcp)
@@ -243,6 +250,8 @@ cdef uint32_t turn(Tcp *tcp, uint64_t now_ns, uint64_t *next_tick_ns) noexcept n
     if tcp.starved:
         attend_starved(tcp)
         attend_all(tcp)
+    if tcp.trace != NULL:
+        trace_look(tcp, CAUSE_TURN)
     output_flush(tcp)
     return count
 

@@ -4,6 +4,7 @@ from libc.string cimport memset
 
 from underpass.link.frames cimport NO_FRAME, frame_unref
 from underpass.tcp.tcb cimport NO_CONN, NO_LISTENER, Tcb, TcbCold, Tcp, TcpState
+from underpass.tcp.trace cimport trace_freed
 from underpass.ip.network cimport NO_NEIGHBOUR
 
 
@@ -40,6 +41,8 @@ cdef void block_clear(Tcp *tcp, uint32_t conn) noexcept nogil:
 
 cdef void block_free(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
+    if tcp.trace != NULL:
+        trace_freed(tcp, conn)
     tcb.state = 0
     tcb.flags = 0
     tcb.generation += 1

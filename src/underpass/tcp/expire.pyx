@@ -21,6 +21,7 @@ from underpass.tcp.tcb cimport (
 )
 from underpass.tcp.timers cimport timers_arm, timers_look_again
 from underpass.tcp.tlp cimport tlp_send
+from underpass.tcp.trace cimport trace_resent
 from underpass.tcp.traits cimport TRAIT_DEFER_ACCEPT, TRAIT_PROBE_TIMER, TRAIT_REORDERING_TIMER, TRAIT_SETTINGS
 
 cdef enum:
@@ -78,6 +79,8 @@ cdef void syn_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
         cold.backoff += 1
         tcp.state.counters.timeouts += 1
         tcp.state.counters.retransmits += 1
+        if tcp.trace != NULL:
+            trace_resent(tcp, conn, cold.iss, 0)
         open_send_syn(tcp, conn)
         if cold.backoff == TELL_AFTER:
             errors_report(tcp, conn)

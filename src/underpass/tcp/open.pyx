@@ -17,6 +17,7 @@ from underpass.tcp.scoreboard cimport scoreboard_init
 from underpass.tcp.tcb cimport (
     CONN_SACK, CONN_TIMESTAMPS, CONN_WINDOW_SCALE, ESTABLISHED, NO_CONN, Preset, Tcb, TcbCold, Tcp,
 )
+from underpass.tcp.trace cimport trace_born
 from underpass.tcp.window cimport window_scale_for
 from underpass.wire.address cimport Address, address_is_v4
 from underpass.wire.segment cimport (
@@ -72,6 +73,8 @@ cdef uint32_t open_block(Tcp *tcp, const Address *local, uint16_t local_port, co
     rtt_init(tcb, cold)
     scoreboard_init(tcb, cold)
     demux_insert(tcp, hash, conn + 1)
+    if tcp.trace != NULL:
+        trace_born(tcp, conn)
     return conn
 
 

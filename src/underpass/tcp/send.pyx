@@ -24,6 +24,7 @@ from underpass.tcp.tcb cimport (
     EVENT_WRITABLE, FIN_WAIT_2, LAST_ACK, SYN_RECEIVED, Tcb, TcbCold, Tcp,
 )
 from underpass.tcp.timers cimport timers_restart_retransmit, timers_sent
+from underpass.tcp.trace cimport trace_resent
 from underpass.tcp.traits cimport (
     TRAIT_CORK, TRAIT_FAST_OPEN_PENDING, TRAIT_NOTSENT_LOWAT, TRAIT_PACED, TRAIT_PATH_PROBE, TRAIT_RATE,
     TRAIT_REORDERING_TIMER, TRAIT_UNDO,
@@ -222,6 +223,8 @@ cdef Sent send_again(Tcp *tcp, uint32_t conn, uint32_t frame) noexcept nogil:
     tcp.pool.frames[frame].flags |= FRAME_EVER_RETRANSMITTED
     tcp.colds[conn].retransmits += 1
     tcp.state.counters.retransmits += 1
+    if tcp.trace != NULL:
+        trace_resent(tcp, conn, tcp.pool.frames[frame].seq, tcp.pool.frames[frame].length)
     return SENT
 
 
@@ -348,6 +351,8 @@ cdef Sent send_fin(Tcp *tcp, uint32_t conn) noexcept nogil:
         return SENT
     sent = output_control(tcp, conn, tcb.snd_end, FIN | ACK)
     if sent == SENT:
+        if tcp.trace != NULL and tcb.flags & CONN_FIN_SENT:
+            trace_resent(tcp, conn, tcb.snd_end, 0)
         fin_left(tcb)
         tcb.flags &= ~<uint32_t>CONN_FIN_LOST
     return sent

@@ -487,4 +487,5 @@ cdef struct Tcp:                    # this process's view
     uint32_t starved_cursor         # where the search for them goes on
     uint32_t reserved               # frame given by tcp_reserve, or NO_FRAME: room in the queue's tail
     void *tap                       # Tap: see stack/tap.pxd; NULL where nobody looks
+    void *trace                     # Trace: see tcp/trace.pxd; NULL where nobody looks
     App[16] apps

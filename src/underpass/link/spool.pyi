@@ -1,0 +1,4 @@
+class SpoolMemory:
+    """Owns a spool's memory."""
+
+    memfd: int
