@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.netns.beside import get, is_served, ours
 from tests.netns.inside import inside
 
 from underpass.apps.bench.servers import Underpass
@@ -30,21 +31,6 @@ def served(tmp_path: Path) -> Iterator[Underpass]:
     (root / "large").write_bytes(bytes(1_000_000))
     with Pair() as pair:
         yield Underpass(pair, root, tmp_path, None)
-
-
-def get(served: Underpass, host: str = "", name: str = "") -> str:
-    """What a new connection is answered; "" where it is not."""
-    url = f"http://{host or served.pair.server.address}/{name}"
-    return served.pair.client.run("curl", "-gsS", "--max-time", "3", url, check=False).stdout
-
-
-def is_served(served: Underpass, host: str = "", within_s: float = 8) -> bool:
-    return until(lambda: get(served, host) == "index", within_s)
-
-
-def ours(served: Underpass, *words: str) -> None:
-    """`ip WORDS` in the server's namespace."""
-    served.pair.server.run("ip", *words)
 
 
 @pytest.mark.parametrize("host", ["198.18.0.2", "fd00:18::2"])

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from underpass.linux import interface as interfaces
 
-# Drivers that hand over a packet of the same machine with its checksum not filled in (CHECKSUM_PARTIAL).
-PARTIAL_CHECKSUM_DRIVERS = frozenset({"veth", "tun", "virtio_net"})
+# Drivers that hand over a packet of the same machine with its checksum not filled in (CHECKSUM_PARTIAL), and
+# devices that pass on what such a one below them has received, by the names that ethtool has for them.
+PARTIAL_CHECKSUM_DRIVERS = frozenset({
+    "veth", "tun", "virtio_net", "bridge", "bonding", "team", "macvlan", "ipvlan", "802.1Q VLAN Support"})
 # Drivers whose receive work is done by a packet's sender: there is no interrupt that polling could replace.
 SENDER_DELIVERS_DRIVERS = frozenset({"veth", "tun"})
 # Documentation/networking/af_xdp.rst: without these, SO_PREFER_BUSY_POLL has no effect.

@@ -8,7 +8,7 @@ from underpass.observe.trace_text import heading
 
 Row = dict[str, Any]
 
-MARKS = {"timeout": ("v", "C3"), "loss probe": ("s", "C4"), "RACK": ("x", "C1"),
+MARKS = {"timeout": ("v", "black"), "loss probe": ("s", "C4"), "RACK": ("x", "C3"),
          "duplicate ACKs": ("x", "C5"), "path MTU": ("d", "C6"), "handshake": ("^", "C7")}
 
 
@@ -34,7 +34,7 @@ def draw(rows: Sequence[Row], path: str) -> None:
         again = [(when, row["in_flight"] / 1000)
                  for when, row in zip(at, rows, strict=True) if row["why"] == why]
         if again:
-            octets.plot(*zip(*again, strict=True), mark, color=colour, markersize=6, linestyle="",
+            octets.plot(*zip(*again, strict=True), mark, color=colour, markersize=8, linestyle="",
                         label=f"sent again: {why}")
     octets.set_ylabel("kB")
     octets.set_ylim(bottom=0)

@@ -42,7 +42,7 @@ def words(row: Row, before: Row | None) -> str:
 
 def beginning(row: Row) -> list[str]:
     """The first row."""
-    return [row["state"], f"iss +{row['snd_nxt']}", f"mss {row['mss']}", f"cwnd {row['cwnd']}",
+    return [row["state"], f"mss {row['mss']}", f"cwnd {row['cwnd']}",
             f"peer's window {row['snd_wnd']}", f"our window {row['rcv_wnd']}", *round_trip(row)]
 
 
@@ -71,8 +71,8 @@ def amount(octets: int | None) -> str:
 
 def round_trip(row: Row) -> list[str]:
     """In milliseconds."""
-    sample = [f"rtt {row['rtt_us'] / 1000:.3g} ms"] if row["rtt_us"] else []
-    return [*sample, f"srtt {row['srtt_us'] / 1000:.3g} ms", f"rto {row['rto_us'] / 1000:.3g} ms"]
+    sample = [f"rtt {row['rtt_us'] / 1000:.4g} ms"] if row["rtt_us"] else []
+    return [*sample, f"srtt {row['srtt_us'] / 1000:.4g} ms", f"rto {row['rto_us'] / 1000:.4g} ms"]
 
 
 def lines(rows: Iterator[Row]) -> Iterator[str]:

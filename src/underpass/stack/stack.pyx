@@ -3,7 +3,7 @@ cimport cython
 from libc.errno cimport EBUSY
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 import hashlib
 import os
@@ -31,6 +31,7 @@ from underpass.tcp.congestion.control cimport CONGESTION_CONTROLS, CONGESTION_CU
 from underpass.tcp.preset cimport preset_default
 from underpass.tcp.flows cimport FlowTable
 from underpass.tcp.steering cimport Steering, steering_set
+from underpass.tcp.renumber cimport renumber
 from underpass.tcp.tcb cimport (
     CONN_STARVED, EVENT_ACCEPTED, EVENT_CLOSED, EVENT_CONNECTED, EVENT_READABLE, EVENT_TROUBLE,
     EVENT_URGENT, EVENT_WRITABLE, LISTENER_BUCKETS, MAX_APPS, NO_CONN, NO_LISTENER, App, DemuxSlot,
@@ -293,7 +294,11 @@ cdef class Stack:
             address_from_text(text, &table[count].address)
             table[count].prefix = prefix + (96 if address_is_v4(&table[count].address) else 0)
             count += 1
+        if count == self.tcp.network.address_count and \
+                memcmp(table, self.tcp.network.addresses, count * sizeof(LocalAddress)) == 0:
+            return                          # connections are many
         network_set_addresses(self.tcp.network, table, count)
+        renumber(&self.tcp)
 
     def set_routes(self, routes):
         """All routes: (destination, prefix length, via or None, source or None, metric, mtu or 0[, advmss or 0])."""

@@ -88,6 +88,9 @@ cdef struct TcbRare:
     uint32_t rcv_spare
     # what the application set, where TRAIT_SETTINGS says so
     Settings settings
+    # TcbCold.reply_mac as it was, with CONN_STRANDED
+    uint8_t[6] stranded_mac
+    uint8_t[2] stranded_spare
     # the congestion control's own, zero when it begins
     uint64_t[16] congestion_state
 

@@ -73,6 +73,7 @@ cdef enum TcbFlags:
     CONN_FIN_SEEN = 0x2000000       # the peer's FIN came, at TcbCold.fin_seq, perhaps out of order
     CONN_HELD = 0x4000000           # the application keeps the index after `closed`, until tcp_close
     CONN_COUNTED_HALF_OPEN = 0x8000000  # one of its listener's half-open connections
+    CONN_STRANDED = 0x10000000      # its address is not ours any more: see tcp/renumber.pxd
 
 cdef enum Event:                    # what the application has yet to be told
     EVENT_ACCEPTED = 1
