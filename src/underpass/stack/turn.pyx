@@ -182,25 +182,36 @@ cdef void batch_arrives(Tcp *tcp, const Desc *descs, uint32_t count) noexcept no
             segment_arrives(tcp, &arrivals[i], hashes[i])
 
 
-cdef void batch_looked_at(Tcp *tcp, const Desc *descs, uint32_t count) noexcept nogil:
-    """A packet at a time, so that who looks learns what became of each."""
-    cdef Tap *tap = <Tap *>tcp.tap
-    cdef uint32_t run
-    if tap != NULL:
-        tap_batch(tap, tcp)
+cdef uint32_t look_before(Tcp *tcp, const Desc *descs, uint32_t count) noexcept nogil:
+    """Somebody looks: a packet at a time, so that they learn what became of each. Returns its descriptors."""
+    cdef uint32_t run = parts_of_next(descs, count)
+    if tcp.tap != NULL:
+        tap_arrives(<Tap *>tcp.tap, tcp, descs, run)
+    return run
+
+
+cdef void look_after(Tcp *tcp) noexcept nogil:
+    if tcp.tap != NULL:
+        tap_arrived(<Tap *>tcp.tap, tcp)
+    if tcp.trace != NULL:
+        trace_look(tcp, CAUSE_SEGMENT)
+
+
+cdef inline void batch_taken_in(Tcp *tcp, const Desc *descs, uint32_t count) noexcept nogil:
+    cdef bint looked_at = tcp.tap != NULL or tcp.trace != NULL
+    cdef uint32_t run = count
+    if tcp.tap != NULL:
+        tap_batch(<Tap *>tcp.tap, tcp)
     while count:
-        run = parts_of_next(descs, count)
-        if tap != NULL:
-            tap_arrives(tap, tcp, descs, run)
+        if looked_at:
+            run = look_before(tcp, descs, count)
         batch_arrives(tcp, descs, run)
-        if tap != NULL:
-            tap_arrived(tap, tcp)
-        if tcp.trace != NULL:
-            trace_look(tcp, CAUSE_SEGMENT)
+        if looked_at:
+            look_after(tcp)
         descs += run
         count -= run
-    if tap != NULL:
-        tap_publish(tap)
+    if tcp.tap != NULL:
+        tap_publish(<Tap *>tcp.tap)
 
 
 # ------------------------------------------------------------------------------------------ one turn
@@ -238,10 +249,8 @@ cdef uint32_t turn(Tcp *tcp, uint64_t now_ns, uint64_t *next_tick_ns) noexcept n
         now_ns = tcp.now_ns                 # a clock that goes back stands still for us
     tcp.now_ns = now_ns
     count = tcp.link.receive(tcp.link, descs, BATCH, now_ns)
-    if count and tcp.tap == NULL and tcp.trace == NULL:
-        batch_arrives(tcp, descs, count)
-    elif count:
-        batch_looked_at(tcp, descs, count)
+    if count:
+        batch_taken_in(tcp, descs, count)
     timers_fire(tcp)
     time_wait_expire(tcp)
     next_tick_ns[0] = run_ticks(tcp)

@@ -339,6 +339,11 @@ cdef inline void fin_left(Tcb *tcb) noexcept nogil:
     tcb.snd_nxt = tcb.snd_end + 1
 
 
+cdef void note_fin_again(Tcp *tcp, uint32_t conn) noexcept nogil:
+    if tcp.trace != NULL:
+        trace_resent(tcp, conn, tcp.tcbs[conn].snd_end, 0)
+
+
 cdef Sent send_fin(Tcp *tcp, uint32_t conn) noexcept nogil:
     """FIN by itself: nothing is left to carry it, or it was lost alone."""
     cdef Tcb *tcb = &tcp.tcbs[conn]
@@ -351,8 +356,8 @@ cdef Sent send_fin(Tcp *tcp, uint32_t conn) noexcept nogil:
         return SENT
     sent = output_control(tcp, conn, tcb.snd_end, FIN | ACK)
     if sent == SENT:
-        if tcp.trace != NULL and tcb.flags & CONN_FIN_SENT:
-            trace_resent(tcp, conn, tcb.snd_end, 0)
+        if tcb.flags & CONN_FIN_LOST:
+            note_fin_again(tcp, conn)
         fin_left(tcb)
         tcb.flags &= ~<uint32_t>CONN_FIN_LOST
     return sent
