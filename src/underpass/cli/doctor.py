@@ -1,21 +1,40 @@
 """`underpass doctor`: what this machine and an interface can do, what will be used, and why not better."""
 
 import argparse
+import ipaddress
 
-from underpass.cli.common import add_json, columns, print_json
+from underpass.cli import Failure
+from underpass.cli.common import add_json, columns, port, print_json
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--interface", "-i", metavar="IF", help="examine this interface too")
+    parser.add_argument("--address", metavar="ADDR", action="append", type=address, default=[],
+                        help="what is to be served, for the host's filters that no longer see it "
+                             "(default: all addresses of the interface)")
+    parser.add_argument("--port", type=port, help="the port that is to be served (default: any)")
     add_json(parser)
+    parser.epilog = ("examples:\n"
+                     "  underpass doctor\n"
+                     "  underpass doctor -i eth0 --address 192.0.2.1 --port 80")
+
+
+def address(text: str) -> str:
+    """argparse type: an IPv4 or IPv6 address."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address") from None
 
 
 def run(options: argparse.Namespace) -> int:
     """Examine and say; 1 where something makes Underpass impossible."""
     from underpass.linux.doctor import examine
 
-    findings = examine(options.interface)
+    if (options.address or options.port) and not options.interface:
+        raise Failure("--address and --port are for an interface: give it by -i")
+    findings = examine(options.interface, options.address, options.port)
     if options.json:
         print_json([finding.as_dict() for finding in findings])
     else:

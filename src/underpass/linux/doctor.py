@@ -5,15 +5,12 @@ import os
 import platform
 import re
 import resource
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
-from underpass.linux import privileges
+from underpass.linux import bypassed, privileges
+from underpass.linux.finding import Finding
 from underpass.linux.interface import InterfaceFacts, facts
-
-Status = Literal["ok", "warn", "fail"]
 
 KERNEL_FLOOR = (6, 1)
 KERNEL_MULTI_BUFFER = (6, 6)
@@ -24,22 +21,13 @@ PLAIN_MTU_MAX = 3506                    # above, native XDP needs a program for 
 SYSCTL = Path("/proc/sys/net")
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One check: `detail` is what was found, `better` what to do or to have for a better answer, if any."""
+def examine(interface: str | None = None, addresses: Sequence[str] = (),
+            port: int | None = None) -> list[Finding]:
+    """Check the machine and, where one is named, an interface. Never raises for what it finds.
 
-    name: str
-    status: Status
-    detail: str
-    better: str = ""
-
-    def as_dict(self) -> dict[str, str]:
-        """For JSON."""
-        return asdict(self)
-
-
-def examine(interface: str | None = None) -> list[Finding]:
-    """Check the machine and, where one is named, an interface. Never raises for what it finds."""
+    `addresses` (none: all of the interface's) and `port` (None: any) are what is to be served: filters of the
+    host that no longer see it are named.
+    """
     findings = [*_kernel(kernel_version()), _libbpf(), _privileges(), _locked_memory(), _jit(),
                 _source_ports()]
     if interface is not None:
@@ -49,6 +37,8 @@ def examine(interface: str | None = None) -> list[Finding]:
             findings.append(Finding("interface", "fail", str(error.strerror), "name an Ethernet interface"))
         else:
             findings += _interface(found)
+            findings += bypassed.nftables(interface, addresses or [it for it, _ in found.addresses], port)
+            findings += bypassed.traffic_control(interface, trains=not _zero_copy_offered(found))
     return findings
 
 
@@ -161,8 +151,12 @@ def _jumbo(found: InterfaceFacts) -> Finding:
     return Finding("jumbo frames", "ok", "packets span several buffers")
 
 
+def _zero_copy_offered(found: InterfaceFacts) -> bool:
+    return found.netdev is not None and "xsk-zerocopy" in found.netdev.xdp
+
+
 def _zero_copy(found: InterfaceFacts) -> Finding:
-    if found.netdev is not None and "xsk-zerocopy" in found.netdev.xdp:
+    if _zero_copy_offered(found):
         return Finding("zero-copy", "ok", f"the driver {found.driver} has it")
     return Finding("zero-copy", "warn", f"the driver {found.driver} does not offer it: the kernel copies",
                    "a network card whose driver has AF_XDP zero-copy (i40e, ice, mlx5, igb, ...)")
@@ -172,8 +166,7 @@ def _checksum(found: InterfaceFacts) -> Finding:
     """In copy mode the kernel does it, in zero-copy mode the driver has to (xsk-features)."""
     if kernel_version() < KERNEL_TX_METADATA:
         return Finding("checksum offload", "warn", "software", "Linux 6.8")
-    zero_copy = found.netdev is not None and "xsk-zerocopy" in found.netdev.xdp
-    if zero_copy and found.netdev is not None and "tx-checksum" not in found.netdev.xsk:
+    if _zero_copy_offered(found) and found.netdev is not None and "tx-checksum" not in found.netdev.xsk:
         return Finding("checksum offload", "warn", "software: the driver has none in zero-copy mode",
                        "a driver with xsk-features tx-checksum")
     return Finding("checksum offload", "ok", "by TX metadata")
@@ -181,7 +174,7 @@ def _checksum(found: InterfaceFacts) -> Finding:
 
 def _segmentation(found: InterfaceFacts) -> Finding:
     """In copy mode by a packet socket, in zero-copy mode not at all: AF_XDP has none."""
-    if found.netdev is not None and "xsk-zerocopy" in found.netdev.xdp:
+    if _zero_copy_offered(found):
         return Finding("segmentation offload", "ok", "not used: zero-copy sends each segment by itself")
     return Finding("segmentation offload", "ok", "a connection's next 64 KiB leave as one packet")
 
