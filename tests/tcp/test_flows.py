@@ -4,12 +4,12 @@ import dataclasses
 import os
 
 import pytest
+from underpass.observe.tap_reader import TapReader
 
 from underpass.link.frames import Frames
 from underpass.link.handover import HandoverArea, HandoverLink
 from underpass.link.memory import memory_pair
 from underpass.observe.pcapng_blocks import packets
-from underpass.observe.tap_reader import TapReader
 from underpass.stack.stack import ACCEPTED, CLOSED, READABLE, Stack
 from underpass.tcp.flows import FlowTable
 from underpass.testing.icmp import icmp_error

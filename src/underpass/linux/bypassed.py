@@ -17,8 +17,8 @@ def nftables(interface: str, addresses: Sequence[str], port: int | None) -> Iter
     what = f"TCP to {', '.join(addresses) or 'this host'}" + (f" port {port}" if port else "")
     legacy = nft_rules.legacy_tables()
     if legacy:
-        yield Finding("iptables", "warn", "tables of the older iptables do not see what is served, and nft does "
-                      f"not show them: {', '.join(legacy)}", "look at them with iptables-legacy-save")
+        yield Finding("iptables", "warn", "tables of the older iptables do not see what is served, and nft "
+                      f"does not show them: {', '.join(legacy)}", "look at them with iptables-legacy-save")
     try:
         rules = nft_rules.host_rules()
     except (OSError, ValueError) as error:

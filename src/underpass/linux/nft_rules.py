@@ -176,8 +176,9 @@ class Ruleset:
         name, subject = _subject(match.get("left"))
         if name in OTHER_PROTOCOLS:
             return replace(rule, is_tcp=False)
+        values = self._values(rule, match.get("right"))
         try:
-            return _narrowed(rule, name, subject, match.get("op", "=="), self._values(rule, match.get("right")))
+            return _narrowed(rule, name, subject, match.get("op", "=="), values)
         except (ValueError, TypeError, KeyError):
             return replace(rule, rest=(*rule.rest, f"{name} {subject}".strip()))
 
