@@ -4,12 +4,12 @@ import dataclasses
 import os
 
 import pytest
-from underpass.observe.tap_reader import TapReader
 
 from underpass.link.frames import Frames
 from underpass.link.handover import HandoverArea, HandoverLink
 from underpass.link.memory import memory_pair
 from underpass.observe.pcapng_blocks import packets
+from underpass.observe.spool_reader import SpoolReader
 from underpass.stack.stack import ACCEPTED, CLOSED, READABLE, Stack
 from underpass.tcp.flows import FlowTable
 from underpass.testing.icmp import icmp_error
@@ -111,7 +111,7 @@ def test_a_flow_that_changes_its_queue_goes_on(workers):
 
 def test_a_segment_that_is_handed_over_is_captured_once_where_its_connection_is(workers):
     _, seq, ack = workers.opened(0)
-    readers = [TapReader(stack.capture_start()) for stack in workers.stacks]
+    readers = [SpoolReader(stack.capture_start()) for stack in workers.stacks]
     workers.send(1, ACK | PSH, b"by another queue", seq=seq, ack=ack)
     there, passed_by = ([it for it in packets(reader.read()[0]) if not it.is_sent] for reader in readers)
     assert [TcpSegment.parse(it.frame).payload for it in there] == [b"by another queue"]
@@ -170,7 +170,7 @@ def test_an_icmp_error_that_is_handed_over_is_captured_once(workers):
     conn, _, _ = workers.opened(0)
     conn.send(b"x")
     ((_, sent),) = workers.settle()
-    readers = [TapReader(stack.capture_start()) for stack in workers.stacks]
+    readers = [SpoolReader(stack.capture_start()) for stack in workers.stacks]
     icmp_about(workers, 1, sent, PORT)
     there, passed_by = ([it for it in packets(reader.read()[0]) if not it.is_sent] for reader in readers)
     assert [it.comment for it in there] == [""]
