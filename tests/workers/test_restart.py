@@ -89,11 +89,11 @@ def test_a_download_goes_on(server: Workers, tmp_path: Path) -> None:
 
 
 def test_a_file_that_has_changed_is_not_mixed_with_another(server: Workers, tmp_path: Path) -> None:
-    (server.root / "large").write_bytes(bytes(30_000_000))
+    (server.root / "large").write_bytes(bytes(60_000_000))
     here = tmp_path / "large"
     download = downloading(server, here)
     assert until(lambda: here.exists() and here.stat().st_size > 0, 10)
-    (server.root / "new").write_bytes(b"x" * 30_000_000)
+    (server.root / "new").write_bytes(b"x" * 60_000_000)
     (server.root / "new").rename(server.root / "large")
     restarted(server)
     assert download.wait(60) != 0
