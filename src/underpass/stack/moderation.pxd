@@ -5,7 +5,7 @@ worker that keeps up is woken for every one of them. Looking every INTERVAL inst
 connections, here and at the peers, who are sent several segments at once. Where only one or a few wait for answers it
 would only delay them.
 
-So both ways are tried in turns, and the clock is kept to where it serves at least as many connections as before, and
+So both ways are tried in turns, and the clock is kept to where it serves nearly as many connections as before, and
 finds several each time it looks. A single flow, however busy, is never delayed: every look finds that one.
 
     WOKEN --busy, after its term--> TRIAL --as many served, several a look--> CLOCKED --after its term--> WOKEN

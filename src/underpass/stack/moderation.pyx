@@ -5,9 +5,10 @@ from libc.string cimport memset
 cdef enum:
     BUSY = 32                       # connections served in a window, below which there is nothing to gain
     SEVERAL = 2                     # connections that a look must find on average
-    KEPT_TENTHS = 9                 # of the connections that were served before; less is lost by the delay
-    TERM_NS = 20000000
-    TERM_MAX_NS = 640000000
+    KEPT_TENTHS = 8                 # of the connections that were served before: fewer are lost to the delay
+    TRIAL_NS = 2000000              # short: whoever waits for an answer meanwhile waits longer
+    TERM_NS = 160000000
+    TERM_MAX_NS = 2560000000
     CLOCKED_NS = 250000000
 
 
@@ -28,8 +29,8 @@ cdef inline void wake_again(Moderation *it, uint64_t now_ns) noexcept nogil:
     it.term_ns = min(2 * it.term_ns, <uint64_t>TERM_MAX_NS)
 
 
-cdef inline bint finds_several(const Moderation *it) noexcept nogil:
-    return it.found >= SEVERAL * it.naps and it.served >= BUSY
+cdef inline bint finds_several(const Moderation *it, uint64_t elapsed_ns) noexcept nogil:
+    return it.found >= SEVERAL * it.naps and it.served * <uint64_t>WINDOW_NS >= BUSY * elapsed_ns
 
 
 cdef inline bint serves_as_many(const Moderation *it, uint64_t elapsed_ns) noexcept nogil:
@@ -43,14 +44,16 @@ cdef void moderation_conclude(Moderation *it, uint64_t now_ns) noexcept nogil:
         if it.served >= BUSY and elapsed_ns < 2 * WINDOW_NS and now_ns >= it.term_ends_ns:
             enter(it, TRIAL, now_ns, 0)
     elif it.state == TRIAL:
-        if finds_several(it) and serves_as_many(it, elapsed_ns):
+        elapsed_ns = now_ns - it.term_ends_ns
+        if finds_several(it, elapsed_ns) and serves_as_many(it, elapsed_ns):
             it.term_ns = TERM_NS
             enter(it, CLOCKED, now_ns, CLOCKED_NS)
         else:
             wake_again(it, now_ns)
-    elif not finds_several(it):
+    elif not finds_several(it, elapsed_ns):
         wake_again(it, now_ns)
     elif now_ns >= it.term_ends_ns:
         enter(it, WOKEN, now_ns, 0)
-    it.window_began_ns = now_ns
+    # A trial's window ends early; its term ends where it begins.
+    it.window_began_ns = now_ns - (WINDOW_NS - TRIAL_NS) if it.state == TRIAL else now_ns
     it.served = it.naps = it.found = 0

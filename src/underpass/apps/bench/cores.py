@@ -8,6 +8,7 @@ follow on a machine with a core for each worker; it is labelled as one.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from underpass.apps.bench.clients import wrk
@@ -31,6 +32,9 @@ class Workers(Underpass):
     """A supervisor with `count` workers."""
 
     count = 1
+
+    def __init__(self, pair: Pair, root: Path, scratch: Path, _core: int | None) -> None:
+        super().__init__(pair, root, scratch, None)         # the workers pin themselves
 
     def command(self) -> list[str]:
         """Workers on the cores of the machine, in turns, the server's first."""
