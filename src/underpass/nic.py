@@ -9,7 +9,7 @@ Leaving the `with` block, an error half-way, and the end of the process all leav
 
 import errno
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from math import inf
 from types import TracebackType
@@ -110,12 +110,7 @@ class Nic:
 
     def summary(self) -> list[str]:
         """`describe` in lines for people: what is active, then why not better."""
-        it = self.describe()
-        copy = "zero-copy" if it["zero_copy"] else "copy mode"
-        options = ("need_wakeup", "multi_buffer", "tx_checksum", "segmentation", "busy_poll")
-        extras = [name.replace("_", " ") for name in options if it[name]]
-        first = f"{self.name} ({it['driver']}): {it['xdp']} XDP, {copy}, {', '.join(extras)}"
-        return [first, *(f"no {name.replace('_', ' ')}: {why}" for name, why in it["why_not"].items())]
+        return path_in_words(self.netdev, self.program.mode, self.link, self.describe()["why_not"])
 
     def close(self) -> None:
         """Detach and give everything back. May be called twice."""
@@ -129,6 +124,16 @@ class Nic:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         self.close()
+
+
+def path_in_words(netdev: NetdevFeatures, mode: str, link: AfXdpLink,
+                  why_not: Mapping[str, str]) -> list[str]:
+    """Which path is active, in one line, and a line for each thing that is not the better one."""
+    copy = "zero-copy" if link.zero_copy else "copy mode"
+    options = ("need_wakeup", "multi_buffer", "tx_checksum", "segmentation", "busy_poll")
+    extras = [name.replace("_", " ") for name in options if getattr(link, name)]
+    first = f"{netdev.name} ({netdev.driver}): {mode} XDP, {copy}, {', '.join(extras)}"
+    return [first, *(f"no {name.replace('_', ' ')}: {why}" for name, why in why_not.items() if why)]
 
 
 def checked(ifname: str) -> NetdevFeatures:

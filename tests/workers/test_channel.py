@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from underpass.workers.channel import MESSAGE_BYTES, Channel
+from underpass.workers.remote import Waiting
 from underpass.workers.supervisor import Fleet, shares, summed, text_of
 
 
@@ -106,3 +107,16 @@ def test_queues_are_shared_in_turns():
 def test_counters_are_summed():
     assert summed([{"http": {"a": 1, "b": 2}}, None, {"http": {"a": 3}}]) == {"http": {"a": 4, "b": 2}}
     assert text_of((0, 2)) == "0, 2"
+
+
+def test_counters_of_a_worker_gone_wrong_are_left_out():
+    wrong = [7, ["http"], {"http": 3}, {"http": {"a": "many", "b": [1]}}]
+    assert summed([*wrong, {"http": {"a": 1}}]) == {"http": {"a": 1}}
+
+
+def test_a_successor_that_has_died_is_not_warm(ends):
+    ours, theirs = ends
+    theirs.close()
+    successor = Waiting.__new__(Waiting)
+    successor.channel, successor.layout = ours, ""
+    assert not successor.is_warm()

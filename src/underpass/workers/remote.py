@@ -34,7 +34,9 @@ class Waiting:
 
     def is_warm(self) -> bool:
         """Whether it has said so; from then on `layout` is its own."""
-        heard = None if self.layout else self.channel.receive()
+        heard = None
+        with suppress(EOFError):                        # it died; its process says so by and by
+            heard = None if self.layout else self.channel.receive()
         if heard is not None and heard[0].get("say") == "warm":
             self.layout = str(heard[0].get("layout"))
         return bool(self.layout)

@@ -30,7 +30,7 @@ from underpass.linux.mirror import REFRESH_SECONDS, Mirror
 from underpass.linux.netlink import Route
 from underpass.linux.ports import PortRange
 from underpass.linux.rss import Queues, queues
-from underpass.nic import MODERATION_S, checked
+from underpass.nic import MODERATION_S, checked, path_in_words
 from underpass.tcp.flows import FlowTable
 from underpass.workers.channel import Message
 from underpass.workers.remote import RemoteWorker, Waiting, eventfd
@@ -465,11 +465,7 @@ class Supervisor:
         """What is active, in lines for people."""
         link = self.workers[0].link
         assert link is not None
-        options = ("need_wakeup", "multi_buffer", "tx_checksum", "segmentation", "busy_poll")
-        extras = [name.replace("_", " ") for name in options if getattr(link, name)]
-        copy = "zero-copy" if link.zero_copy else "copy mode"
-        first = f"{self.name} ({self.netdev.driver}): {self.program.mode} XDP, {copy}, {', '.join(extras)}"
-        return [first, *(f"no {name.replace('_', ' ')}: {why}" for name, why in link.why.items() if why)]
+        return path_in_words(self.netdev, self.program.mode, link, link.why)
 
     def close(self) -> None:
         """End all workers at once, detach, and give everything back. May be called twice."""
@@ -509,12 +505,13 @@ def text_of(numbers: Iterable[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def summed(counters: Iterable[dict[str, dict[str, int]] | None]) -> dict[str, dict[str, int]]:
-    """Counters by layer and name, those of all workers together."""
+def summed(counters: Iterable[Any]) -> dict[str, dict[str, int]]:
+    """Counters by layer and name, of all workers together; what has another form is none."""
     total: dict[str, dict[str, int]] = {}
     for one in counters:
-        for layer, values in (one or {}).items():
-            into = total.setdefault(layer, {})
-            for name, value in values.items():
-                into[name] = into.get(name, 0) + value
+        for layer, values in one.items() if isinstance(one, dict) else ():
+            for name, value in values.items() if isinstance(values, dict) else ():
+                if isinstance(value, int):
+                    into = total.setdefault(layer, {})
+                    into[name] = into.get(name, 0) + value
     return total
