@@ -12,7 +12,7 @@ from underpass.testing.icmp import icmp_error
 from underpass.testing.namespaces import VethPair
 from underpass.testing.packets import TcpSegment, extension_header
 from underpass.testing.probe_xdp import verdict
-from underpass.xdp.loader import XdpProgram
+from underpass.xdp.loader import FEATURES, XdpProgram
 
 CLAIMED_PORT = 80
 FLOW_PORT = 61000
@@ -22,11 +22,18 @@ MORE_FRAGMENTS = 0x2000
 Frame = Callable[..., bytes]
 
 
-@pytest.fixture(params=[False, True], ids=["xdp", "xdp.frags"])
+PROGRAMS = [(False, ()), (True, ()), (False, FEATURES)]
+
+
+@pytest.fixture(params=PROGRAMS, ids=["xdp", "xdp.frags", "features"])
 def program(veth: VethPair, request: pytest.FixtureRequest) -> Iterator[XdpProgram]:
-    """One port claimed in each family, one range of own flows, and no socket registered."""
+    """One port claimed in each family, one range of own flows, and no socket registered.
+
+    Features that nothing is set for change nothing.
+    """
+    multi_buffer, features = request.param
     with veth.ours.entered():
-        loaded = XdpProgram(netdev_features(veth.ours.interface), multi_buffer=request.param)
+        loaded = XdpProgram(netdev_features(veth.ours.interface), multi_buffer=multi_buffer, features=features)
     with loaded:
         loaded.claim(veth.ours.v4, CLAIMED_PORT)
         loaded.claim(veth.ours.v6, CLAIMED_PORT)

@@ -38,6 +38,20 @@ struct steer_config {
 	__u16 zero;
 };
 
+/* What is in the program: the bits of its read-only global `features`. A stage costs nothing where it is not. */
+enum feature {
+	FEATURE_FILTERS = 1,    /* lists, protocols, ports, flags, fragments, lengths, checksums */
+	FEATURE_RATES = 2,      /* token buckets and connections, by source and by service */
+	FEATURE_DETECTION = 4,  /* heavy hitters, and blocks of them */
+	FEATURE_SAMPLES = 8,    /* some of the dropped packets are shown */
+	FEATURE_COOKIES = 16,   /* SYN cookies */
+	FEATURE_FLOWS = 32,     /* known flows before new ones */
+};
+
+/* Those that ask who sent the packet, and what it carries besides TCP. */
+#define FEATURES_ABOUT_SENDERS \
+	(FEATURE_FILTERS | FEATURE_RATES | FEATURE_DETECTION | FEATURE_SAMPLES | FEATURE_COOKIES | FEATURE_FLOWS)
+
 /*
  * Where a packet went and why: one counter each. The order is that of the map `counters`; the text is what
  * `underpass stats` shows.
@@ -54,7 +68,22 @@ struct steer_config {
 	X(NOT_IP, "passed_not_ip") \
 	X(OTHER_MAC, "passed_other_mac")        /* broadcast, multicast, another host's */ \
 	X(MALFORMED, "passed_malformed")        /* headers cut off or lengths that cannot be */ \
-	X(EXTENSIONS, "passed_extensions")      /* more IPv6 extension headers than are followed */
+	X(EXTENSIONS, "passed_extensions")      /* more IPv6 extension headers than are followed */ \
+	X(DENIED, "dropped_denied")             /* here and below: by the shield. A deny list has the source */ \
+	X(BLOCKED, "dropped_blocked")           /* blocked for a time, by hand or as a heavy hitter */ \
+	X(RULE, "dropped_rule")                 /* by a rule of the policy */ \
+	X(DEFAULT, "dropped_default")           /* no rule passes it, and the default is to drop */ \
+	X(PROTOCOL, "dropped_protocol")         /* UDP, or another protocol that is not let in */ \
+	X(PORT, "dropped_port")                 /* its destination port is not let in */ \
+	X(VLAN, "dropped_vlan")                 /* its VLAN is not let in */ \
+	X(FLAGS, "dropped_flags")               /* TCP flags that no segment can have */ \
+	X(BOGON, "dropped_bogon")               /* from an address that no packet can come from */ \
+	X(IS_FRAGMENT, "dropped_fragment")      /* fragments are not let in */ \
+	X(LENGTH, "dropped_length")             /* lengths that contradict each other */ \
+	X(CHECKSUM, "dropped_checksum") \
+	X(SOURCE_RATE, "dropped_source_rate")   /* its source sends too much */ \
+	X(SERVICE_RATE, "dropped_service_rate") /* all sources together send the service too much */ \
+	X(CONNECTIONS, "dropped_connections")   /* its source has too many connections */
 
 #define AS_ENUM(name, text) COUNT_##name,
 enum counter { COUNTERS(AS_ENUM) COUNTERS_MAX };

@@ -18,6 +18,14 @@ cdef extern from "contract.h" nogil:
         uint16_t zero
 
     enum:
+        FEATURE_FILTERS
+        FEATURE_RATES
+        FEATURE_DETECTION
+        FEATURE_SAMPLES
+        FEATURE_COOKIES
+        FEATURE_FLOWS
+
+    enum:
         ADDRESS_LOCAL
         ADDRESS_CLAIMED
         COUNTERS_MAX

@@ -22,9 +22,19 @@ static __always_inline void count(__u32 reason)
 		(*counter)++;
 }
 
+/* What a stage returns for a packet that the next one shall see. No stage's verdict is XDP_ABORTED, which is 0, too. */
+#define GO_ON 0
+
 /* Leave the packet to the kernel, and say why. */
 static __always_inline int pass(__u32 reason)
 {
 	count(reason);
 	return XDP_PASS;
+}
+
+/* End it here, and say why. */
+static __always_inline int drop(__u32 reason)
+{
+	count(reason);
+	return XDP_DROP;
 }

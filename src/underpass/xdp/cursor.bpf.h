@@ -13,10 +13,12 @@
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/tcp.h>
+#include <linux/udp.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
 #include "contract.h"
+#include "features.bpf.h"
 
 #define REFUSED(reason) (-1 - (int)(reason))
 #define REASON(refused) ((__u32)(-1 - (refused)))
@@ -35,10 +37,25 @@ enum fragment {
 	FRAGMENT_LATER = 2,
 };
 
-struct target {
-	struct claim_key to;
+/*
+ * What the parsers find out about a packet, for all stages of the pipeline. It comes zeroed: what the packet does not
+ * have, or what lies beyond the place where a parser gave up, stays 0. `from`, the ports of what is not TCP, and
+ * `tcp_flags` are there only with a feature that asks for them (FEATURES_ABOUT_SENDERS).
+ */
+struct packet {
+	struct claim_key to;            /* for ICMP about a segment of ours: where that segment came from */
+	__u8 from[16];
+	__be16 from_port;
+	__be16 ethertype;               /* behind the VLAN tags */
+	__u16 vlan;                     /* host order: the outermost tag's identifier */
+	__u8 tags;
+	__u8 version;                   /* of IP */
+	__u8 protocol;                  /* behind the extension headers */
+	__u8 tcp_flags;
 	int fragment;
 	int error;                      /* not the segment itself, but ICMP about one that came from there */
+	void *ip;                       /* where the headers begin; NULL: the packet has none */
+	void *transport;
 };
 
 struct tcp_start {                      /* what the shortest first fragment has of a segment (RFC 791 3.1: 8 octets) */
@@ -60,9 +77,9 @@ static __always_inline void *take(struct cursor *cursor, __u32 octets)
 	return header;
 }
 
-static __always_inline void address_of_ipv4(struct target *target, const __be32 *address)
+static __always_inline void address_of_ipv4(__u8 *into, const __be32 *address)
 {
-	target->to.address[10] = 0xff;
-	target->to.address[11] = 0xff;
-	__builtin_memcpy(target->to.address + 12, address, 4);
+	into[10] = 0xff;
+	into[11] = 0xff;
+	__builtin_memcpy(into + 12, address, 4);
 }

@@ -32,7 +32,7 @@ static __always_inline int is_icmp_error(int protocol, __u8 type)
 	return type >= ICMPV6_UNREACHABLE && type <= ICMPV6_PARAMETER_PROBLEM;
 }
 
-static __always_inline int parse_quoted_ipv4(struct cursor *cursor, struct target *target)
+static __always_inline int parse_quoted_ipv4(struct cursor *cursor, struct packet *packet)
 {
 	struct iphdr *ip = TAKE(cursor, struct iphdr);
 	__u32 options;
@@ -45,41 +45,41 @@ static __always_inline int parse_quoted_ipv4(struct cursor *cursor, struct targe
 	if (cursor->at + options > cursor->end)
 		return REFUSED(COUNT_NOT_TCP);
 	cursor->at += options;
-	address_of_ipv4(target, &ip->saddr);
+	address_of_ipv4(packet->to.address, &ip->saddr);
 	return 0;
 }
 
 /* The stack sends no extension headers, so none are quoted. */
-static __always_inline int parse_quoted_ipv6(struct cursor *cursor, struct target *target)
+static __always_inline int parse_quoted_ipv6(struct cursor *cursor, struct packet *packet)
 {
 	struct ipv6hdr *ip = TAKE(cursor, struct ipv6hdr);
 
 	if (!ip || ip->version != 6 || ip->nexthdr != IPPROTO_TCP)
 		return REFUSED(COUNT_NOT_TCP);
-	__builtin_memcpy(target->to.address, &ip->saddr, sizeof(target->to.address));
+	__builtin_memcpy(packet->to.address, &ip->saddr, sizeof(packet->to.address));
 	return 0;
 }
 
-/* 0 with the target set to the address and port that sent the quoted segment, or REFUSED. */
-static __always_inline int parse_icmp(struct cursor *cursor, int protocol, struct target *target)
+/* 0 with the packet's `to` set to the address and port that sent the quoted segment, or REFUSED. */
+static __always_inline int parse_icmp(struct cursor *cursor, int protocol, struct packet *packet)
 {
 	struct icmp_start *icmp = TAKE(cursor, struct icmp_start);
 	struct tcp_start *start;
 	int refused;
 
-	if (!icmp || target->fragment || !is_icmp_error(protocol, icmp->type))
+	if (!icmp || packet->fragment || !is_icmp_error(protocol, icmp->type))
 		return REFUSED(COUNT_NOT_TCP);
 	if (protocol == IPPROTO_ICMP)
-		refused = parse_quoted_ipv4(cursor, target);
+		refused = parse_quoted_ipv4(cursor, packet);
 	else
-		refused = parse_quoted_ipv6(cursor, target);
+		refused = parse_quoted_ipv6(cursor, packet);
 	if (refused)
 		return refused;
 	start = TAKE(cursor, struct tcp_start);
 	if (!start)
 		return REFUSED(COUNT_NOT_TCP);
-	target->to.port = start->source;
-	target->to.protocol = IPPROTO_TCP;
-	target->error = 1;
+	packet->to.port = start->source;
+	packet->to.protocol = IPPROTO_TCP;
+	packet->error = 1;
 	return 0;
 }

@@ -18,6 +18,8 @@ cdef extern from "<bpf/libbpf.h>" nogil:
         pass
     struct bpf_program:
         pass
+    struct bpf_map:
+        pass
     enum libbpf_print_level:
         pass
     ctypedef int (*libbpf_print_fn_t)(libbpf_print_level, const char *, ...)
@@ -27,6 +29,8 @@ cdef extern from "<bpf/libbpf.h>" nogil:
     void bpf_object__close(bpf_object *object)
     bpf_program *bpf_object__find_program_by_name(const bpf_object *object, const char *name)
     int bpf_object__find_map_fd_by_name(const bpf_object *object, const char *name)
+    bpf_map *bpf_object__find_map_by_name(const bpf_object *object, const char *name)
+    int bpf_map__set_initial_value(bpf_map *map, const void *data, size_t bytes)
     int bpf_program__fd(const bpf_program *program)
     int bpf_program__set_autoload(bpf_program *program, bint autoload)
     int libbpf_num_possible_cpus()

@@ -4,6 +4,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 MODES: dict[str, int]
+FEATURES: dict[str, int]
 
 class Netdev(Protocol):
     """What the loader needs to know of an interface; `linux.netdev_features.NetdevFeatures` has it."""
@@ -27,8 +28,11 @@ class XdpProgram:
     mode: str
     why_not_better: str | None
     multi_buffer: bool
+    features: frozenset[str]
     link_fd: int
-    def __init__(self, netdev: Netdev, mode: str = "auto", multi_buffer: bool | None = None) -> None: ...
+    def __init__(
+        self, netdev: Netdev, mode: str = "auto", multi_buffer: bool | None = None, features: Iterable[str] = ()
+    ) -> None: ...
     @property
     def program_fd(self) -> int: ...
     def claim(self, address: str | IPv4Address | IPv6Address, port: int, protocol: int = 6) -> None: ...

@@ -13,8 +13,8 @@ from importlib.resources import files
 from ipaddress import ip_address
 
 from underpass.xdp.contract cimport (
-    ADDRESS_CLAIMED, ADDRESS_LOCAL, COUNTERS_MAX, QUEUES_MAX, address_key, claim_key, counter_texts,
-    steer_config,
+    ADDRESS_CLAIMED, ADDRESS_LOCAL, COUNTERS_MAX, FEATURE_COOKIES, FEATURE_DETECTION, FEATURE_FILTERS, FEATURE_FLOWS,
+    FEATURE_RATES, FEATURE_SAMPLES, QUEUES_MAX, address_key, claim_key, counter_texts, steer_config,
 )
 from underpass.xdp.libbpf cimport *
 
@@ -26,6 +26,9 @@ cdef enum:
     TCP = 6
 
 MODES = {"native": XDP_FLAGS_DRV_MODE, "generic": XDP_FLAGS_SKB_MODE}
+
+FEATURES = {"filters": FEATURE_FILTERS, "rates": FEATURE_RATES, "detection": FEATURE_DETECTION,
+            "samples": FEATURE_SAMPLES, "cookies": FEATURE_COOKIES, "flows": FEATURE_FLOWS}
 
 FORGETFUL_DRIVERS = {"veth"}        # Linux 6.18: new queues run no program, though one is attached
 
@@ -80,6 +83,7 @@ cdef class XdpProgram:
 
     `netdev` gives the interface's `name`, `index`, `mac`, `mtu` and `driver`; `mode` is "native", "generic", or "auto":
     native, and where the driver refuses, generic. `mode` and `why_not_better` say what was taken, and why.
+    `features` are the names in FEATURES of the stages that are in the program besides steering.
     Raises OSError: EBUSY where another program is attached, EPERM without CAP_BPF and CAP_NET_ADMIN.
     """
     cdef bpf_object *_object
@@ -93,15 +97,20 @@ cdef class XdpProgram:
     cdef readonly str mode
     cdef readonly object why_not_better
     cdef readonly bint multi_buffer
+    cdef readonly frozenset features
     cdef readonly int link_fd       # the attachment: pass it to whoever shall keep it alive
 
     def __cinit__(self):
         self.link_fd = -1
 
-    def __init__(self, netdev, str mode="auto", multi_buffer=None):
+    def __init__(self, netdev, str mode="auto", multi_buffer=None, features=()):
+        unknown = set(features) - FEATURES.keys()
+        if unknown:
+            raise ValueError(f"features are {', '.join(FEATURES)}, not {min(unknown)!r}")
         if mode != "auto" and mode not in MODES:
             raise ValueError(f"mode is auto, native or generic, not {mode!r}")
         self.netdev = netdev
+        self.features = frozenset(features)
         self.multi_buffer = netdev.mtu > PLAIN_MTU_MAX if multi_buffer is None else multi_buffer
         self._flags_by_address = {}
         self._claimed_ports = {}
@@ -135,6 +144,7 @@ cdef class XdpProgram:
             raise OSError(errno, f"cannot open the XDP program: {os.strerror(errno)}")
         forgetful = self.netdev.driver in FORGETFUL_DRIVERS
         bpf_program__set_autoload(bpf_object__find_program_by_name(self._object, other), forgetful)
+        self._set_features()
         cdef int failed = bpf_object__load(self._object)
         if failed:
             self._release()
@@ -149,6 +159,14 @@ cdef class XdpProgram:
         self._config = bpf_object__find_map_fd_by_name(self._object, b"config")
         self._xsks = bpf_object__find_map_fd_by_name(self._object, b"xsks")
         self._counters = bpf_object__find_map_fd_by_name(self._object, b"counters")
+
+    cdef _set_features(self):
+        """Fill in the program's read-only globals, which are one word."""
+        cdef uint32_t bits = sum([FEATURES[name] for name in self.features])
+        constants = bpf_object__find_map_by_name(self._object, b".rodata")
+        cdef int failed = bpf_map__set_initial_value(constants, &bits, sizeof(bits))
+        if failed:
+            raise OSError(-failed, f"cannot choose the XDP program's features: {os.strerror(-failed)}")
 
     cdef _attach(self, str mode):
         cdef int error = 0

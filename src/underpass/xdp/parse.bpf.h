@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0 */
-/* From the first octet of a frame to the destination of its TCP segment, or to the segment that an ICMP error quotes. */
+/*
+ * The first stage: from the first octet of a frame to the ports of its segment or datagram, or to the segment that an
+ * ICMP error quotes.
+ */
 #pragma once
 
 #include "cursor.bpf.h"
 #include "icmp.bpf.h"
 
 #define VLAN_TAGS_MAX 2
+#define VLAN_ID 0xfff                   /* IEEE 802.1Q 9.6 */
 #define EXTENSIONS_MAX 6
 #define IPV6_FRAGMENT 0xfff9            /* RFC 8200 4.5: the offset, and more fragments */
 #define IPV6_OFFSET 0xfff8
+#define TCP_FLAGS_AT 13                 /* RFC 9293 3.1: of the header, CWR to FIN */
 
 struct vlan_tag {
 	__be16 control;
@@ -46,7 +51,7 @@ static __always_inline int parse_ethernet(struct cursor *cursor, const __u8 *mac
 	return frame->h_proto;
 }
 
-static __always_inline int parse_vlans(struct cursor *cursor, int type)
+static __always_inline int parse_vlans(struct cursor *cursor, int type, struct packet *packet)
 {
 	struct vlan_tag *tag;
 
@@ -57,6 +62,9 @@ static __always_inline int parse_vlans(struct cursor *cursor, int type)
 		tag = TAKE(cursor, struct vlan_tag);
 		if (!tag)
 			return REFUSED(COUNT_MALFORMED);
+		if (i == 0)
+			packet->vlan = bpf_ntohs(tag->control) & VLAN_ID;
+		packet->tags++;
 		type = tag->type;
 	}
 	return type;
@@ -69,7 +77,7 @@ static __always_inline int fragment_of(__u16 field, __u16 any, __u16 offset)
 	return field & offset ? FRAGMENT_LATER : FRAGMENT_FIRST;
 }
 
-static __always_inline int parse_ipv4(struct cursor *cursor, struct target *target)
+static __always_inline int parse_ipv4(struct cursor *cursor, struct packet *packet)
 {
 	struct iphdr *ip = TAKE(cursor, struct iphdr);
 	__u32 options;
@@ -80,19 +88,23 @@ static __always_inline int parse_ipv4(struct cursor *cursor, struct target *targ
 	if (cursor->at + options > cursor->end)
 		return REFUSED(COUNT_MALFORMED);
 	cursor->at += options;
-	address_of_ipv4(target, &ip->daddr);
-	target->fragment = fragment_of(bpf_ntohs(ip->frag_off), IPV4_FRAGMENT, IPV4_OFFSET);
+	packet->ip = ip;
+	packet->version = 4;
+	address_of_ipv4(packet->to.address, &ip->daddr);
+	if (has(FEATURES_ABOUT_SENDERS))
+		address_of_ipv4(packet->from, &ip->saddr);
+	packet->fragment = fragment_of(bpf_ntohs(ip->frag_off), IPV4_FRAGMENT, IPV4_OFFSET);
 	return ip->protocol;
 }
 
 /* RFC 8200 4.5; an atomic fragment (RFC 6946) is a whole packet. */
-static __always_inline int parse_ipv6_fragment(struct cursor *cursor, struct target *target)
+static __always_inline int parse_ipv6_fragment(struct cursor *cursor, struct packet *packet)
 {
 	struct fragment_header *header = TAKE(cursor, struct fragment_header);
 
 	if (!header)
 		return REFUSED(COUNT_MALFORMED);
-	target->fragment = fragment_of(bpf_ntohs(header->offset), IPV6_FRAGMENT, IPV6_OFFSET);
+	packet->fragment = fragment_of(bpf_ntohs(header->offset), IPV6_FRAGMENT, IPV6_OFFSET);
 	return header->next;
 }
 
@@ -116,22 +128,26 @@ static __always_inline int parse_ipv6_extension(struct cursor *cursor)
 	return header->next;
 }
 
-static __always_inline int parse_ipv6(struct cursor *cursor, struct target *target)
+static __always_inline int parse_ipv6(struct cursor *cursor, struct packet *packet)
 {
 	struct ipv6hdr *ip = TAKE(cursor, struct ipv6hdr);
 	int next;
 
 	if (!ip || ip->version != 6)
 		return REFUSED(COUNT_MALFORMED);
-	__builtin_memcpy(target->to.address, &ip->daddr, sizeof(target->to.address));
+	packet->ip = ip;
+	packet->version = 6;
+	__builtin_memcpy(packet->to.address, &ip->daddr, sizeof(packet->to.address));
+	if (has(FEATURES_ABOUT_SENDERS))
+		__builtin_memcpy(packet->from, &ip->saddr, sizeof(packet->from));
 	next = ip->nexthdr;
 #pragma unroll
 	for (int i = 0; i < EXTENSIONS_MAX; i++) {
 		/* After a fragment header that says so, what follows is the middle of a segment. */
-		if (target->fragment == FRAGMENT_LATER)
+		if (packet->fragment == FRAGMENT_LATER)
 			return next;
 		if (next == IPPROTO_FRAGMENT)
-			next = parse_ipv6_fragment(cursor, target);
+			next = parse_ipv6_fragment(cursor, packet);
 		else if (is_ipv6_extension(next))
 			next = parse_ipv6_extension(cursor);
 		else
@@ -142,37 +158,74 @@ static __always_inline int parse_ipv6(struct cursor *cursor, struct target *targ
 	return next;
 }
 
-static __always_inline int parse_tcp(struct cursor *cursor, struct target *target)
+/* The ports; the datagram itself is the kernel's. */
+static __always_inline int parse_udp(struct cursor *cursor, struct packet *packet)
+{
+	struct udphdr *udp = TAKE(cursor, struct udphdr);
+
+	if (!udp)
+		return REFUSED(COUNT_NOT_TCP);
+	packet->transport = udp;
+	packet->from_port = udp->source;
+	packet->to.port = udp->dest;
+	packet->to.protocol = IPPROTO_UDP;
+	return REFUSED(COUNT_NOT_TCP);
+}
+
+/* The ports, which a first fragment has too (RFC 791 3.1: 8 octets at least). */
+static __always_inline int parse_tcp(struct cursor *cursor, struct packet *packet)
 {
 	struct tcp_start *start = cursor->at;
+	struct tcphdr *whole = NULL;
 
-	if (!target->fragment && !TAKE(cursor, struct tcphdr))
-		return REFUSED(COUNT_MALFORMED);
+	if (!packet->fragment) {
+		whole = TAKE(cursor, struct tcphdr);
+		if (!whole)
+			return REFUSED(COUNT_MALFORMED);
+	}
 	if ((void *)(start + 1) > cursor->end)
 		return REFUSED(COUNT_MALFORMED);
-	target->to.port = start->dest;
-	target->to.protocol = IPPROTO_TCP;
+	packet->transport = start;
+	packet->to.port = start->dest;
+	packet->to.protocol = IPPROTO_TCP;
+	if (has(FEATURES_ABOUT_SENDERS)) {
+		packet->from_port = start->source;
+		if (whole)
+			packet->tcp_flags = ((__u8 *)whole)[TCP_FLAGS_AT];
+	}
 	return 0;
 }
 
-/* 0 with the target filled in (its port only where it is no later fragment), or REFUSED. `target` comes zeroed. */
-static __always_inline int parse(struct cursor *cursor, const __u8 *mac, struct target *target)
+/* 0 for TCP, and for ICMP about a segment, with the packet filled in; or REFUSED. */
+static __always_inline int parse_transport(struct cursor *cursor, int protocol, struct packet *packet)
 {
-	int type = parse_vlans(cursor, parse_ethernet(cursor, mac));
+	packet->protocol = protocol;
+	if (packet->fragment == FRAGMENT_LATER)
+		return protocol == IPPROTO_TCP ? 0 : REFUSED(COUNT_NOT_TCP);
+	if (protocol == IPPROTO_TCP)
+		return parse_tcp(cursor, packet);
+	if (is_icmp(protocol))
+		return parse_icmp(cursor, protocol, packet);
+	if (has(FEATURES_ABOUT_SENDERS) && protocol == IPPROTO_UDP)
+		return parse_udp(cursor, packet);
+	return REFUSED(COUNT_NOT_TCP);
+}
+
+/* 0 with the packet filled in (its port only where it is no later fragment), or REFUSED. */
+static __always_inline int parse(struct cursor *cursor, const __u8 *mac, struct packet *packet)
+{
+	int type = parse_vlans(cursor, parse_ethernet(cursor, mac), packet);
 
 	if (type < 0)
 		return type;
+	packet->ethertype = type;
 	if (type == bpf_htons(ETH_P_IP))
-		type = parse_ipv4(cursor, target);
+		type = parse_ipv4(cursor, packet);
 	else if (type == bpf_htons(ETH_P_IPV6))
-		type = parse_ipv6(cursor, target);
+		type = parse_ipv6(cursor, packet);
 	else
 		return REFUSED(COUNT_NOT_IP);
 	if (type < 0)
 		return type;
-	if (is_icmp(type))
-		return parse_icmp(cursor, type, target);
-	if (type != IPPROTO_TCP)
-		return REFUSED(COUNT_NOT_TCP);
-	return target->fragment == FRAGMENT_LATER ? 0 : parse_tcp(cursor, target);
+	return parse_transport(cursor, type, packet);
 }

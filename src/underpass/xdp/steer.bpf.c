@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * The kernel half of Underpass: what is the stack's goes to its AF_XDP socket, everything else stays Linux's.
+ * The kernel half of Underpass: what is the stack's goes to its AF_XDP socket, everything else stays Linux's. A
+ * pipeline: each stage has a header of its own, ends a packet with a verdict and a counted reason, or lets it go on.
  *
- *     frame -> parse -> claimed, or an own flow? -- yes --> the socket of this queue; DROP if there is none
- *                   |-> ICMP about a segment of ours -----> the same
- *                   \-> not TCP, malformed, fragment, unclaimed --> PASS
+ *     frame -> parse -> filter -> limit -> steer: claimed, or an own flow? -- yes -> admit -> this queue's socket,
+ *               |        shield.bpf.h        |-> ICMP about a segment of ours -----> the same     or DROP
+ *               |        (features)          \-> not TCP, malformed, fragment, unclaimed --> PASS
+ *
+ * Where no feature is asked for (features.bpf.h), only parse and steer are left.
  */
 #include "claim.bpf.h"
 #include "count.bpf.h"
 #include "parse.bpf.h"
+#include "shield.bpf.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
@@ -27,47 +31,73 @@ static __always_inline int redirect(struct xdp_md *ctx, __u32 reason)
 }
 
 /* Without its first fragment a packet of ours is never put together by the kernel, which would reset its connection. */
-static __always_inline int steer_fragment(const struct target *target, const struct steer_config *is)
+static __always_inline int steer_fragment(const struct packet *packet, const struct steer_config *is)
 {
-	if (target->fragment == FRAGMENT_FIRST && (is_claimed(&target->to) || is_own_flow(&target->to, is))) {
+	if (packet->fragment == FRAGMENT_FIRST && (is_claimed(&packet->to) || is_own_flow(&packet->to, is))) {
 		count(COUNT_FIRST_FRAGMENT);
 		return XDP_DROP;
 	}
-	return pass(flags_of_address(&target->to) ? COUNT_FRAGMENT : COUNT_UNCLAIMED);
+	return pass(flags_of_address(&packet->to) ? COUNT_FRAGMENT : COUNT_UNCLAIMED);
 }
 
 /*
  * An error about a segment of ours tells the kernel nothing: it has no such connection. For all others it is the other
  * way round.
  */
-static __always_inline int steer_error(struct xdp_md *ctx, const struct target *target, const struct steer_config *is)
+static __always_inline int steer_error(struct xdp_md *ctx, const struct packet *packet, const struct steer_config *is)
 {
-	if (is_claimed(&target->to) || is_own_flow(&target->to, is))
+	if (is_claimed(&packet->to) || is_own_flow(&packet->to, is))
 		return redirect(ctx, COUNT_ERROR);
 	return pass(COUNT_NOT_TCP);
+}
+
+/* For segments to a claimed port, before the engine gets them: known flows first, SYN cookies. */
+static __always_inline int admit(struct xdp_md *ctx, struct packet *packet, const struct steer_config *is)
+{
+	return GO_ON;
+}
+
+/* The last stage: the stack's to the stack, the kernel's to the kernel. */
+static __always_inline int deliver(struct xdp_md *ctx, struct packet *packet, const struct steer_config *is)
+{
+	int verdict;
+
+	if (packet->fragment)
+		return steer_fragment(packet, is);
+	if (packet->error)
+		return steer_error(ctx, packet, is);
+	if (is_claimed(&packet->to)) {
+		verdict = admit(ctx, packet, is);
+		return verdict ? verdict : redirect(ctx, COUNT_CLAIMED);
+	}
+	if (is_own_flow(&packet->to, is))
+		return redirect(ctx, COUNT_FLOW);
+	return pass(COUNT_UNCLAIMED);
 }
 
 static __always_inline int steer_packet(struct xdp_md *ctx)
 {
 	struct cursor cursor = { (void *)(long)ctx->data, (void *)(long)ctx->data_end };
 	const struct steer_config *is = current_config();
-	struct target target = {};
-	int refused;
+	struct packet packet = {};
+	int refused, verdict;
 
 	if (!is)
 		return XDP_PASS;
-	refused = parse(&cursor, is->mac, &target);
+	refused = parse(&cursor, is->mac, &packet);
+	if (has(FEATURE_FILTERS)) {
+		verdict = filter(&packet, refused);
+		if (verdict)
+			return verdict;
+	}
+	if (has(FEATURE_RATES)) {
+		verdict = limit(&packet);
+		if (verdict)
+			return verdict;
+	}
 	if (refused)
 		return pass(REASON(refused));
-	if (target.fragment)
-		return steer_fragment(&target, is);
-	if (target.error)
-		return steer_error(ctx, &target, is);
-	if (is_claimed(&target.to))
-		return redirect(ctx, COUNT_CLAIMED);
-	if (is_own_flow(&target.to, is))
-		return redirect(ctx, COUNT_FLOW);
-	return pass(COUNT_UNCLAIMED);
+	return deliver(ctx, &packet, is);
 }
 
 SEC("xdp")
