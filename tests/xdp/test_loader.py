@@ -131,7 +131,7 @@ def test_kill_9_of_the_owner_detaches(veth: VethPair) -> None:
 def test_wrong_arguments_are_named(veth: VethPair) -> None:
     with pytest.raises(ValueError, match="auto, native or generic, not 'fast'"):
         attach(veth.ours, "fast")
-    with veth.ours.entered(), pytest.raises(ValueError, match="features are filters, rates.*, not 'walls'"):
+    with veth.ours.entered(), pytest.raises(ValueError, match=r"features are filters, rates.*, not 'walls'"):
         XdpProgram(netdev_features(veth.ours.interface), features=["rates", "walls"])
     with attach(veth.ours) as program:
         with pytest.raises(ValueError, match="a MAC address has 6 octets, not 5"):

@@ -33,7 +33,8 @@ def program(veth: VethPair, request: pytest.FixtureRequest) -> Iterator[XdpProgr
     """
     multi_buffer, features = request.param
     with veth.ours.entered():
-        loaded = XdpProgram(netdev_features(veth.ours.interface), multi_buffer=multi_buffer, features=features)
+        netdev = netdev_features(veth.ours.interface)
+        loaded = XdpProgram(netdev, multi_buffer=multi_buffer, features=features)
     with loaded:
         loaded.claim(veth.ours.v4, CLAIMED_PORT)
         loaded.claim(veth.ours.v6, CLAIMED_PORT)

@@ -31,7 +31,8 @@ class XdpProgram:
     features: frozenset[str]
     link_fd: int
     def __init__(
-        self, netdev: Netdev, mode: str = "auto", multi_buffer: bool | None = None, features: Iterable[str] = ()
+        self, netdev: Netdev, mode: str = "auto", multi_buffer: bool | None = None,
+        features: Iterable[str] = (),
     ) -> None: ...
     @property
     def program_fd(self) -> int: ...
