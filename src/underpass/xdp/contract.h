@@ -95,4 +95,182 @@ static const char *const counter_texts[] = { COUNTERS(AS_TEXT) };
 #undef AS_TEXT
 #endif
 
+/*
+ * The shield's policy. Everything that depends on it is there twice, as two generations: a new policy is written into the
+ * one that is not `active`, and then one word is changed.
+ */
+#define GENERATIONS 2
+#define SCOPES_MAX 16           /* sections of a policy: the interface, all services, some services by themselves */
+#define SCOPE_RULES_MAX 64      /* rules of one section */
+#define RULES_MAX 256           /* of all sections */
+#define LISTS_MAX 62            /* of prefixes, by file or in the policy */
+#define CLASSES_MAX 4096        /* different sets of lists that addresses are in */
+#define SERVICES_MAX 256        /* services that an address tells apart from others on the same port */
+#define BLOCKS_MAX 65536        /* prefixes that are blocked for a time */
+#define BLOCK_LENGTHS_MAX 8     /* different lengths of them in each family */
+
+enum whose {
+	KERNELS = 0,
+	CLAIMED = 1,            /* for a claimed port */
+	OWN_FLOW = 2,           /* of a connection that the stack has opened */
+};
+
+enum scope_number {
+	SCOPE_HOST = 0,         /* what is Linux's */
+	SCOPE_SERVICES = 1,     /* what is claimed, if no section says more */
+};
+
+/* Lists that are built in, by number. */
+enum builtin_list {
+	LIST_MARTIANS = 62,     /* no packet comes from there */
+	LIST_BOGONS = 63,       /* no packet comes from there by the internet: private, documentation, unassigned */
+};
+
+enum check {
+	CHECK_ACTIVE = 1 << 0,          /* the section is there */
+	CHECK_DRY_RUN = 1 << 1,         /* count, drop nothing */
+	CHECK_FLAGS = 1 << 2,
+	CHECK_LENGTHS = 1 << 3,
+	CHECK_CHECKSUMS = 1 << 4,
+	CHECK_MARTIANS = 1 << 5,
+	CHECK_BOGONS = 1 << 6,
+	CHECK_LATER_FRAGMENTS = 1 << 7, /* only first fragments are let in */
+	CHECK_FRAGMENTS = 1 << 8,       /* none */
+	CHECK_VLANS = 1 << 9,           /* only those of `vlans` */
+	CHECK_PROTOCOLS = 1 << 10,      /* `protocols` are dropped, except UDP to open ports */
+	CHECK_UDP_REPLIES = 1 << 11,    /* and except UDP for a socket on a port that Linux chose */
+	CHECK_TCP_PORTS = 1 << 12,      /* connections to open ports only */
+	CHECK_DEFAULT_DROP = 1 << 13,
+};
+
+enum order { ORDER_ALLOW = 1, ORDER_DENY = 2, ORDER_RULES = 3 };
+
+struct scope {
+	__u64 allow;            /* lists, a bit each */
+	__u64 deny;
+	__u64 protocols[4];     /* dropped, a bit each */
+	__u64 vlans[64];        /* let in, a bit each; 0: untagged */
+	__u32 checks;
+	__u16 rule_first;
+	__u16 rule_count;
+	__u16 chosen_first;     /* host order: ports that Linux chooses by itself */
+	__u16 chosen_last;
+	__u8 order[4];          /* what decides first, second, third; 0: nothing more */
+};
+
+enum action { ACTION_PASS = 1, ACTION_DROP = 2, ACTION_COUNT = 3 };
+
+/* What a rule asks; what it does not ask is "any". */
+enum asks {
+	ASKS_VERSION = 1, ASKS_PROTOCOL = 2, ASKS_FROM = 4, ASKS_TO = 8, ASKS_LISTS = 16, ASKS_FROM_PORT = 32,
+	ASKS_TO_PORT = 64, ASKS_FLAGS = 128, ASKS_VLAN = 256,
+};
+
+struct rule {
+	__u64 from[2];          /* masked */
+	__u64 from_mask[2];
+	__u64 to[2];
+	__u64 to_mask[2];
+	__u64 lists;            /* the source is in one of them */
+	__u32 asks;
+	__u16 from_port[2];     /* host order: first and last */
+	__u16 to_port[2];
+	__u16 vlan;             /* 0: untagged */
+	__u16 number;           /* several entries may be one rule */
+	__u8 version;
+	__u8 protocol;
+	__u8 flags;             /* as masked */
+	__u8 flags_mask;
+	__u8 action;
+	__u8 zero[3];
+};
+
+enum port_flags {
+	PORT_UDP_OPEN = 1, PORT_TCP_OPEN = 2, PORT_UDP_CLOSED = 4, PORT_TCP_CLOSED = 8,
+	PORT_BY_ADDRESS = 16,   /* the service's address tells which section is meant */
+};
+
+struct port {
+	__u8 scope;             /* of a service on it */
+	__u8 flags;
+};
+
+struct policy {
+	struct scope scopes[SCOPES_MAX];
+	struct rule rules[RULES_MAX];
+	__u64 classes[CLASSES_MAX];     /* the lists of each class, a bit each */
+	struct port ports[65536];
+};
+
+/* The single entry of the map `shield`. */
+struct shield_state {
+	__u32 active;           /* the generation */
+	__u32 loaded;           /* 0: there is no policy */
+	__u8 v4_lengths[BLOCK_LENGTHS_MAX];     /* of blocks that there may be, 0: no more; + 1, so that /0 is one */
+	__u8 v6_lengths[BLOCK_LENGTHS_MAX];
+	__u64 samples_until_ns; /* somebody looks at dropped packets until then (CLOCK_MONOTONIC) */
+	__u32 sample_every;     /* one in so many */
+	__u32 zero;
+};
+
+/*
+ * Prefix lists as ranges: what has been sorted and cut up beforehand is found with one binary search, whatever lengths the
+ * prefixes have. In front of it stands a bit for each /24, which most senders do not get past.
+ */
+#define V4_INDEX_BITS 16
+#define V6_INDEX_BITS 18
+#define V6_GATE_FACTOR 0x9e3779b1u      /* the first 32 bits times this, its upper 24 bits: the place in the gate */
+
+struct v4_lists {
+	__u64 gate[1 << 18];
+	__u32 index[(1 << V4_INDEX_BITS) + 2];  /* how many ranges begin below the addresses that begin with these bits */
+};
+
+struct v4_range {
+	__u32 start;            /* host order; the first one is 0 */
+	__u32 class;
+};
+
+struct v6_lists {
+	__u64 gate[1 << 18];    /* by a hash of the first 32 bits */
+	__u64 wide[1 << 10];    /* a bit for each /16 in which a list has a prefix shorter than 32 */
+	__u32 index[(1 << V6_INDEX_BITS) + 2];
+};
+
+struct v6_range {
+	__u64 high;
+	__u64 low;
+	__u32 class;
+	__u32 zero;
+};
+
+struct block_key {
+	__u8 address[16];       /* masked */
+	__u8 length;            /* of 128, or of 32 for IPv4 */
+	__u8 zero[7];
+};
+
+enum block_kind { BLOCK_BY_HAND = 1, BLOCK_HEAVY = 2 };
+
+struct block {
+	__u64 until_ns;         /* CLOCK_MONOTONIC; 0: until it is taken off */
+	__u64 since_ns;
+	__u64 packets;          /* dropped by it, about */
+	__u32 kind;
+	__u32 zero;
+};
+
+/* Packets and octets that something was decided on; the map `tallies` has them by CPU. */
+struct tally {
+	__u64 packets;
+	__u64 octets;
+};
+
+#define REASONS_MAX 64
+#define TALLY_RULES 0                                           /* by a rule's number */
+#define TALLY_LISTS (TALLY_RULES + RULES_MAX)                   /* by a list's, builtin ones too */
+#define TALLY_DROPPED (TALLY_LISTS + 64)                        /* by section and reason */
+#define TALLY_WOULD_DROP (TALLY_DROPPED + SCOPES_MAX * REASONS_MAX)     /* the same, by dry runs */
+#define TALLIES_MAX (TALLY_WOULD_DROP + SCOPES_MAX * REASONS_MAX)
+
 #endif

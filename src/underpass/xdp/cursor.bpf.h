@@ -29,6 +29,9 @@
 struct cursor {
 	void *at;
 	void *end;
+	void *begin;
+	void *ip;                       /* where the headers begin; NULL: the packet has none */
+	void *transport;
 };
 
 enum fragment {
@@ -38,13 +41,14 @@ enum fragment {
 };
 
 /*
- * What the parsers find out about a packet, for all stages of the pipeline. It comes zeroed: what the packet does not
- * have, or what lies beyond the place where a parser gave up, stays 0. `from`, the ports of what is not TCP, and
- * `tcp_flags` are there only with a feature that asks for them (FEATURES_ABOUT_SENDERS).
+ * What the parsers find out about a packet, for all stages of the pipeline. There is no pointer in it, so that it can be given
+ * to a global function, which the verifier looks at once rather than on every way that leads there. It comes zeroed: what the packet does not
+ * have, or what lies beyond the place where a parser gave up, stays 0. `from`, the ports of what is not TCP,
+ * flags, types and lengths are there only with a feature that asks for them (FEATURES_ABOUT_SENDERS).
  */
 struct packet {
-	struct claim_key to;            /* for ICMP about a segment of ours: where that segment came from */
-	__u8 from[16];
+	__u8 from[16] __attribute__((aligned(8)));      /* addresses are compared by eight octets */
+	struct claim_key to __attribute__((aligned(8))); /* for ICMP about a segment of ours: where that came from */
 	__be16 from_port;
 	__be16 ethertype;               /* behind the VLAN tags */
 	__u16 vlan;                     /* host order: the outermost tag's identifier */
@@ -52,10 +56,18 @@ struct packet {
 	__u8 version;                   /* of IP */
 	__u8 protocol;                  /* behind the extension headers */
 	__u8 tcp_flags;
+	__u8 icmp_type;
+	__u8 whose;
+	__u8 has_ports;
+	__u8 tcp_begins;                /* its header is there, with the flags */
+	__u8 other_mac;
+	__u8 allowed;                   /* by the policy: nothing but its form is looked at */
+	__u32 octets;                   /* of the frame */
+	int payload;                    /* behind the headers of IP, as they say; it may be less than nothing */
+	int there;                      /* and what the frame has there */
+	__u16 said;                     /* the length of a datagram, or of a segment's header, as it says */
 	int fragment;
 	int error;                      /* not the segment itself, but ICMP about one that came from there */
-	void *ip;                       /* where the headers begin; NULL: the packet has none */
-	void *transport;
 };
 
 struct tcp_start {                      /* what the shortest first fragment has of a segment (RFC 791 3.1: 8 octets) */

@@ -67,6 +67,8 @@ static __always_inline int parse_icmp(struct cursor *cursor, int protocol, struc
 	struct tcp_start *start;
 	int refused;
 
+	if (icmp)
+		packet->icmp_type = icmp->type;
 	if (!icmp || packet->fragment || !is_icmp_error(protocol, icmp->type))
 		return REFUSED(COUNT_NOT_TCP);
 	if (protocol == IPPROTO_ICMP)

@@ -40,14 +40,18 @@ static __always_inline int same_mac(const void *one, const void *other)
 	return !((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]));
 }
 
-static __always_inline int parse_ethernet(struct cursor *cursor, const __u8 *mac)
+static __always_inline int parse_ethernet(struct cursor *cursor, const __u8 *mac, struct packet *packet)
 {
 	struct ethhdr *frame = TAKE(cursor, struct ethhdr);
 
 	if (!frame)
 		return REFUSED(COUNT_MALFORMED);
-	if (!same_mac(frame->h_dest, mac))
-		return REFUSED(COUNT_OTHER_MAC);
+	if (!same_mac(frame->h_dest, mac)) {
+		/* Filters look at what Linux gets by broadcast, too. */
+		if (!has(FEATURE_FILTERS))
+			return REFUSED(COUNT_OTHER_MAC);
+		packet->other_mac = 1;
+	}
 	return frame->h_proto;
 }
 
@@ -77,6 +81,16 @@ static __always_inline int fragment_of(__u16 field, __u16 any, __u16 offset)
 	return field & offset ? FRAGMENT_LATER : FRAGMENT_FIRST;
 }
 
+/* What IP says that follows under the cursor, and what is there; form.bpf.h compares. */
+static __always_inline void note_payload(struct packet *packet, const struct cursor *cursor, long payload)
+{
+	long before = (long)cursor->at - (long)cursor->begin;
+
+	barrier_var(before);            /* pointers are subtracted in 64 bits, whatever becomes of the result */
+	packet->there = packet->octets - before;
+	packet->payload = payload;
+}
+
 static __always_inline int parse_ipv4(struct cursor *cursor, struct packet *packet)
 {
 	struct iphdr *ip = TAKE(cursor, struct iphdr);
@@ -88,13 +102,24 @@ static __always_inline int parse_ipv4(struct cursor *cursor, struct packet *pack
 	if (cursor->at + options > cursor->end)
 		return REFUSED(COUNT_MALFORMED);
 	cursor->at += options;
-	packet->ip = ip;
+	cursor->ip = ip;
 	packet->version = 4;
 	address_of_ipv4(packet->to.address, &ip->daddr);
-	if (has(FEATURES_ABOUT_SENDERS))
+	if (has(FEATURES_ABOUT_SENDERS)) {
 		address_of_ipv4(packet->from, &ip->saddr);
+		note_payload(packet, cursor, (long)bpf_ntohs(ip->tot_len) - ip->ihl * 4);
+	}
 	packet->fragment = fragment_of(bpf_ntohs(ip->frag_off), IPV4_FRAGMENT, IPV4_OFFSET);
 	return ip->protocol;
+}
+
+/* An extension header is a part of the payload of IPv6 (RFC 8200 3). */
+static __always_inline void note_header(struct packet *packet, __u32 octets)
+{
+	if (has(FEATURES_ABOUT_SENDERS)) {
+		packet->payload -= octets;
+		packet->there -= octets;
+	}
 }
 
 /* RFC 8200 4.5; an atomic fragment (RFC 6946) is a whole packet. */
@@ -104,6 +129,7 @@ static __always_inline int parse_ipv6_fragment(struct cursor *cursor, struct pac
 
 	if (!header)
 		return REFUSED(COUNT_MALFORMED);
+	note_header(packet, sizeof(*header));
 	packet->fragment = fragment_of(bpf_ntohs(header->offset), IPV6_FRAGMENT, IPV6_OFFSET);
 	return header->next;
 }
@@ -114,7 +140,7 @@ static __always_inline int is_ipv6_extension(int type)
 	return type == IPPROTO_HOPOPTS || type == IPPROTO_ROUTING || type == IPPROTO_DSTOPTS;
 }
 
-static __always_inline int parse_ipv6_extension(struct cursor *cursor)
+static __always_inline int parse_ipv6_extension(struct cursor *cursor, struct packet *packet)
 {
 	struct extension *header = TAKE(cursor, struct extension);
 	__u32 rest;
@@ -125,6 +151,7 @@ static __always_inline int parse_ipv6_extension(struct cursor *cursor)
 	if (cursor->at + rest > cursor->end)
 		return REFUSED(COUNT_MALFORMED);
 	cursor->at += rest;
+	note_header(packet, sizeof(*header) + rest);
 	return header->next;
 }
 
@@ -135,11 +162,13 @@ static __always_inline int parse_ipv6(struct cursor *cursor, struct packet *pack
 
 	if (!ip || ip->version != 6)
 		return REFUSED(COUNT_MALFORMED);
-	packet->ip = ip;
+	cursor->ip = ip;
 	packet->version = 6;
 	__builtin_memcpy(packet->to.address, &ip->daddr, sizeof(packet->to.address));
-	if (has(FEATURES_ABOUT_SENDERS))
+	if (has(FEATURES_ABOUT_SENDERS)) {
 		__builtin_memcpy(packet->from, &ip->saddr, sizeof(packet->from));
+		note_payload(packet, cursor, bpf_ntohs(ip->payload_len));
+	}
 	next = ip->nexthdr;
 #pragma unroll
 	for (int i = 0; i < EXTENSIONS_MAX; i++) {
@@ -149,7 +178,7 @@ static __always_inline int parse_ipv6(struct cursor *cursor, struct packet *pack
 		if (next == IPPROTO_FRAGMENT)
 			next = parse_ipv6_fragment(cursor, packet);
 		else if (is_ipv6_extension(next))
-			next = parse_ipv6_extension(cursor);
+			next = parse_ipv6_extension(cursor, packet);
 		else
 			return next;
 	}
@@ -165,11 +194,20 @@ static __always_inline int parse_udp(struct cursor *cursor, struct packet *packe
 
 	if (!udp)
 		return REFUSED(COUNT_NOT_TCP);
-	packet->transport = udp;
+	cursor->transport = udp;
+	packet->has_ports = 1;
 	packet->from_port = udp->source;
+	packet->said = bpf_ntohs(udp->len);
 	packet->to.port = udp->dest;
 	packet->to.protocol = IPPROTO_UDP;
 	return REFUSED(COUNT_NOT_TCP);
+}
+
+static __always_inline void note_tcp(struct packet *packet, const struct tcphdr *tcp)
+{
+	packet->tcp_begins = 1;
+	packet->tcp_flags = ((const __u8 *)tcp)[TCP_FLAGS_AT];
+	packet->said = tcp->doff * 4;
 }
 
 /* The ports, which a first fragment has too (RFC 791 3.1: 8 octets at least). */
@@ -185,13 +223,14 @@ static __always_inline int parse_tcp(struct cursor *cursor, struct packet *packe
 	}
 	if ((void *)(start + 1) > cursor->end)
 		return REFUSED(COUNT_MALFORMED);
-	packet->transport = start;
+	cursor->transport = start;
+	packet->has_ports = 1;
 	packet->to.port = start->dest;
 	packet->to.protocol = IPPROTO_TCP;
 	if (has(FEATURES_ABOUT_SENDERS)) {
 		packet->from_port = start->source;
 		if (whole)
-			packet->tcp_flags = ((__u8 *)whole)[TCP_FLAGS_AT];
+			note_tcp(packet, whole);
 	}
 	return 0;
 }
@@ -211,21 +250,28 @@ static __always_inline int parse_transport(struct cursor *cursor, int protocol, 
 	return REFUSED(COUNT_NOT_TCP);
 }
 
+static __always_inline int parse_ip(struct cursor *cursor, struct packet *packet)
+{
+	int protocol;
+
+	if (packet->ethertype == bpf_htons(ETH_P_IP))
+		protocol = parse_ipv4(cursor, packet);
+	else if (packet->ethertype == bpf_htons(ETH_P_IPV6))
+		protocol = parse_ipv6(cursor, packet);
+	else
+		return REFUSED(COUNT_NOT_IP);
+	return protocol < 0 ? protocol : parse_transport(cursor, protocol, packet);
+}
+
 /* 0 with the packet filled in (its port only where it is no later fragment), or REFUSED. */
 static __always_inline int parse(struct cursor *cursor, const __u8 *mac, struct packet *packet)
 {
-	int type = parse_vlans(cursor, parse_ethernet(cursor, mac), packet);
+	int type = parse_vlans(cursor, parse_ethernet(cursor, mac, packet), packet);
+	int refused;
 
 	if (type < 0)
 		return type;
 	packet->ethertype = type;
-	if (type == bpf_htons(ETH_P_IP))
-		type = parse_ipv4(cursor, packet);
-	else if (type == bpf_htons(ETH_P_IPV6))
-		type = parse_ipv6(cursor, packet);
-	else
-		return REFUSED(COUNT_NOT_IP);
-	if (type < 0)
-		return type;
-	return parse_transport(cursor, type, packet);
+	refused = parse_ip(cursor, packet);
+	return packet->other_mac ? REFUSED(COUNT_OTHER_MAC) : refused;
 }

@@ -3,16 +3,16 @@
  * The kernel half of Underpass: what is the stack's goes to its AF_XDP socket, everything else stays Linux's. A
  * pipeline: each stage has a header of its own, ends a packet with a verdict and a counted reason, or lets it go on.
  *
- *     frame -> parse -> filter -> limit -> steer: claimed, or an own flow? -- yes -> admit -> this queue's socket,
- *               |        shield.bpf.h        |-> ICMP about a segment of ours -----> the same     or DROP
- *               |        (features)          \-> not TCP, malformed, fragment, unclaimed --> PASS
+ *     frame -> parse -> filter -> limit -> deliver: claimed, or an own flow? -- yes -> admit -> this queue's socket,
+ *                       (features)         |-> ICMP about a segment of ours -----> the same     or DROP
+ *                                          \-> not TCP, malformed, fragment, unclaimed --> PASS
  *
- * Where no feature is asked for (features.bpf.h), only parse and steer are left.
+ * Where no feature is asked for (features.bpf.h), only parse and deliver are left.
  */
 #include "claim.bpf.h"
 #include "count.bpf.h"
 #include "parse.bpf.h"
-#include "shield.bpf.h"
+#include "filter.bpf.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
@@ -31,86 +31,81 @@ static __always_inline int redirect(struct xdp_md *ctx, __u32 reason)
 }
 
 /* Without its first fragment a packet of ours is never put together by the kernel, which would reset its connection. */
-static __always_inline int steer_fragment(const struct packet *packet, const struct steer_config *is)
+static __always_inline int steer_fragment(const struct packet *packet)
 {
-	if (packet->fragment == FRAGMENT_FIRST && (is_claimed(&packet->to) || is_own_flow(&packet->to, is))) {
-		count(COUNT_FIRST_FRAGMENT);
-		return XDP_DROP;
-	}
+	if (packet->whose != KERNELS)
+		return drop(COUNT_FIRST_FRAGMENT);
 	return pass(flags_of_address(&packet->to) ? COUNT_FRAGMENT : COUNT_UNCLAIMED);
 }
 
-/*
- * An error about a segment of ours tells the kernel nothing: it has no such connection. For all others it is the other
- * way round.
- */
-static __always_inline int steer_error(struct xdp_md *ctx, const struct packet *packet, const struct steer_config *is)
-{
-	if (is_claimed(&packet->to) || is_own_flow(&packet->to, is))
-		return redirect(ctx, COUNT_ERROR);
-	return pass(COUNT_NOT_TCP);
-}
-
 /* For segments to a claimed port, before the engine gets them: known flows first, SYN cookies. */
-static __always_inline int admit(struct xdp_md *ctx, struct packet *packet, const struct steer_config *is)
+static __always_inline int admit(struct xdp_md *ctx, struct cursor *cursor, struct packet *packet)
 {
 	return GO_ON;
 }
 
+/* Whose a TCP segment is, or the one that an error quotes. */
+static __always_inline int whose_is(const struct packet *packet, const struct steer_config *is)
+{
+	if (is_claimed(&packet->to))
+		return CLAIMED;
+	return is_own_flow(&packet->to, is) ? OWN_FLOW : KERNELS;
+}
+
 /* The last stage: the stack's to the stack, the kernel's to the kernel. */
-static __always_inline int deliver(struct xdp_md *ctx, struct packet *packet, const struct steer_config *is)
+static __always_inline int deliver(struct xdp_md *ctx, struct cursor *cursor, struct packet *packet)
 {
 	int verdict;
 
 	if (packet->fragment)
-		return steer_fragment(packet, is);
+		return steer_fragment(packet);
+	if (packet->whose == KERNELS)
+		return pass(packet->error ? COUNT_NOT_TCP : COUNT_UNCLAIMED);
 	if (packet->error)
-		return steer_error(ctx, packet, is);
-	if (is_claimed(&packet->to)) {
-		verdict = admit(ctx, packet, is);
-		return verdict ? verdict : redirect(ctx, COUNT_CLAIMED);
-	}
-	if (is_own_flow(&packet->to, is))
+		return redirect(ctx, COUNT_ERROR);
+	if (packet->whose == OWN_FLOW)
 		return redirect(ctx, COUNT_FLOW);
-	return pass(COUNT_UNCLAIMED);
+	verdict = admit(ctx, cursor, packet);
+	return verdict ? verdict : redirect(ctx, COUNT_CLAIMED);
 }
 
-static __always_inline int steer_packet(struct xdp_md *ctx)
+static __always_inline int steer_packet(struct xdp_md *ctx, __u32 octets)
 {
-	struct cursor cursor = { (void *)(long)ctx->data, (void *)(long)ctx->data_end };
+	struct cursor cursor = { .at = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end };
 	const struct steer_config *is = current_config();
-	struct packet packet = {};
+	struct packet packet = { .octets = octets };
 	int refused, verdict;
 
 	if (!is)
 		return XDP_PASS;
+	cursor.begin = cursor.at;
 	refused = parse(&cursor, is->mac, &packet);
+	if (!refused && packet.fragment != FRAGMENT_LATER)
+		packet.whose = whose_is(&packet, is);
 	if (has(FEATURE_FILTERS)) {
-		verdict = filter(&packet, refused);
-		if (verdict)
-			return verdict;
-	}
-	if (has(FEATURE_RATES)) {
-		verdict = limit(&packet);
+		verdict = filter(ctx, &packet, refused);
 		if (verdict)
 			return verdict;
 	}
 	if (refused)
 		return pass(REASON(refused));
-	return deliver(ctx, &packet, is);
+	return deliver(ctx, &cursor, &packet);
 }
 
 SEC("xdp")
 int steer(struct xdp_md *ctx)
 {
-	return steer_packet(ctx);
+	long octets = (long)ctx->data_end - (long)ctx->data;
+
+	barrier_var(octets);            /* from here on it is a number, not a difference of pointers to be rearranged */
+	return steer_packet(ctx, octets);
 }
 
 /* For an MTU over one page: the packet may go on in further buffers (Linux 5.18, and 6.6 for AF_XDP). */
 SEC("xdp.frags")
 int steer_frags(struct xdp_md *ctx)
 {
-	return steer_packet(ctx);
+	return steer_packet(ctx, has(FEATURES_ABOUT_SENDERS) ? bpf_xdp_get_buff_len(ctx) : 0);
 }
 
 char _license[] SEC("license") = "Dual MIT/GPL";

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0 */
+/* Prefixes that are blocked for a time: few lengths of them, a hash for each packet and length. */
+#pragma once
+
+#include "policy.bpf.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, BLOCKS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct block_key);
+	__type(value, struct block);
+} blocks SEC(".maps");
+
+/* The first `bits` of eight octets. */
+static __always_inline __u64 masked(__be64 octets, int bits)
+{
+	if (bits <= 0)
+		return 0;
+	if (bits >= 64)
+		return octets;
+	return octets & bpf_cpu_to_be64(~0ull << (64 - bits));
+}
+
+/* The source's prefix of that length; IPv4 lies in the last four octets, behind 96 bits that are the same for all. */
+static __always_inline void prefix_of(const struct packet *packet, __u8 length, struct block_key *key)
+{
+	const __be64 *from = (const __be64 *)packet->from;
+	int bits = packet->version == 4 ? length + 96 : length;
+
+	((__be64 *)key->address)[0] = masked(from[0], bits);
+	((__be64 *)key->address)[1] = masked(from[1], bits - 64);
+	key->length = length;
+}
+
+static __always_inline int is_in_force(struct block *block)
+{
+	if (block->until_ns && bpf_ktime_get_ns() >= block->until_ns)
+		return 0;
+	block->packets++;
+	return 1;
+}
+
+static __always_inline int is_blocked(const struct packet *packet, const struct guard *guard)
+{
+	const __u8 *lengths = packet->version == 4 ? guard->state->v4_lengths : guard->state->v6_lengths;
+	struct block_key key = {};
+	struct block *block;
+
+	for (int i = 0; i < BLOCK_LENGTHS_MAX; i++) {
+		if (!lengths[i])
+			break;
+		prefix_of(packet, lengths[i] - 1, &key);
+		block = bpf_map_lookup_elem(&blocks, &key);
+		if (block && is_in_force(block))
+			return 1;
+	}
+	return 0;
+}
