@@ -3,10 +3,13 @@
 from typing import Any
 
 __all__ = ["ACCEPTED", "CLOSED", "CONNECTED", "READABLE", "TROUBLE", "URGENT", "WRITABLE", "Connection",
-           "Listener", "Stack", "__version__", "attach"]
+           "Listener", "Stack", "__version__", "attach", "install", "loop_factory", "run"]
 
 _HOMES = {
     "attach": "underpass.nic",
+    "install": "underpass.aio.factory",
+    "loop_factory": "underpass.aio.factory",
+    "run": "underpass.aio.factory",
     "Stack": "underpass.stack.stack",
     "Connection": "underpass.stack.sockets",
     "Listener": "underpass.stack.sockets",

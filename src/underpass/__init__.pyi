@@ -1,3 +1,6 @@
+from underpass.aio.factory import install as install
+from underpass.aio.factory import loop_factory as loop_factory
+from underpass.aio.factory import run as run
 from underpass.nic import attach as attach
 from underpass.stack.sockets import Connection as Connection
 from underpass.stack.sockets import Listener as Listener

@@ -93,6 +93,11 @@ class Nic:
             raise ValueError("the stack was made already; limits are given to the first call of stack()")
         return self._stack
 
+    @property
+    def addresses(self) -> list[str]:
+        """The interface's addresses, as Linux has them now."""
+        return self.claims.addresses
+
     def describe(self) -> dict[str, Any]:
         """Which path is active; "why_not" has the reason for each thing that is not the better one."""
         link, ports = self.link, self.ports
@@ -185,13 +190,14 @@ class NicStack(Stack):
 
     # sockets
 
-    def claim(self, address: tuple[str, int]) -> Callable[[], None]:
+    def claim(self, address: tuple[str, int], held: bool = False) -> Callable[[], None]:
         """Take (address, port) from the kernel, for a native application that listens by itself.
 
-        Returns the function that gives it back, which happens when the last connection to the port has ended.
-        Raises OSError EADDRINUSE or EADDRNOTAVAIL.
+        `held`: a kernel socket of the application's own listens on it, and serves what does not come by the
+        interface. Returns the function that gives it back, which happens when the last connection to the port
+        has ended. Raises OSError EADDRINUSE or EADDRNOTAVAIL.
         """
-        self._nic.claims.claim(*address)
+        self._nic.claims.claim(*address, held)
         return lambda: self._control.release_later(address)
 
     def listen(
@@ -249,6 +255,21 @@ class NicStack(Stack):
     def run_for_events(self, timeout: float | None = None, wake_fds: Sequence[int] = ()) -> list[int]:
         """As run(), but returns also when something happened for Python: see events()."""
         return self._turns(super().run_for_events, timeout, wake_fds)
+
+    @property
+    def control_fds(self) -> tuple[int, int]:
+        """Readable when the control work has something to do: the mirror's, the control socket's."""
+        return self._events_fd, self._asked.fileno()
+
+    def control(self, changed: bool, asked: bool) -> float:
+        """The control work that is due, for a loop of one's own: which of `control_fds` are readable.
+
+        Returns when it wants to be called again at the latest, in seconds of the monotonic clock.
+        """
+        self._control.serve(changed)
+        if asked:
+            self._asked.serve()
+        return self._control.refresh_at
 
     def _turns(self, run: Callable[..., list[int]], timeout: float | None,
                wake_fds: Sequence[int]) -> list[int]:

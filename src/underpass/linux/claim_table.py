@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Protocol
 
-from underpass.linux.claims import PortClaim
+from underpass.linux.claims import LentPort, PortClaim
 
 
 class Steering(Protocol):
@@ -18,7 +18,7 @@ class Steering(Protocol):
 
 @dataclass(slots=True)
 class _Entry:
-    holder: PortClaim
+    holder: PortClaim | LentPort
     steered: set[str]                   # addresses whose packets XDP takes
     users: int
 
@@ -36,8 +36,16 @@ class ClaimTable:
         self._entries: dict[tuple[str, int], _Entry] = {}
         self.refused: list[str] = []    # addresses that came later and on which another program has the port
 
-    def claim(self, address: str, port: int) -> None:
-        """Claim the port. Raises OSError: EADDRINUSE, or EADDRNOTAVAIL for an address of somebody else."""
+    @property
+    def addresses(self) -> list[str]:
+        """The interface's addresses."""
+        return self._addresses
+
+    def claim(self, address: str, port: int, held: bool = False) -> None:
+        """Claim the port. `held`: a socket of the application's own listens on it already.
+
+        Raises OSError: EADDRINUSE, or EADDRNOTAVAIL for an address of somebody else.
+        """
         key = (canonical(address), port)
         if key in self._entries:
             self._entries[key].users += 1
@@ -46,7 +54,9 @@ class ClaimTable:
             here = ", ".join(self._addresses) or "none"
             raise OSError(errno.EADDRNOTAVAIL,
                           f"{address} is no address of {self._interface}; its addresses: {here}")
-        entry = _Entry(PortClaim(self._covered(key[0]), port, self._interface), set(), 1)
+        covered = self._covered(key[0])
+        holder = LentPort(covered) if held else PortClaim(covered, port, self._interface)
+        entry = _Entry(holder, set(), 1)
         try:
             self._steer(entry, port)
         except BaseException:

@@ -76,6 +76,23 @@ class PortClaim:
         self.close()
 
 
+class LentPort:
+    """A port that a listening socket of the application's own holds in the kernel, where it serves what does
+    not come by the interface."""
+
+    def __init__(self, addresses: Iterable[str]) -> None:
+        self.addresses = list(addresses)
+
+    def follow(self, addresses: Iterable[str]) -> list[OSError]:
+        """These addresses and no other are to be steered."""
+        self.addresses = list(addresses)
+        return []
+
+    def close(self) -> None:
+        """The socket is the application's: nothing is closed."""
+        self.addresses = []
+
+
 def _holder(address: str, port: int, interface: str) -> socket.socket:
     """A listening socket that no packet reaches."""
     version6 = ":" in address

@@ -48,3 +48,5 @@ cdef class Listener:
 # A Connection, kept in the register until it is closed.
 cdef Connection make_connection(object owner, dict register, Tcp *tcp, uint32_t conn)
 cdef Listener make_listener(object owner, Tcp *tcp, uint32_t number, tuple address)
+# Copy `count` octets, which are there, out of the receive queue.
+cdef void take(Tcp *tcp, uint32_t conn, uint8_t *into, size_t count) noexcept nogil

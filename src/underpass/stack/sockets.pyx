@@ -265,7 +265,6 @@ cdef class Connection:
 
 
 cdef void take(Tcp *tcp, uint32_t conn, uint8_t *into, size_t count) noexcept nogil:
-    """Copy `count` octets, which are there, out of the receive queue."""
     cdef const uint8_t *at = NULL
     cdef size_t done = 0
     cdef size_t here

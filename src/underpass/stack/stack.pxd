@@ -35,6 +35,8 @@ cdef class Stack:
     cdef uint32_t register_app(self, const App *app, object owner) except? 0xFFFFFFFF
     # One turn: receive, segments, applications, output, transmit, timers. Returns packets received.
     cdef uint32_t turn(self, uint64_t now_ns) noexcept nogil
+    # Turns until `deadline_ns`, until one of loop.fds is readable, or until `events` (NULL: none) is not zero.
+    cdef LoopEnd loop_until(self, uint64_t deadline_ns, const uint32_t *events) noexcept nogil
 
     cdef int set_limits(self, dict limits) except -1
     cdef int lay_out(self) except -1

@@ -461,16 +461,22 @@ cdef class Stack:
         """What happened for Python since the last call, without a turn: the companion of step() under a virtual clock."""
         return self.take_events()
 
+    cdef LoopEnd loop_until(self, uint64_t deadline_ns, const uint32_t *events) noexcept nogil:
+        cdef LoopEnd end
+        self.loop.deadline_ns = deadline_ns
+        self.loop.events = events
+        end = loop_run(&self.tcp, &self.loop)
+        self.arena.header.now_ns = self.tcp.now_ns
+        self.arena.header.turns = self.loop.turns
+        self.arena.header.sleeps = self.loop.sleeps
+        self.arena.header.naps = self.loop.moderation.naps_all
+        return end
+
     cdef LoopEnd run_loop(self, object timeout, bint for_python) except? LOOP_TIMEOUT:
         cdef LoopEnd end
-        self.loop.deadline_ns = NEVER if timeout is None else monotonic_ns() + <uint64_t>(max(timeout, 0) * 1e9)
-        self.loop.events = &self.python.queue.waiting if for_python else NULL
+        cdef uint64_t deadline_ns = NEVER if timeout is None else monotonic_ns() + <uint64_t>(max(timeout, 0) * 1e9)
         with nogil:
-            end = loop_run(&self.tcp, &self.loop)
-            self.arena.header.now_ns = self.tcp.now_ns
-            self.arena.header.turns = self.loop.turns
-            self.arena.header.sleeps = self.loop.sleeps
-            self.arena.header.naps = self.loop.moderation.naps_all
+            end = self.loop_until(deadline_ns, &self.python.queue.waiting if for_python else NULL)
         self.stopping = False
         return end
 

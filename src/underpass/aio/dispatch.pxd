@@ -1,0 +1,59 @@
+"""Between the engine and the event loop: which Python object a connection belongs to, and what it has yet to be told.
+
+    turn (no GIL)                         loop iteration (GIL)
+    App callbacks --> EventQueue  ----->  Dispatcher.dispatch --> Endpoint.happened --> protocol.data_received
+                                          transport.write --> send queue, which the next turn sends
+"""
+from cpython.ref cimport PyObject
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from underpass.stack.sockets cimport PythonApp
+from underpass.stack.stack cimport Stack
+from underpass.tcp.tcb cimport Tcp
+
+cdef enum:
+    TURN_WITHIN_NS = 1000000        # callbacks that take longer are interrupted by a turn, so that peers are acknowledged
+
+
+cdef class Endpoint:
+    """Whoever holds a connection. `conn` is its index while it is held, which `release` ends; NO_CONN without one.
+
+    The dispatcher keeps a reference to those that are `kept`: to transports, which nobody else may hold.
+    """
+    cdef readonly Dispatcher dispatcher
+    cdef Tcp *tcp
+    cdef uint32_t conn
+    cdef bint kept
+    cdef object __weakref__
+
+    # What happened to the connection, as Event bits. Only what must end the loop is raised.
+    cdef int happened(self, uint8_t events) except -1
+    # Hold a connection, which another endpoint or nobody held before.
+    cdef int hold(self, Dispatcher dispatcher, uint32_t conn, bint kept) except -1
+    # Let go of it without ending it; returns its index.
+    cdef uint32_t part(self) noexcept
+    # End it: what is queued is still sent, or with `reset` it is not.
+    cdef void release(self, bint reset) noexcept
+    # The loop closes: end it; where that loses what was written, the peer is to know.
+    cdef void abandon(self) noexcept
+    cdef int held(self) except -1
+
+
+cdef class Dispatcher:
+    """The application that the event loop is to the stack."""
+    cdef readonly Stack stack
+    cdef Tcp *tcp
+    cdef PythonApp app
+    cdef uint8_t number
+    cdef uint32_t limit
+    cdef PyObject **endpoints       # by connection; NULL: nobody's
+    cdef uint64_t turned_ns         # when the latest turn began
+    cdef dict acceptors             # by a listener's word
+    cdef uint64_t words
+    cdef readonly uint64_t stretched    # turns made between two callbacks of an iteration
+
+    # Have `happened` called once more for a connection, in the next iteration.
+    cdef void again(self, uint32_t conn, uint8_t events) noexcept nogil
+    cdef int accepted(self, uint32_t conn) except -1
+    # Called between callbacks: a turn, if the latest one is long ago.
+    cdef void breathe(self) noexcept

@@ -1,0 +1,251 @@
+"""Connections and their holders, and the walk over those to which something happened."""
+cimport cython
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
+from libc.errno cimport EBADF
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+import os
+import socket
+
+from underpass.stack.inspect cimport connection_info
+from underpass.stack.options cimport Target, option_get, option_set, option_target
+from underpass.stack.sockets cimport EventQueue, PythonApp
+from underpass.stack.stack cimport Stack
+from underpass.stack.turn cimport monotonic_ns
+from underpass.tcp.api cimport tcp_abort, tcp_close, tcp_connect_preset, tcp_hold, tcp_listen, tcp_unlisten
+from underpass.tcp.preset cimport preset_change, preset_default
+from underpass.tcp.tcb cimport CONN_NODELAY, EVENT_ACCEPTED, NO_CONN, NO_LISTENER
+from underpass.wire.address cimport Address, address_from_text, address_is_v4, address_to_text
+
+cdef enum:
+    STALE = 0x80                    # in the queue's word of a connection that was let go of: its events are nobody's
+
+
+cdef int raise_errno(int number, str what) except -1:
+    raise OSError(number, f"{os.strerror(number)}: {what}")
+
+
+cdef tuple socket_address(const Address *address, uint16_t port):
+    """As getsockname() of the kernel's sockets has it."""
+    if address_is_v4(address):
+        return address_to_text(address), port
+    return address_to_text(address), port, 0, 0
+
+
+@cython.no_gc_clear                 # letting go needs the dispatcher
+cdef class Endpoint:
+    def __cinit__(self):
+        self.conn = NO_CONN
+
+    def __dealloc__(self):
+        self.release(False)
+
+    cdef int happened(self, uint8_t events) except -1:
+        return 0
+
+    cdef int hold(self, Dispatcher dispatcher, uint32_t conn, bint kept) except -1:
+        self.dispatcher = dispatcher
+        self.tcp = dispatcher.tcp
+        self.conn = conn
+        self.kept = kept
+        if kept:
+            Py_INCREF(self)
+        dispatcher.endpoints[conn] = <PyObject *>self
+        return 0
+
+    cdef uint32_t part(self) noexcept:
+        cdef uint32_t conn = self.conn
+        if conn == NO_CONN:
+            return NO_CONN
+        self.conn = NO_CONN
+        self.dispatcher.endpoints[conn] = NULL
+        if self.dispatcher.app.queue.pending[conn]:
+            self.dispatcher.app.queue.pending[conn] = STALE
+        if self.kept:
+            self.kept = False
+            Py_DECREF(self)
+        return conn
+
+    cdef void release(self, bint reset) noexcept:
+        cdef uint32_t conn = self.part()
+        if conn == NO_CONN:
+            return
+        if reset:
+            tcp_abort(self.tcp, conn)
+        else:
+            tcp_close(self.tcp, conn)
+
+    cdef void abandon(self) noexcept:
+        self.release(False)
+
+    cdef int held(self) except -1:
+        if self.conn == NO_CONN:
+            raise_errno(EBADF, "the connection is closed")
+        return 0
+
+    # -- what a socket tells of itself
+
+    def getsockname(self):
+        """Our address and port, as a socket of the family tells it."""
+        self.held()
+        return socket_address(&self.tcp.tcbs[self.conn].local, self.tcp.tcbs[self.conn].local_port)
+
+    def getpeername(self):
+        """The peer's address and port."""
+        self.held()
+        return socket_address(&self.tcp.tcbs[self.conn].remote, self.tcp.tcbs[self.conn].remote_port)
+
+    def getsockopt(self, int level, int option, int buflen=0):
+        """As socket.getsockopt; OSError(ENOPROTOOPT) for options that the stack has not."""
+        cdef Target target
+        self.held()
+        option_target(self.tcp, self.conn, &target)
+        return option_get(&target, level, option, buflen)
+
+    def setsockopt(self, int level, int option, value):
+        """As socket.setsockopt."""
+        cdef Target target
+        self.held()
+        option_target(self.tcp, self.conn, &target)
+        option_set(&target, level, option, value)
+        preset_change(self.tcp, target.conn, &target.preset)
+
+    def info(self):
+        """What TCP_INFO tells on Linux, by name."""
+        self.held()
+        return connection_info(self.tcp, self.conn)
+
+    @property
+    def family(self):
+        """AF_INET or AF_INET6."""
+        self.held()
+        return socket.AF_INET if address_is_v4(&self.tcp.tcbs[self.conn].local) else socket.AF_INET6
+
+
+@cython.no_gc_clear
+cdef class Dispatcher:
+    def __cinit__(self, Stack stack not None):
+        self.stack = stack
+        self.tcp = &stack.tcp
+        self.limit = stack.tcp.state.limits.connections
+        self.app = PythonApp(self.limit)
+        self.acceptors = {}
+        self.endpoints = <PyObject **>PyMem_RawCalloc(self.limit, sizeof(PyObject *))
+        if self.endpoints == NULL:
+            raise MemoryError(f"endpoints of {self.limit} connections")
+        self.number = <uint8_t>stack.register_app(&self.app.app, self.app)
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.endpoints)
+
+    # -- opening
+
+    def listen(self, str address, int port, uint32_t backlog, accepted):
+        """Accept connections; `accepted(conn)` is called for each and holds it. Returns the listener's number.
+
+        Raises OSError EADDRINUSE, EADDRNOTAVAIL, ENOBUFS.
+        """
+        cdef Address local
+        cdef int error = 0
+        cdef uint32_t number
+        address_from_text(address, &local)
+        self.words += 1
+        number = tcp_listen(self.tcp, &local, 4 if address_is_v4(&local) else 6, port, self.number, backlog, CONN_NODELAY,
+                            self.words, &error)
+        if number == NO_LISTENER:
+            raise_errno(error, f"{address} port {port}")
+        self.acceptors[self.words] = accepted
+        return number
+
+    def unlisten(self, uint32_t number):
+        """Accept no more."""
+        self.acceptors.pop(self.tcp.state.listeners[number].user, None)
+        tcp_unlisten(self.tcp, number)
+
+    def connect(self, Endpoint endpoint not None, tuple address, source, options):
+        """Open a connection to (address, port), for the endpoint to hold; see Stack.connect."""
+        cdef Target target
+        cdef Address remote
+        cdef Address local
+        cdef int error = 0
+        cdef uint32_t conn
+        address_from_text(address[0], &remote)
+        address_from_text(source[0] if source else ("0.0.0.0" if address_is_v4(&remote) else "::"), &local)
+        target.tcp = self.tcp
+        target.conn = NO_CONN
+        target.listening = False
+        target.v6 = not address_is_v4(&remote)
+        self.tcp.now_ns = max(self.tcp.now_ns, monotonic_ns())
+        preset_default(self.tcp, &target.preset)
+        for level, option, value in options:
+            option_set(&target, level, option, value)
+        conn = tcp_connect_preset(self.tcp, &local, source[1] if source else 0, &remote, address[1], self.number, 0,
+                                  &target.preset, &error)
+        if conn == NO_CONN:
+            raise_errno(error, f"{address[0]} port {address[1]}")
+        tcp_hold(self.tcp, conn)
+        endpoint.hold(self, conn, False)
+
+    # -- what happened
+
+    cdef void again(self, uint32_t conn, uint8_t events) noexcept nogil:
+        cdef EventQueue *queue = &self.app.queue
+        if queue.pending[conn] == 0:
+            queue.ring[queue.tail & queue.mask] = conn
+            queue.tail += 1
+            queue.waiting = queue.tail - queue.head
+        queue.pending[conn] |= events
+
+    cdef int accepted(self, uint32_t conn) except -1:
+        acceptor = self.acceptors.get(self.tcp.tcbs[conn].user)
+        try:
+            if acceptor is not None:
+                acceptor(conn)
+        finally:
+            if self.endpoints[conn] == NULL:        # its listener is gone, or nobody was made for it
+                tcp_abort(self.tcp, conn)
+        return 0
+
+    cdef void breathe(self) noexcept:
+        cdef uint64_t now_ns = monotonic_ns()
+        if now_ns - self.turned_ns > TURN_WITHIN_NS:
+            self.turned_ns = now_ns
+            self.stretched += 1
+            with nogil:
+                self.stack.turn(now_ns)
+
+    def dispatch(self):
+        """Tell every endpoint what happened to it; what happens meanwhile is told the next time."""
+        cdef EventQueue *queue = &self.app.queue
+        cdef uint32_t end = queue.tail
+        cdef uint32_t conn
+        cdef uint8_t events
+        cdef Endpoint endpoint              # a reference: its callbacks may let go of it
+        try:
+            while queue.head != end:
+                conn = queue.ring[queue.head & queue.mask]
+                queue.head += 1
+                events = queue.pending[conn] & ~<uint8_t>STALE
+                queue.pending[conn] = 0
+                if events & EVENT_ACCEPTED:
+                    self.accepted(conn)
+                if self.endpoints[conn] != NULL:
+                    endpoint = <Endpoint>self.endpoints[conn]
+                    endpoint.happened(events)
+                    self.breathe()
+        finally:
+            queue.waiting = queue.tail - queue.head
+
+    def close(self):
+        """End every connection: what was written is still sent, as far as the loop goes on turning."""
+        cdef uint32_t conn
+        self.acceptors.clear()
+        for conn in range(self.tcp.state.tcb_fresh):
+            if self.endpoints[conn] != NULL:
+                (<Endpoint>self.endpoints[conn]).abandon()
+
+    @property
+    def open(self):
+        """Connections that the stack still works on, closed ones included."""
+        return self.tcp.state.tcb_used

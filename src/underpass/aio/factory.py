@@ -1,0 +1,59 @@
+"""How a program gets the event loop: one line, or none."""
+
+import asyncio
+import sys
+import warnings
+from collections.abc import Callable, Coroutine
+from typing import Any, Literal, TypeVar
+
+from underpass.aio.loop import StackEventLoop
+from underpass.nic import attach
+
+T = TypeVar("T")
+Fallback = Literal["kernel"] | None
+
+
+def loop_factory(interface: str, *, fallback: Fallback = None, limits: dict[str, int | str] | None = None,
+                 **options: Any) -> Callable[[], asyncio.AbstractEventLoop]:
+    """Makes event loops over an interface, for asyncio.run(main(), loop_factory=...) and asyncio.Runner.
+
+    `options` go to `attach`, `limits` to the stack. Where the interface cannot be had the maker raises
+    OSError in one line; with fallback="kernel" it writes that line to stderr and makes asyncio's own loop.
+    """
+    if fallback not in (None, "kernel"):
+        raise ValueError(f'fallback is None or "kernel", not {fallback!r}')
+
+    def make() -> asyncio.AbstractEventLoop:
+        try:
+            nic = attach(interface, **options)
+        except OSError as error:
+            if fallback is None:
+                raise
+            print(f"underpass: TCP stays with the kernel: {error.strerror or error}", file=sys.stderr)
+            return asyncio.SelectorEventLoop()
+        try:
+            return StackEventLoop(nic, **(limits or {}))
+        except BaseException:
+            nic.close()
+            raise
+
+    return make
+
+
+def run(main: Coroutine[Any, Any, T], *, interface: str, debug: bool | None = None, **options: Any) -> T:
+    """As asyncio.run, over an interface; `options` as for `loop_factory`."""
+    with asyncio.Runner(debug=debug, loop_factory=loop_factory(interface, **options)) as runner:
+        return runner.run(main)
+
+
+def install(interface: str, **options: Any) -> None:
+    """Have asyncio.run and asyncio.new_event_loop make event loops over an interface; `options` as for
+    `loop_factory`."""
+    make = loop_factory(interface, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)     # policies, in 3.14
+
+        class Policy(asyncio.DefaultEventLoopPolicy):
+            _loop_factory = staticmethod(make)
+
+        asyncio.set_event_loop_policy(Policy())

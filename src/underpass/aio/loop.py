@@ -1,0 +1,275 @@
+"""The event loop: asyncio's own, with TCP that comes and goes by one interface taken over by the stack.
+
+    create_server --> _start_serving: the kernel's listener stays, the stack listens beside it
+    accepted      --> StackTransport, over it asyncio's TLS where asked
+    sock_connect  --> by the stack where the way leads over the interface; the kernel's socket stands for it
+    select        --> turns the stack, and sleeps for everything
+    events        --> _process_events: the dispatcher tells transports
+
+All else is asyncio's: UDP, UNIX sockets, pipes, subprocesses, signals, files, names, TCP elsewhere.
+"""
+
+import asyncio
+import contextvars
+import errno
+import os
+import socket
+import time
+import weakref
+from asyncio import sslproto
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address
+from typing import Any
+
+from underpass.aio.dispatch import Dispatcher
+from underpass.aio.selector import StackSelector
+from underpass.aio.socket_end import SocketEnd
+from underpass.aio.transport import StackTransport
+from underpass.nic import Nic
+
+LINGER_S = 2.0                  # a closed loop waits so long for the peers to have all that was written
+BACKLOG = 1024                  # handshakes under way; beyond them the stack sends cookies
+SSL_ARGUMENTS = ("ssl_handshake_timeout", "ssl_shutdown_timeout")
+
+# What is carried over from a kernel socket that was prepared for a connection, where it is not the default.
+CARRIED = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE), (socket.IPPROTO_TCP, socket.TCP_NODELAY),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT), (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+]
+
+Release = Callable[[], None]
+tls_over: Any = sslproto.SSLProtocol
+
+
+class StackEventLoop(asyncio.SelectorEventLoop):
+    """An event loop over an attached interface, which it closes with itself."""
+
+    def __init__(self, nic: Nic, **limits: int | str) -> None:
+        self._nic = nic
+        self._stack = nic.stack(**limits)
+        self._dispatcher = Dispatcher(self._stack)
+        self._serving: weakref.WeakKeyDictionary[socket.socket, list[tuple[int, Release]]] = \
+            weakref.WeakKeyDictionary()
+        self._ends: weakref.WeakKeyDictionary[socket.socket, SocketEnd] = weakref.WeakKeyDictionary()
+        self._pid = os.getpid()
+        self._waiting = StackSelector(self._dispatcher, self._stack.control_fds, self._stack.control)
+        super().__init__(self._waiting)
+        _loops.add(self)
+
+    @property
+    def nic(self) -> Nic:
+        """The interface: which path is active, counters, connections."""
+        return self._nic
+
+    # -- the end
+
+    def close(self) -> None:
+        """End every connection, wait a little for the peers to have what was written, and detach."""
+        if not self.is_running() and not self.is_closed() and os.getpid() == self._pid:
+            self._dispatcher.close()
+            end = time.monotonic() + LINGER_S
+            while self._dispatcher.open and time.monotonic() < end:
+                self._stack.run(0.01)
+            super().close()
+            self._nic.close()
+        else:
+            super().close()
+
+    def _after_fork(self) -> None:
+        self._waiting.forget(
+            f"process {self._pid} has the interface {self._nic.name}: after a fork this event loop cannot be "
+            "used; make another in the new process")
+
+    # -- servers
+
+    def _start_serving(self, protocol_factory: Callable[[], asyncio.BaseProtocol], sock: socket.socket,
+                       sslcontext: Any = None, server: Any = None, backlog: int = 100, *arguments: Any,
+                       **options: Any) -> None:
+        super()._start_serving(         # type: ignore[misc]
+            protocol_factory, sock, sslcontext, server, backlog, *arguments, **options)
+        for address in addresses_of(sock):
+            self._listen(sock, address, backlog, self._acceptor(
+                protocol_factory, sslcontext, server,
+                dict(zip(SSL_ARGUMENTS, arguments, strict=False)) | options))
+
+    def _listen(self, sock: socket.socket, address: tuple[str, int], backlog: int,
+                accepted: Callable[[int], None]) -> None:
+        """Listen beside a kernel socket; on another interface's address that one serves alone."""
+        try:
+            release = self._stack.claim(address, held=True)
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:
+                raise
+            return
+        try:
+            number = self._dispatcher.listen(*address, max(backlog, BACKLOG), accepted)
+        except BaseException:
+            release()
+            raise
+        self._serving.setdefault(sock, []).append((number, release))
+
+    def _acceptor(self, protocol_factory: Callable[[], asyncio.BaseProtocol], sslcontext: Any, server: Any,
+                  options: dict[str, Any]) -> Callable[[int], None]:
+        """What is called for each connection, in the context of now."""
+        dispatcher, run = self._dispatcher, contextvars.copy_context().run
+        tls = {name: value for name, value in options.items() if name in SSL_ARGUMENTS}
+
+        def accept(conn: int) -> None:
+            protocol = protocol_factory()
+            if sslcontext:
+                protocol = tls_over(self, protocol, sslcontext, None, True, None, **tls)
+            StackTransport(dispatcher, self, conn, protocol, server=server).made()
+
+        def accepted(conn: int) -> None:
+            try:
+                run(accept, conn)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                if self.get_debug():
+                    self.call_exception_handler({
+                        "message": "Error on transport creation for incoming connection",
+                        "exception": error})
+
+        return accepted
+
+    def _stop_serving(self, sock: socket.socket) -> None:
+        for number, release in self._serving.pop(sock, ()):
+            self._dispatcher.unlisten(number)
+            release()
+        super()._stop_serving(sock)     # type: ignore[misc]
+
+    # -- clients
+
+    async def sock_connect(self, sock: socket.socket, address: Any) -> None:
+        """Connect by the stack where the way leads over its interface; the socket stands for it."""
+        if sock.family not in (socket.AF_INET, socket.AF_INET6) or sock.type != socket.SOCK_STREAM:
+            return await super().sock_connect(sock, address)
+        resolved = await self._ensure_resolved(         # type: ignore[attr-defined]
+            address, family=sock.family, type=sock.type, proto=sock.proto, loop=self)
+        address = resolved[0][4]
+        if not self._leads_here(sock.family, address):
+            return await super().sock_connect(sock, address)
+        end = self._open(sock, address)
+        try:
+            while not end.is_connected():
+                await end.wait(self)
+        except BaseException:
+            end.abort()
+            raise
+        self._ends[sock] = end
+        return None
+
+    def _leads_here(self, family: int, address: tuple[Any, ...]) -> bool:
+        """Whether Linux would send from an address of the interface, to another host."""
+        if self._nic.ports is None:
+            return False
+        with socket.socket(family, socket.SOCK_DGRAM) as question:      # connecting it sends nothing
+            try:
+                question.connect(address)
+                source = question.getsockname()[0]
+            except OSError:
+                return False
+        here = self._nic.addresses
+        return plain(source) in here and plain(address[0]) not in here
+
+    def _open(self, sock: socket.socket, address: tuple[Any, ...]) -> SocketEnd:
+        end = SocketEnd()
+        host, port = sock.getsockname()[:2]
+        bound = port != 0 or not ip_address(plain(host)).is_unspecified
+        claimed = port != 0 and not self._is_reserved(port)
+        release = self._stack.claim((plain(host), port), held=True) if claimed else None
+        try:
+            source = (plain(host), port) if bound else None
+            self._dispatcher.connect(end, (plain(address[0]), address[1]), source, list(options_of(sock)))
+        finally:
+            if release is not None:
+                release()
+        return end
+
+    def _is_reserved(self, port: int) -> bool:
+        ports = self._nic.ports
+        return ports is not None and ports.first <= port <= ports.last
+
+    # -- transports
+
+    def _make_socket_transport(self, sock: socket.socket, protocol: asyncio.BaseProtocol,
+                               waiter: asyncio.Future[None] | None = None, *, extra: Any = None,
+                               server: Any = None, **options: Any) -> asyncio.Transport:
+        end = self._ends.pop(sock, None)
+        if end is None:
+            transport: asyncio.Transport = super()._make_socket_transport(      # type: ignore[misc]
+                sock, protocol, waiter, extra=extra, server=server, **options)
+            return transport
+        return self._take(sock, end, protocol, waiter=waiter, extra=extra, server=server)
+
+    def _make_ssl_transport(self, rawsock: socket.socket, protocol: asyncio.BaseProtocol, sslcontext: Any,
+                            waiter: asyncio.Future[None] | None = None, *, server_side: bool = False,
+                            server_hostname: str | None = None, extra: Any = None, server: Any = None,
+                            **options: Any) -> asyncio.Transport:
+        end = self._ends.pop(rawsock, None)
+        if end is None:
+            transport: asyncio.Transport = super()._make_ssl_transport(         # type: ignore[misc]
+                rawsock, protocol, sslcontext, waiter, server_side=server_side,
+                server_hostname=server_hostname, extra=extra, server=server, **options)
+            return transport
+        tls = tls_over(self, protocol, sslcontext, waiter, server_side, server_hostname,
+                       **{name: value for name, value in options.items() if name in SSL_ARGUMENTS})
+        self._take(rawsock, end, tls, waiter=None, extra=extra, server=server)
+        app_transport: asyncio.Transport = tls._app_transport
+        return app_transport
+
+    def _take(self, sock: socket.socket, end: SocketEnd, protocol: asyncio.BaseProtocol, *,
+              waiter: asyncio.Future[None] | None, extra: Any, server: Any) -> StackTransport:
+        """The transport of a connection that a kernel socket has stood for; the socket goes on where it holds
+        a port."""
+        holder = sock if sock.getsockname()[1] else None
+        if holder is None:
+            sock.close()
+        return StackTransport(self._dispatcher, self, end.hand_over(), protocol,
+                              waiter=self.create_future() if waiter is None else waiter, extra=extra,
+                              server=server, holder=holder)
+
+    # -- an iteration
+
+    def _process_events(self, event_list: list[Any]) -> None:
+        if event_list:
+            super()._process_events(event_list)         # type: ignore[misc]
+        self._dispatcher.dispatch()
+
+
+_loops: "weakref.WeakSet[StackEventLoop]" = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for loop in list(_loops):
+        loop._after_fork()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+def plain(host: str) -> str:
+    """An address without its scope."""
+    return host.partition("%")[0]
+
+
+def addresses_of(sock: socket.socket) -> Iterator[tuple[str, int]]:
+    """What a listening TCP socket listens on; nothing for one of another family."""
+    if sock.family not in (socket.AF_INET, socket.AF_INET6) or sock.type != socket.SOCK_STREAM:
+        return
+    host, port = sock.getsockname()[:2]
+    yield plain(host), port
+    if sock.family == socket.AF_INET6 and ip_address(plain(host)).is_unspecified \
+            and not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
+        yield "0.0.0.0", port
+
+
+def options_of(sock: socket.socket) -> Iterator[tuple[int, int, int]]:
+    """The options of a kernel socket that are not as in a new one."""
+    with socket.socket(sock.family, sock.type) as fresh:
+        for level, option in CARRIED:
+            value = sock.getsockopt(level, option)
+            if value != fresh.getsockopt(level, option):
+                yield level, option, value

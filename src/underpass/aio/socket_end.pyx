@@ -1,0 +1,77 @@
+"""A connection that no transport has: one that opens, or one that is used by the sock_ calls."""
+cimport cython
+from libc.stdint cimport uint8_t, uint32_t
+
+import os
+
+from underpass.aio.dispatch cimport Dispatcher, Endpoint
+from underpass.stack.sockets cimport Connection, make_connection
+from underpass.tcp.tcb cimport CLOSED, NO_CONN, SYN_RECEIVED, SYN_SENT
+
+
+@cython.no_gc_clear
+cdef class SocketEnd(Endpoint):
+    """See socket_end.pyi."""
+    cdef readonly Connection connection
+    cdef list waiters
+
+    def __init__(self):
+        self.waiters = []
+
+    @classmethod
+    def of(cls, Dispatcher dispatcher not None, uint32_t conn):
+        """Hold a connection that was accepted."""
+        cdef SocketEnd it = cls()
+        it.hold(dispatcher, conn, False)
+        return it
+
+    cdef int hold(self, Dispatcher dispatcher, uint32_t conn, bint kept) except -1:
+        Endpoint.hold(self, dispatcher, conn, kept)
+        self.connection = make_connection(dispatcher, {}, self.tcp, conn)
+        return 0
+
+    cdef int happened(self, uint8_t events) except -1:
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        return 0
+
+    def wait(self, loop):
+        """A future that is done when something has happened."""
+        waiter = loop.create_future()
+        self.waiters.append(waiter)
+        return waiter
+
+    def is_connected(self):
+        """Whether the handshake is over. Raises the OSError that ended it."""
+        self.held()
+        number = self.tcp.colds[self.conn].error
+        state = self.tcp.tcbs[self.conn].state
+        if number and state == CLOSED:
+            self.release(False)
+            raise OSError(number, os.strerror(number))
+        return state != SYN_SENT and state != SYN_RECEIVED
+
+    def hand_over(self):
+        """The connection's index, for a transport that holds it from now on."""
+        self.held()
+        if self.connection is not None:
+            self.connection.owner = None        # it closes what it owns
+            self.connection = None
+        return self.part()
+
+    @property
+    def closed(self):
+        """Whether there is no connection any more."""
+        return self.conn == NO_CONN
+
+    def close(self):
+        """Let go of the connection: what is queued is still sent."""
+        self.release(False)
+        self.happened(0)
+
+    def abort(self):
+        """Reset it."""
+        self.release(True)
+        self.happened(0)

@@ -1,0 +1,71 @@
+"""A loop over one end of a veth pair; on the other end are the kernel's sockets."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+from tests.netns.inside import inside
+
+import underpass
+from underpass.linux.namespaces import Pair
+
+
+class Site:
+    """The two ends: `run` has the stack on one of them, on the other are sockets of the kernel."""
+
+    def __init__(self, pair: Pair) -> None:
+        self.pair = pair
+        self.host, self.host6 = pair.server.address, pair.server.address6
+        self.peer, self.peer6 = pair.client.address, pair.client.address6
+
+    def factory(self, **options: Any) -> Callable[[], asyncio.AbstractEventLoop]:
+        """Makes loops; to be called inside."""
+        return underpass.loop_factory(self.pair.server.interface, source_ports=1024, **options)
+
+    def run(self, main: Coroutine[Any, Any, Any], debug: bool = False, **options: Any) -> Any:
+        """`main` to its end on a loop of its own."""
+        with inside(self.pair.server.name), \
+                asyncio.Runner(loop_factory=self.factory(**options), debug=debug) as runner:
+            return runner.run(asyncio.wait_for(main, 60))
+
+    def client(self, family: int = socket.AF_INET) -> socket.socket:
+        """A blocking socket of the peer's kernel, not connected."""
+        with inside(self.pair.client.name):
+            it = socket.socket(family)
+        it.settimeout(20)
+        return it
+
+    def listener(self, family: int = socket.AF_INET, port: int = 0) -> socket.socket:
+        """A listening socket of the peer's kernel."""
+        it = self.client(family)
+        it.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        it.bind((self.peer6 if family == socket.AF_INET6 else self.peer, port))
+        it.listen(128)
+        return it
+
+    async def connected(self, port: int, family: int = socket.AF_INET) -> socket.socket:
+        """A socket of the peer's kernel that has connected to us."""
+        it = self.client(family)
+        await asyncio.to_thread(it.connect, (self.host6 if family == socket.AF_INET6 else self.host, port))
+        return it
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    if os.geteuid() != 0:
+        pytest.skip("making network namespaces needs root")
+    with Pair() as pair:
+        yield Site(pair)
+
+
+async def exactly(sock: socket.socket, count: int) -> bytes:
+    """So many octets of a blocking socket."""
+    def read() -> bytes:
+        octets = bytearray()
+        while len(octets) < count and (more := sock.recv(min(1 << 20, count - len(octets)))):
+            octets += more
+        return bytes(octets)
+    return await asyncio.to_thread(read)

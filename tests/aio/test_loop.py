@@ -1,0 +1,584 @@
+"""The event loop on a real interface, with the kernel's sockets as peers."""
+
+import asyncio
+import contextlib
+import errno
+import gc
+import os
+import resource
+import socket
+import struct
+import sys
+import threading
+import time
+from typing import Any
+
+import pytest
+from tests.aio.conftest import Site, exactly
+from tests.netns.inside import inside
+
+import underpass
+from underpass.aio.loop import StackEventLoop
+from underpass.aio.transport import StackTransport
+
+PORT = 7000
+
+
+class Recorder(asyncio.Protocol):
+    """Remembers what it was told, and answers nothing."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+        self.transport: StackTransport
+        self.lost: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport          # type: ignore[assignment]
+        self.told.append("made")
+
+    def data_received(self, data: bytes) -> None:
+        self.told.append(data)
+
+    def eof_received(self) -> bool | None:
+        self.told.append("eof")
+        return None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.told.append("lost")
+        self.lost.set_result(exc)
+
+    @property
+    def received(self) -> int:
+        return sum(len(it) for it in self.told if isinstance(it, bytes))
+
+    @property
+    def octets(self) -> bytes:
+        return b"".join(it for it in self.told if isinstance(it, bytes))
+
+
+class Accepting:
+    """A server of ours, and the protocols that it made."""
+
+    def __init__(self, kind: type[Recorder] = Recorder) -> None:
+        self.kind = kind
+        self.made: asyncio.Queue[Any] = asyncio.Queue()
+
+    def __call__(self) -> asyncio.BaseProtocol:
+        protocol = self.kind()
+        self.made.put_nowait(protocol)
+        return protocol
+
+
+async def until(true: Any, seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not true():
+            await asyncio.sleep(0.005)
+
+
+def running() -> StackEventLoop:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, StackEventLoop)
+    return loop
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while octets := await reader.read(65536):
+        writer.write(octets)
+        await writer.drain()
+    writer.close()
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_a_stream_server_serves_the_kernel_s_clients(site: Site, family: int) -> None:
+    async def main() -> None:
+        host = site.host6 if family == socket.AF_INET6 else site.host
+        server = await asyncio.start_server(echo, host, PORT)
+        async with server:
+            client = await site.connected(PORT, family)
+            client.sendall(b"hello")
+            assert await exactly(client, 5) == b"hello"
+            assert running().nic.stack().stats()["tcp"]["passive_opens"] == 1
+            client.shutdown(socket.SHUT_WR)
+            assert await exactly(client, 1) == b""
+            client.close()
+    site.run(main())
+
+
+def test_every_address_and_family_of_a_host_is_served(site: Site) -> None:
+    async def main() -> None:
+        server = await asyncio.start_server(echo, None, PORT)
+        async with server:
+            for family in (socket.AF_INET, socket.AF_INET6):
+                client = await site.connected(PORT, family)
+                client.sendall(b"x")
+                assert await exactly(client, 1) == b"x"
+                client.close()
+            assert running().nic.stack().stats()["tcp"]["passive_opens"] == 2
+    site.run(main())
+
+
+def test_loopback_clients_are_served_by_the_kernel_s_listener(site: Site) -> None:
+    async def main() -> None:
+        async with await asyncio.start_server(echo, "0.0.0.0", PORT):
+            reader, writer = await asyncio.open_connection("127.0.0.1", PORT)
+            writer.write(b"beside")
+            assert await reader.readexactly(6) == b"beside"
+            writer.close()
+            assert running().nic.stack().stats()["tcp"]["passive_opens"] == 0
+    site.run(main())
+
+
+def test_a_closed_server_accepts_no_more_and_its_connections_go_on(site: Site) -> None:
+    async def main() -> None:
+        server = await asyncio.start_server(echo, site.host, PORT)
+        client = await site.connected(PORT)
+        client.sendall(b"1")
+        assert await exactly(client, 1) == b"1"
+        server.close()
+        with pytest.raises(ConnectionRefusedError):
+            await site.connected(PORT)
+        client.sendall(b"2")
+        assert await exactly(client, 1) == b"2"
+        client.close()
+    site.run(main())
+
+
+def test_octets_arrive_in_order_in_both_directions(site: Site) -> None:
+    octets = os.urandom(3_000_000)
+
+    async def main() -> None:
+        async with await asyncio.start_server(echo, site.host, PORT):
+            client = await site.connected(PORT)
+            sending = asyncio.create_task(asyncio.to_thread(client.sendall, octets))
+            assert await exactly(client, len(octets)) == octets
+            await sending
+            client.close()
+    site.run(main())
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_a_client_of_ours_connects_by_the_stack(site: Site, family: int) -> None:
+    async def main() -> None:
+        listener = site.listener(family)
+        host, port = listener.getsockname()[:2]
+        reader, writer = await asyncio.open_connection(host, port)
+        accepted, address = await asyncio.to_thread(listener.accept)
+        assert isinstance(writer.transport, StackTransport)
+        assert isinstance(writer.transport, asyncio.Transport)
+        assert writer.get_extra_info("sockname") == address
+        assert writer.get_extra_info("peername") == listener.getsockname()
+        writer.write(b"ask")
+        assert await exactly(accepted, 3) == b"ask"
+        accepted.sendall(b"answer")
+        accepted.close()
+        assert await reader.read() == b"answer"
+        writer.close()
+        await writer.wait_closed()
+        assert running().nic.stack().stats()["tcp"]["active_opens"] == 1
+        listener.close()
+    site.run(main())
+
+
+def test_a_local_address_and_port_are_kept(site: Site) -> None:
+    async def main() -> None:
+        listener = site.listener()
+        for local in ((site.host, 0), (site.host, 2020)):
+            _, writer = await asyncio.open_connection(*listener.getsockname(), local_addr=local)
+            accepted, address = await asyncio.to_thread(listener.accept)
+            assert address[0] == site.host
+            assert local[1] in (0, address[1])
+            accepted.close()
+            writer.close()
+            await writer.wait_closed()
+        assert running().nic.stack().stats()["tcp"]["active_opens"] == 2
+        listener.close()
+    site.run(main())
+
+
+def test_a_refused_connection_is_refused(site: Site) -> None:
+    async def main() -> None:
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(site.peer, 9)
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("localhost", 9)       # the kernel's
+        assert running().nic.stack().stats()["tcp"]["active_opens"] == 1
+    site.run(main())
+
+
+def test_a_cancelled_connect_leaves_nothing(site: Site) -> None:
+    async def main() -> None:
+        site.pair.client.run("ip", "route", "add", "blackhole", site.host)
+        try:
+            opening = asyncio.create_task(asyncio.open_connection(site.peer, 9))
+            await until(lambda: running().nic.stack().connections())
+            opening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await opening
+            await until(lambda: not running().nic.stack().connections())
+        finally:
+            site.pair.client.run("ip", "route", "del", "blackhole", site.host)
+    site.run(main())
+
+
+def test_writes_of_one_iteration_leave_as_one_segment(site: Site) -> None:
+    async def main() -> None:
+        accepting = Accepting()
+        async with await running().create_server(accepting, site.host, PORT):
+            client = await site.connected(PORT)
+            transport = (await accepting.made.get()).transport
+            await asyncio.sleep(0)
+            before = running().nic.stack().stats()["tcp"]["segments_out"]
+            transport.write(b"head ")
+            transport.writelines([b"and ", bytearray(b"body "), memoryview(b"apart")])
+            assert await exactly(client, 19) == b"head and body apart"
+            assert running().nic.stack().stats()["tcp"]["segments_out"] == before + 1
+            client.close()
+    site.run(main())
+
+
+def test_paused_reading_closes_the_receive_window(site: Site) -> None:
+    octets = os.urandom(20_000_000)
+
+    async def main() -> None:
+        accepting = Accepting()
+        async with await running().create_server(accepting, site.host, PORT):
+            client = await site.connected(PORT)
+            protocol = await accepting.made.get()
+            protocol.transport.pause_reading()
+            assert not protocol.transport.is_reading()
+            client.setblocking(False)
+            sent = 0
+            quiet_since = time.monotonic()
+            while time.monotonic() - quiet_since < 0.5:
+                with contextlib.suppress(BlockingIOError):
+                    sent += client.send(octets[sent:sent + 65536])
+                    quiet_since = time.monotonic()
+                await asyncio.sleep(0)
+            assert protocol.octets == b""
+            assert 0 < sent < len(octets)
+            protocol.transport.resume_reading()
+            client.settimeout(20)
+            await asyncio.to_thread(client.sendall, octets[sent:])
+            await until(lambda: protocol.received == len(octets))
+            assert protocol.octets == octets
+            client.close()
+    site.run(main())
+
+
+class Paused(Recorder):
+    def pause_writing(self) -> None:
+        self.told.append("pause")
+
+    def resume_writing(self) -> None:
+        self.told.append("resume")
+
+
+def test_a_slow_reader_pauses_the_protocol_s_writing(site: Site) -> None:
+    octets = os.urandom(30_000_000)
+
+    async def main() -> None:
+        accepting = Accepting(Paused)
+        async with await running().create_server(accepting, site.host, PORT):
+            client = await site.connected(PORT)
+            protocol = await accepting.made.get()
+            protocol.transport.write(octets)
+            assert protocol.told == ["made", "pause"]
+            _, high = protocol.transport.get_write_buffer_limits()
+            assert protocol.transport.get_write_buffer_size() > high
+            protocol.transport.close()
+            assert await exactly(client, len(octets)) == octets
+            assert await protocol.lost is None
+            assert protocol.told == ["made", "pause", "resume", "lost"]
+    site.run(main())
+
+
+def test_half_closed_connections_go_on_in_the_other_direction(site: Site) -> None:
+    class KeptOpen(Recorder):
+        def eof_received(self) -> bool:
+            self.told.append("eof")
+            return True
+
+    async def main() -> None:
+        accepting = Accepting(KeptOpen)
+        async with await running().create_server(accepting, site.host, PORT):
+            client = await site.connected(PORT)
+            protocol = await accepting.made.get()
+            client.sendall(b"all")
+            client.shutdown(socket.SHUT_WR)
+            await until(lambda: "eof" in protocol.told)
+            protocol.transport.write(b"more")
+            protocol.transport.write_eof()
+            with pytest.raises(RuntimeError, match="after write_eof"):
+                protocol.transport.write(b"x")
+            assert await exactly(client, 5) == b"more"
+            assert await protocol.lost is None
+            assert protocol.told == ["made", b"all", "eof", "lost"]
+    site.run(main())
+
+
+def test_a_reset_is_the_error_of_connection_lost(site: Site) -> None:
+    async def main() -> None:
+        accepting = Accepting()
+        async with await running().create_server(accepting, site.host, PORT):
+            client = await site.connected(PORT)
+            client.sendall(b"last words")
+            protocol = await accepting.made.get()
+            await until(lambda: protocol.octets)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+            assert isinstance(await protocol.lost, ConnectionResetError)
+            assert protocol.told == ["made", b"last words", "lost"]
+    site.run(main())
+
+
+def test_abort_resets_only_where_octets_are_thrown_away(site: Site) -> None:
+    async def main() -> None:
+        accepting = Accepting()
+        async with await running().create_server(accepting, site.host, PORT):
+            client = await site.connected(PORT)
+            (await accepting.made.get()).transport.abort()
+            assert await exactly(client, 1) == b""
+            client = await site.connected(PORT)
+            protocol = await accepting.made.get()
+            protocol.transport.write(bytes(30_000_000))
+            protocol.transport.abort()
+            with pytest.raises(ConnectionResetError):
+                await exactly(client, 30_000_000)
+            assert await protocol.lost is None
+    site.run(main())
+
+
+def test_the_socket_of_a_transport_tells_and_sets(site: Site) -> None:
+    async def main() -> None:
+        accepting = Accepting()
+        async with await running().create_server(accepting, site.host, PORT):
+            client = await site.connected(PORT)
+            sock = (await accepting.made.get()).transport.get_extra_info("socket")
+            assert sock.getsockname() == (site.host, PORT)
+            assert sock.getpeername() == client.getsockname()
+            assert (sock.family, sock.type) == (socket.AF_INET, socket.SOCK_STREAM)
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)[0] == 1        # ESTABLISHED
+            assert sock.info()["state"] == "ESTABLISHED"
+            assert (sock.fileno(), sock.gettimeout()) == (-1, 0)
+            client.close()
+    site.run(main())
+
+
+def test_a_buffered_protocol_is_given_octets_in_its_buffer(site: Site) -> None:
+    class Buffered(asyncio.BufferedProtocol):
+        def __init__(self) -> None:
+            self.buffer = bytearray(1000)
+            self.octets = bytearray()
+
+        def get_buffer(self, sizehint: int) -> bytearray:
+            return self.buffer
+
+        def buffer_updated(self, nbytes: int) -> None:
+            self.octets += self.buffer[:nbytes]
+
+    octets = os.urandom(100_000)
+
+    async def main() -> None:
+        protocol = Buffered()
+        async with await running().create_server(lambda: protocol, site.host, PORT):
+            client = await site.connected(PORT)
+            await asyncio.to_thread(client.sendall, octets)
+            await until(lambda: len(protocol.octets) == len(octets))
+            assert protocol.octets == octets
+            client.close()
+    site.run(main())
+
+
+def test_protocols_that_raise_end_their_connection_alone(site: Site) -> None:
+    class Raises(Recorder):
+        def data_received(self, data: bytes) -> None:
+            raise ValueError("no")
+
+    async def main() -> None:
+        heard: list[dict[str, Any]] = []
+        running().set_exception_handler(lambda _, context: heard.append(context))
+        accepting = Accepting(Raises)
+        async with await running().create_server(accepting, site.host, PORT), \
+                await asyncio.start_server(echo, site.host, PORT + 1):
+            other = await site.connected(PORT + 1)
+            client = await site.connected(PORT)
+            client.sendall(b"x")
+            protocol = await accepting.made.get()
+            assert isinstance(await protocol.lost, ValueError)
+            assert "data_received" in heard[0]["message"]
+            other.sendall(b"y")
+            assert await exactly(other, 1) == b"y"
+            other.close()
+            client.close()
+    site.run(main())
+
+
+def test_udp_pipes_and_subprocesses_stay_with_the_kernel(site: Site) -> None:
+    async def main() -> None:
+        class Datagrams(asyncio.DatagramProtocol):
+            def __init__(self) -> None:
+                self.got: asyncio.Future[bytes] = running().create_future()
+
+            def datagram_received(self, data: bytes, addr: Any) -> None:
+                self.got.set_result(data)
+
+        async with await asyncio.start_server(echo, site.host, PORT):
+            client = await site.connected(PORT)
+            transport, protocol = await running().create_datagram_endpoint(Datagrams, (site.host, PORT))
+            with inside(site.pair.client.name), socket.socket(type=socket.SOCK_DGRAM) as sender:
+                sender.sendto(b"datagram", (site.host, PORT))
+            assert await protocol.got == b"datagram"
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", "print(6 * 7)", stdout=asyncio.subprocess.PIPE)
+            assert (await process.communicate())[0] == b"42\n"
+            client.sendall(b"still")
+            assert await exactly(client, 5) == b"still"
+            transport.close()
+            client.close()
+    site.run(main())
+
+
+def test_another_thread_wakes_a_sleeping_loop(site: Site) -> None:
+    async def main() -> None:
+        loop, woken = running(), asyncio.Event()
+        await asyncio.sleep(0.01)
+        await asyncio.to_thread(loop.call_soon_threadsafe, woken.set)
+        await asyncio.wait_for(woken.wait(), 5)
+    site.run(main())
+
+
+def test_an_idle_loop_uses_no_processor_time(site: Site) -> None:
+    async def main() -> None:
+        async with await asyncio.start_server(echo, site.host, PORT):
+            client = await site.connected(PORT)
+            await asyncio.sleep(0.1)
+            before = running().nic.stack().stats()["loop"]["turns"]
+            used = resource.getrusage(resource.RUSAGE_SELF)
+            await asyncio.sleep(1)
+            after = resource.getrusage(resource.RUSAGE_SELF)
+            assert running().nic.stack().stats()["loop"]["turns"] - before < 20
+            assert after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime < 0.02
+            client.close()
+    site.run(main())
+
+
+def test_callbacks_of_5_ms_do_not_starve_the_stack(site: Site) -> None:
+    """Peers are acknowledged between callbacks: none of them waits for its retransmission timer (200 ms)."""
+    class Slow(Recorder):
+        def data_received(self, data: bytes) -> None:
+            time.sleep(0.005)
+            self.transport.write(data)
+
+    async def main() -> None:
+        async with await running().create_server(Accepting(Slow), site.host, PORT):
+            clients = [await site.connected(PORT) for _ in range(60)]
+            for _ in range(3):
+                for client in clients:
+                    client.sendall(b"x")
+                for client in clients:
+                    assert await exactly(client, 1) == b"x"
+            retransmits = [client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104) for client in clients]
+            assert running()._dispatcher.stretched > 0
+            timeouts = site.pair.client.run("nstat", "-asz", "TcpExtTCPTimeouts").stdout
+            assert timeouts.split()[-2] == "0" or "TCPTimeouts" not in timeouts, timeouts
+            assert all(it[2] == 0 for it in retransmits)            # tcpi_retransmits
+            for client in clients:
+                client.close()
+    site.run(main())
+
+
+@pytest.mark.parametrize("size", [60_000, 30_000_000])
+def test_what_the_stack_has_taken_arrives_although_the_loop_is_closed(site: Site, size: int) -> None:
+    """What it has not is lost, and the peer is told so by a reset."""
+    octets = os.urandom(size)
+    listener = site.listener()
+
+    async def main() -> None:
+        _, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(octets)
+        writer.close()
+
+    heard: list[bytes | OSError] = []
+
+    def peer() -> None:
+        sock, _ = listener.accept()
+        got = bytearray()
+        try:
+            while more := sock.recv(1 << 16):
+                got += more
+            heard.append(bytes(got))
+        except OSError as error:
+            heard.append(error)
+
+    thread = threading.Thread(target=peer)
+    thread.start()
+    site.run(main())
+    thread.join(20)
+    listener.close()
+    if size < 65536:
+        assert heard == [octets]
+    else:
+        assert isinstance(heard[0], ConnectionResetError)
+
+
+def test_a_closed_loop_leaves_nothing_behind(site: Site) -> None:
+    async def main() -> None:
+        await asyncio.start_server(echo, site.host, PORT)
+        for _ in range(3):
+            await site.connected(PORT)
+
+    before = len(os.listdir("/proc/self/fd"))
+    site.run(main())
+    gc.collect()
+    assert "xdp" not in site.pair.server.run("ip", "link", "show", site.pair.server.interface).stdout
+    assert len(os.listdir("/proc/self/fd")) <= before + 3       # the peers' own
+
+
+def test_a_forked_process_is_told_that_the_loop_is_not_its(site: Site) -> None:
+    with inside(site.pair.server.name):
+        loop = site.factory()()
+        try:
+            child = os.fork()
+            if child == 0:
+                try:
+                    loop.run_until_complete(asyncio.sleep(0))
+                except RuntimeError as error:
+                    os._exit(0 if "fork" in str(error) else 2)
+                os._exit(1)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            loop.run_until_complete(asyncio.sleep(0.01))
+        finally:
+            loop.close()
+
+
+def test_a_missing_interface_stops_the_program_or_leaves_it_to_the_kernel(
+        site: Site, capfd: pytest.CaptureFixture[str]) -> None:
+    async def main() -> str:
+        return type(asyncio.get_running_loop()).__name__
+
+    with inside(site.pair.server.name):
+        coroutine = main()
+        with pytest.raises(OSError, match="eth9 does not exist") as caught:
+            underpass.run(coroutine, interface="eth9")
+        coroutine.close()
+        assert caught.value.errno == errno.ENODEV
+        assert underpass.run(main(), interface="eth9", fallback="kernel") == "_UnixSelectorEventLoop"
+        said = capfd.readouterr().err
+        assert "TCP stays with the kernel: interface eth9 does not exist" in said and said.count("\n") == 1
+        with pytest.raises(ValueError, match="fallback"):
+            underpass.loop_factory("lo", fallback="maybe")      # type: ignore[arg-type]
+
+
+def test_installed_it_is_what_asyncio_run_makes(site: Site) -> None:
+    async def main() -> str:
+        return type(asyncio.get_running_loop()).__name__
+
+    with inside(site.pair.server.name):
+        underpass.install(site.pair.server.interface, source_ports=1024)
+        try:
+            assert asyncio.run(main()) == "StackEventLoop"
+        finally:
+            asyncio.set_event_loop_policy(None)
