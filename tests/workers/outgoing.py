@@ -28,8 +28,10 @@ class Caller:
     """
 
     layout = "of the tests"
+    memory = -1                         # nobody can go on with what Python has open
 
-    def __init__(self, stack: WorkerStack, address: str, port: int, connections: int) -> None:
+    def __init__(self, stack: WorkerStack, address: str, port: int, connections: int,
+                 memory: int) -> None:
         self._stack, self._peer, self._left = stack, (address, port), connections
         self._open: dict[Connection, bytes] = {}
         self.done = self.failed = 0
@@ -70,10 +72,10 @@ class Caller:
     def drain(self) -> None:
         self._left = 0
 
-    def park(self) -> bytes:
+    def suspend(self) -> None:
         raise NotImplementedError("the tests start nothing anew")
 
-    def take_up(self, octets: bytes) -> None:
+    def take_up(self) -> dict[str, int]:
         raise NotImplementedError("the tests start nothing anew")
 
     def stats(self) -> dict[str, dict[str, int]]:

@@ -6,6 +6,7 @@ an entry pins it; a pinned entry keeps its octets and its file until the last pi
 the path meanwhile.
 """
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 cdef enum:
     NO_ENTRY = 0xFFFFFFFF
@@ -25,6 +26,11 @@ cdef struct Identity:           # two looks that agree in all of these saw the s
     uint64_t size
     int64_t modified_ns
     int64_t changed_ns
+
+cdef struct NamedFile:          # which file an entry is of, for a process that opens it anew
+    Identity identity
+    uint32_t path_octets
+    uint8_t[1024] path          # PATH_OCTETS and one
 
 cdef struct Entry:
     uint64_t hash
@@ -85,6 +91,13 @@ cdef uint32_t cache_read(const Entry *entry, uint64_t offset, uint8_t *into, uin
 
 cdef inline void cache_pin(Cache *cache, uint32_t entry) noexcept nogil:
     cache.entries[entry].pins += 1
+
+
+cdef inline void file_note(NamedFile *into, const Entry *entry) noexcept nogil:
+    """This entry is of that file."""
+    into.identity = entry.identity
+    into.path_octets = entry.path_octets
+    memcpy(into.path, entry.path, entry.path_octets)
 
 
 cdef class FileCache:

@@ -39,5 +39,7 @@ cdef uint32_t block_take(Blocks *blocks, uint32_t conn, bint gathering) noexcept
 cdef void block_release(Blocks *blocks, uint32_t block) noexcept nogil
 # The connection that has been gathering its request for longest, or NO_BLOCK.
 cdef uint32_t blocks_oldest(const Blocks *blocks) noexcept nogil
-cdef bint blocks_init(Blocks *blocks, uint32_t capacity) noexcept nogil
-cdef void blocks_free(Blocks *blocks) noexcept nogil
+# All blocks are free.
+cdef void blocks_begin(Blocks *blocks) noexcept nogil
+# Another process had this block for the connection: take it out of the free ones. False: somebody has it already.
+cdef bint blocks_claim(Blocks *blocks, uint32_t block, uint32_t conn, bint gathering) noexcept nogil

@@ -1,23 +1,30 @@
 """The pool of blocks. Its memory is touched only as far as it was ever needed."""
 from libc.stdint cimport uint32_t
-from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memset
 
 
-cdef bint blocks_init(Blocks *blocks, uint32_t capacity) noexcept nogil:
-    """Get the memory; false where there is none."""
-    memset(blocks, 0, sizeof(Blocks))
-    blocks.capacity = capacity
+cdef void blocks_begin(Blocks *blocks) noexcept nogil:
     blocks.free = blocks.oldest = blocks.newest = NO_BLOCK
-    blocks.blocks = <Block *>malloc(capacity * sizeof(Block))
-    blocks.owners = <BlockOwner *>calloc(capacity, sizeof(BlockOwner))
-    return blocks.blocks != NULL and blocks.owners != NULL
+    blocks.fresh = blocks.used = 0
 
 
-cdef void blocks_free(Blocks *blocks) noexcept nogil:
-    """Give the memory back."""
-    free(blocks.blocks)
-    free(blocks.owners)
+cdef bint blocks_claim(Blocks *blocks, uint32_t block, uint32_t conn, bint gathering) noexcept nogil:
+    """Those below `fresh` that nobody has claimed lie in the free list, which is short: it is made in these calls alone."""
+    cdef uint32_t *link = &blocks.free
+    while blocks.fresh <= block:
+        blocks.owners[blocks.fresh].newer = blocks.free
+        blocks.free = blocks.fresh
+        blocks.fresh += 1
+    while link[0] != NO_BLOCK and link[0] != block:
+        link = &blocks.owners[link[0]].newer
+    if link[0] == NO_BLOCK:
+        return False
+    link[0] = blocks.owners[block].newer
+    blocks.used += 1
+    blocks.owners[block].conn = conn
+    blocks.owners[block].gathering = gathering
+    if gathering:
+        append(blocks, block)
+    return True
 
 
 cdef uint32_t block_take(Blocks *blocks, uint32_t conn, bint gathering) noexcept nogil:

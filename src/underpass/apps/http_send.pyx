@@ -4,7 +4,7 @@ them.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from underpass.apps.file_cache cimport NO_ENTRY, Entry, cache_pin, cache_read, cache_unpin
+from underpass.apps.file_cache cimport NO_ENTRY, Entry, cache_pin, cache_read, cache_unpin, file_note
 from underpass.apps.http_blocks cimport NO_BLOCK, Block, block_release, block_take, blocks_oldest
 from underpass.apps.http_log cimport log_finish
 from underpass.apps.http_state cimport (
@@ -37,6 +37,8 @@ cdef void http_send(Tcp *tcp, uint32_t conn, Http *http, HttpConn *it, Output *o
     it.since_ns = tcp.now_ns
     http.counters.deferred += 1
     if it.entry != NO_ENTRY:
+        if http.cache.entries[it.entry].pins == 0:
+            file_note(&http.files[it.entry], &http.cache.entries[it.entry])
         cache_pin(http.cache, it.entry)
     if out.count or http.log != NULL:
         defer(tcp, conn, http, it, out)
@@ -154,7 +156,7 @@ cdef void settle(Tcp *tcp, Http *http, HttpConn *it) noexcept nogil:
     cdef uint64_t sent = it.body - (it.end - it.offset)
     cdef bint was_deferred = it.state == HTTP_SENDING
     http.counters.body_bytes += sent
-    count_status(&http.counters, it.status)
+    count_status(http.counters, it.status)
     if http.log != NULL:
         log_settled(tcp, http, it, sent, was_deferred)
     if was_deferred:

@@ -17,7 +17,8 @@ from underpass.apps.http_state cimport (
 )
 from underpass.link.link cimport NEVER
 from underpass.tcp.api cimport tcp_at_end, tcp_consume, tcp_peek, tcp_readable
-from underpass.tcp.tcb cimport Tcp
+from underpass.tcp.block cimport block_at_work
+from underpass.tcp.tcb cimport NO_CONN, Tcp
 
 cdef enum:
     SECOND_NS = 1000000000
@@ -199,6 +200,7 @@ cdef uint64_t http_tick(Tcp *tcp, void *self) noexcept nogil:
 
 cdef void check_timeout(Tcp *tcp, uint32_t conn, Http *http, HttpConn *it) noexcept nogil:
     cdef uint64_t waited = tcp.now_ns - it.since_ns
+    block_at_work(tcp, conn)
     if it.state == HTTP_HEAD or (it.state == HTTP_IDLE and it.requests == 0):
         if waited >= http.limits.header_ns:
             http.counters.header_timeouts += 1
@@ -237,4 +239,6 @@ cdef void http_drain(Tcp *tcp, Http *http) noexcept nogil:
     http.draining = True
     for conn in range(http.high):
         if http.conns[conn].state == HTTP_IDLE and tcp_readable(tcp, conn) == 0:
+            block_at_work(tcp, conn)
             http_close(tcp, conn, http, &http.conns[conn])
+    block_at_work(tcp, NO_CONN)

@@ -9,7 +9,7 @@ the receive queue, whose window then closes. A connection's state is 64 octets, 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from underpass.apps.access_log cimport LogRing
-from underpass.apps.file_cache cimport Cache
+from underpass.apps.file_cache cimport Cache, NamedFile
 from underpass.apps.http_blocks cimport LOG_ROOM, Blocks
 from underpass.apps.http_date cimport DATE_OCTETS, LOG_DATE_OCTETS
 from underpass.apps.http_path cimport PATH_OCTETS
@@ -80,7 +80,8 @@ cdef struct Http:
     LogRing *log                # NULL: none
     Blocks blocks
     HttpLimits limits
-    HttpCounters counters
+    HttpCounters *counters
+    NamedFile *files            # by entry of the cache: what is in transfer
     int64_t wall_ns             # time since 1970 less the stack's time
     int64_t now_s               # the second that `date` says
     uint64_t second_ends_ns

@@ -5,7 +5,7 @@ confined.
 from collections.abc import Sequence
 
 from underpass.apps.access_log import AccessLog
-from underpass.apps.http_handover import LAYOUT
+from underpass.apps.http_memory import LAYOUT
 from underpass.apps.serve import HttpServer
 from underpass.stack.stack import Stack
 
@@ -13,14 +13,14 @@ from underpass.stack.stack import Stack
 class HttpWorker:
     """Serves `directory` on `port` of `addresses`; see `workers.worker.Application`."""
 
-    layout = LAYOUT             # of what `park` leaves
+    layout = LAYOUT             # of `memory`
 
     def __init__(self, stack: Stack, directory: str, addresses: Sequence[str], port: int,
-                 access_log: str | None) -> None:
+                 access_log: str | None, *, memory: int = -1) -> None:
         self._addresses, self._port = addresses, port
         file = "/dev/stdout" if access_log == "-" else access_log
         self._log = AccessLog(file, run=False) if file else None
-        self._server = HttpServer(stack, directory, access_log=self._log)
+        self._server = HttpServer(stack, directory, access_log=self._log, memory=memory)
 
     @property
     def open(self) -> int:
@@ -34,18 +34,21 @@ class HttpWorker:
         for address in self._addresses:
             self._server.listen(address, self._port)
 
-    def park(self) -> bytes:
-        """What another process needs to go on; the log is written out."""
-        octets = self._server.park()
+    @property
+    def memory(self) -> int:
+        """The memfd with everything that another process needs to go on."""
+        return self._server.memory
+
+    def suspend(self) -> None:
+        """Another process goes on: the log is written out."""
         if self._log is not None:
             self._log.close()
-        return octets
 
-    def take_up(self, octets: bytes) -> None:
-        """Go on instead of listening."""
+    def take_up(self) -> dict[str, int]:
+        """Go on instead of listening; returns how many connections were reset, by reason."""
         if self._log is not None:
             self._log.run()
-        self._server.take_up(octets)
+        return self._server.take_up()
 
     def tick(self) -> None:
         """Keep the server's clock."""

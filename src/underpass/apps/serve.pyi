@@ -9,8 +9,9 @@ class HttpServer:
 
     directory: what is served; no path leads out of it. Seconds: header_timeout_s for a request to be
     complete, idle_timeout_s between two requests, send_timeout_s without progress. requests: of one
-    connection, 0 for any number. blocks: requests that may be in parts at the same time. `wall` gives
-    nanoseconds since 1970 and `now` the stack's clock. Raises OSError for a directory that cannot be served.
+    connection, 0 for any number. blocks: requests that may be in parts at the same time. memory: another
+    process's, to go on with (see `take_up`). `wall` gives nanoseconds since 1970 and `now` the stack's clock.
+    Raises OSError for a directory that cannot be served.
     """
 
     stack: Stack
@@ -29,6 +30,7 @@ class HttpServer:
         linger_timeout_s: float = 5.0,
         requests: int = 0,
         blocks: int = 1024,
+        memory: int = -1,
         wall: Callable[[], int] = ...,
         now: Callable[[], int] = ...,
     ) -> None: ...
@@ -45,12 +47,13 @@ class HttpServer:
         """Follow the wall clock; about once a second, or less often where it is never set."""
     def drain(self) -> None:
         """Listen no more and let every connection end after the response in work."""
-    def park(self) -> bytes:
-        """Everything about open connections, for another process; to be called with the stack suspended."""
-    def take_up(self, octets: bytes) -> None:
-        """Go on with connections and listeners that another process's `park` has described, on a stack that
-        took its arena over. A response whose file has changed since is reset. Raises ValueError for another
-        version's.
+    @property
+    def memory(self) -> int:
+        """The memfd in which everything about open connections stands, for another process."""
+    def take_up(self) -> dict[str, int]:
+        """Go on with another process's connections and listeners, over its memory and on a stack that took
+        its arena over. A response whose file has changed since is reset, and so is what a crash has left in
+        disorder. Returns how many were, by reason.
         """
     def stats(self) -> dict[str, dict[str, int]]:
         """Counters: "http", "files" and, with an access log, "log"."""

@@ -8,12 +8,13 @@ from libc.string cimport memset
 
 from underpass.apps.access_log cimport AccessLog
 from underpass.apps.file_cache cimport FileCache
-from underpass.apps.http_blocks cimport blocks_free, blocks_init
-from underpass.apps.http_handover cimport http_park, http_take_up
+from underpass.apps.http_blocks cimport blocks_begin
+from underpass.apps.http_memory cimport HttpMemory
+from underpass.apps.http_resume cimport http_take_up
 from underpass.apps.http_server cimport (
     http_accepted, http_closed, http_drain, http_readable, http_tick, http_writable,
 )
-from underpass.apps.http_state cimport STAGE, Http, HttpConn
+from underpass.apps.http_state cimport STAGE, Http
 from underpass.link.link cimport NEVER
 from underpass.stack.stack cimport Stack
 from underpass.tcp.api cimport tcp_listen, tcp_unlisten
@@ -30,6 +31,7 @@ cdef class HttpServer:
     cdef readonly Stack stack
     cdef readonly FileCache files
     cdef readonly AccessLog access_log
+    cdef HttpMemory _memory
     cdef object _wall
     cdef object _now
     cdef uint8_t _app
@@ -40,7 +42,7 @@ cdef class HttpServer:
 
     def __init__(self, Stack stack, str directory, *, AccessLog access_log=None, FileCache files=None,
                  header_timeout_s=10.0, idle_timeout_s=75.0, send_timeout_s=60.0, linger_timeout_s=5.0,
-                 uint32_t requests=0, uint32_t blocks=1024, wall=time.time_ns, now=time.monotonic_ns):
+                 uint32_t requests=0, uint32_t blocks=1024, int memory=-1, wall=time.time_ns, now=time.monotonic_ns):
         self.stack = stack
         self.files = files if files is not None else FileCache(directory)
         self.access_log = access_log
@@ -53,22 +55,28 @@ cdef class HttpServer:
         self.http.limits.linger_ns = <uint64_t>(linger_timeout_s * 1e9)
         self.http.limits.skip_octets = SKIP_OCTETS
         self.http.limits.requests = requests
-        self._take_memory(blocks)
+        self._take_memory(blocks, memory)
         self._register()
         self.tick()
 
-    cdef int _take_memory(self, uint32_t blocks) except -1:
+    cdef int _take_memory(self, uint32_t blocks, int memfd) except -1:
         """Connection states and blocks: reserved here, touched when first used."""
         self.http.cache = &self.files.cache
         self.http.log = &self.access_log.ring if self.access_log is not None else NULL
         self.http.sweep_ns = NEVER
         self.http.capacity = self.stack.tcp.state.limits.connections
-        self.http.conns = <HttpConn *>calloc(self.http.capacity, sizeof(HttpConn))
-        self.http.stage = <uint8_t *>calloc(1, STAGE)
         if blocks < 1:
             raise ValueError("an HTTP server needs at least 1 block")
-        if not blocks_init(&self.http.blocks, blocks) or self.http.conns == NULL or self.http.stage == NULL:
-            raise MemoryError(f"state of {self.http.capacity} HTTP connections")
+        self._memory = HttpMemory(self.http.capacity, blocks, self.files.cache.capacity, memfd)
+        self.http.conns = self._memory.conns
+        self.http.counters = &self._memory.header.counters
+        self.http.files = self._memory.files
+        self.http.blocks.capacity = blocks
+        self.http.blocks.blocks, self.http.blocks.owners = self._memory.blocks, self._memory.owners
+        blocks_begin(&self.http.blocks)
+        self.http.stage = <uint8_t *>calloc(1, STAGE)
+        if self.http.stage == NULL:
+            raise MemoryError("an HTTP server's stage")
         return 0
 
     cdef int _register(self) except -1:
@@ -84,9 +92,7 @@ cdef class HttpServer:
         return 0
 
     def __dealloc__(self):
-        free(self.http.conns)
         free(self.http.stage)
-        blocks_free(&self.http.blocks)
 
     def listen(self, str address="", uint16_t port=80, uint32_t backlog=1024):
         """See serve.pyi."""
@@ -125,22 +131,24 @@ cdef class HttpServer:
         self._listeners.clear()
         http_drain(&self.stack.tcp, &self.http)
 
-    def park(self):
+    @property
+    def memory(self):
         """See serve.pyi."""
-        return http_park(&self.http)
+        return self._memory.memfd
 
-    def take_up(self, const unsigned char[::1] octets):
+    def take_up(self):
         """See serve.pyi."""
         cdef uint32_t listener
         self.tick()
-        http_take_up(&self.stack.tcp, &self.http, octets)
+        reset = http_take_up(&self.stack.tcp, &self.http, self._memory, self._app, self.stack.recovery is not None)
         for listener in range(MAX_LISTENERS):
             if self.stack.tcp.state.listeners[listener].used and self.stack.tcp.state.listeners[listener].app == self._app:
                 self._listeners.append((listener, None))
+        return reset
 
     def stats(self):
         """See serve.pyi."""
-        counters = {"http": {**self.http.counters, "open": self.http.open, "blocks": self.http.blocks.used},
+        counters = {"http": {**self.http.counters[0], "open": self.http.open, "blocks": self.http.blocks.used},
                     "files": self.files.stats()}
         if self.access_log is not None:
             counters["log"] = self.access_log.stats()

@@ -11,5 +11,7 @@ cdef uint32_t neighbour_create(Network *net, const Address *address, bint evict)
 # One more user, one fewer.
 cdef void neighbour_hold(Network *net, uint32_t neighbour) noexcept nogil
 cdef void neighbour_drop(Network *net, uint32_t neighbour) noexcept nogil
+# After a crash: every entry that is in use, idle and in its bucket; all others free. Whoever has connections holds them anew.
+cdef void neighbours_rebuild(Network *net) noexcept nogil
 # Give the entry back to the pool; it has no users.
 cdef void neighbour_free(Network *net, uint32_t neighbour) noexcept nogil

@@ -2,8 +2,8 @@
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
-from underpass.ip.network cimport (MAX_NEIGHBOURS, NEIGHBOUR_BUCKETS, NEIGHBOUR_FREE, NEIGHBOUR_INCOMPLETE,
-                                   NO_NEIGHBOUR, Neighbour)
+from underpass.ip.network cimport (MAX_NEIGHBOURS, NEIGHBOUR_BUCKETS, NEIGHBOUR_FAILED, NEIGHBOUR_FREE,
+                                   NEIGHBOUR_INCOMPLETE, NO_NEIGHBOUR, Neighbour)
 from underpass.wire.address cimport address_equal
 from underpass.wire.siphash cimport siphash13_words
 
@@ -22,6 +22,29 @@ cdef void neighbours_init(Network *net) noexcept nogil:
     net.neighbour_free = 0
     net.neighbour_count = 0
     net.idle_oldest = net.idle_newest = NO_NEIGHBOUR
+
+
+cdef void neighbours_rebuild(Network *net) noexcept nogil:
+    cdef Neighbour *it
+    cdef uint32_t *bucket
+    cdef uint32_t neighbour
+    memset(net.buckets, 0xFF, sizeof(net.buckets))
+    net.neighbour_free = net.idle_oldest = net.idle_newest = NO_NEIGHBOUR
+    net.neighbour_count = 0
+    for neighbour in range(MAX_NEIGHBOURS):
+        it = &net.neighbours[neighbour]
+        it.users = 0
+        it.asked = 0                    # the question may have died with the process
+        if NEIGHBOUR_FREE < it.state <= NEIGHBOUR_FAILED and neighbour_find(net, &it.address) == NO_NEIGHBOUR:
+            net.neighbour_count += 1
+            bucket = &net.buckets[bucket_of(net, &it.address)]
+            it.next = bucket[0]
+            bucket[0] = neighbour
+            idle_append(net, neighbour)
+        else:
+            it.state = NEIGHBOUR_FREE
+            it.next = net.neighbour_free
+            net.neighbour_free = neighbour
 
 
 cdef uint32_t neighbour_find(const Network *net, const Address *address) noexcept nogil:

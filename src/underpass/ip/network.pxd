@@ -110,6 +110,10 @@ cdef bint network_source(const Network *net, const Address *dst, Address *source
 # Ask the control plane, at most once a second for each neighbour.
 cdef void network_want(Network *net, uint32_t neighbour, uint32_t kind, uint64_t now_ns) noexcept nogil
 
+# -- after a crash: the table's lists are made anew, and connections hold their next hops anew
+cdef void network_rebuild(Network *net) noexcept nogil
+cdef void network_hold(Network *net, uint32_t neighbour) noexcept nogil
+
 # -- for the control plane
 # Replaces all; those beyond MAX_ADDRESSES are left out. Returns how many were taken.
 cdef uint32_t network_set_addresses(Network *net, const LocalAddress *addresses,

@@ -2,7 +2,7 @@
 from libc.string cimport memcpy, memmove, memset
 
 from underpass.ip.neighbours cimport (neighbour_create, neighbour_drop, neighbour_find, neighbour_free,
-                                      neighbour_hold, neighbours_init)
+                                      neighbour_hold, neighbours_init, neighbours_rebuild)
 from underpass.ip.paths cimport paths_find, paths_learn
 from underpass.ip.prefix cimport prefix_common, prefix_covers, prefix_last
 from underpass.wire.address cimport address_equal, address_is_any, address_is_link_local, address_is_v4
@@ -16,6 +16,18 @@ cdef void network_init(Network *net, const SipKey *key) noexcept nogil:
     net.key = key[0]
     net.mtu = 1500
     neighbours_init(net)
+
+
+cdef void network_rebuild(Network *net) noexcept nogil:
+    """Tables that were changed just then come from Linux again; till then as much of them is believed as can be."""
+    net.address_count = min(net.address_count, <uint32_t>MAX_ADDRESSES)
+    net.route_count = min(net.route_count, <uint32_t>MAX_ROUTES)
+    net.wanted_count = 0
+    neighbours_rebuild(net)
+
+
+cdef void network_hold(Network *net, uint32_t neighbour) noexcept nogil:
+    neighbour_hold(net, neighbour)
 
 
 # -- addresses

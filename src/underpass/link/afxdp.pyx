@@ -13,7 +13,7 @@ from underpass.link.link cimport LINK_RX_PARTIAL, LINK_SEGMENTATION, LINK_TX_CHE
 from underpass.link.packet cimport LINK_HEADER, RX_HEADROOM
 from underpass.link.packet_socket cimport packet_socket_open
 from underpass.link.xsk_path cimport (
-    XskPath, xsk_deadline, xsk_receive, xsk_reclaim, xsk_refill, xsk_transmit, xsk_wake,
+    XskPath, xsk_deadline, xsk_mend, xsk_receive, xsk_reclaim, xsk_refill, xsk_settle, xsk_transmit, xsk_wake,
 )
 from underpass.link.xsk_socket cimport (
     Xsk, xsk_adopt, xsk_bind, xsk_close, xsk_is_zero_copy, xsk_open, xsk_prefer_busy_poll, xsk_register_umem,
@@ -49,7 +49,7 @@ cdef class AfXdpLink(LinkBase):
     A link may be opened by one process and run by another: with `run` false it is only opened and bound, `facts()` and
     `fds` go to the other process, and there `adopted`, those facts, and `adopted_fds` make the link that runs, without
     any privilege. `register()` then steers packets to it. Where the facts say `resumed`, a third process goes on with
-    the frames and the sockets as the second one left them.
+    the frames and the sockets as the second one left them; where they say `mend`, that one was killed in its work.
 
     What is used is told by `mode`, `zero_copy`, `need_wakeup`, `multi_buffer`, `tx_checksum`, `segmentation` and `busy_poll`;
     for each thing that is not the better one `why` has the reason. Raises OSError.
@@ -58,6 +58,7 @@ cdef class AfXdpLink(LinkBase):
     cdef Xsk *xsks
     cdef uint32_t xsk_count
     cdef bint resumed               # another process has run the link before
+    cdef bint mend                  # and did not end in order
     cdef bint left                  # another process goes on with it: what the kernel holds is not ours to take back
     cdef object _program
     cdef object _undo               # ExitStack: what close() has to undo
@@ -231,6 +232,9 @@ cdef class AfXdpLink(LinkBase):
         self.path.checksum, self.path.multi_buffer = self.tx_checksum, self.multi_buffer
         self.path.zero_copy = self.zero_copy
         self._fill(len(self.queues) if self.resumed else 0)
+        if self.mend:
+            xsk_mend(&self.path)
+            self.mend = False
         self.link.self = &self.path
         self.link.pool = &self.frames.pool
         self.link.receive, self.link.transmit = xsk_receive, xsk_transmit
@@ -242,15 +246,18 @@ cdef class AfXdpLink(LinkBase):
         self.link.wait_fd = self._wait_fd()
 
     cdef _fill(self, uint32_t fresh):
-        """Frames for every socket to receive into, of all frames half at most; those from place `fresh` on have none yet."""
+        """Frames for every socket to receive into, of all frames half at most; those before place `fresh` have some, and get
+        more with each batch.
+        """
         cdef uint32_t count = len(self.queues)
         cdef uint32_t i
         for i in range(count):
             self.xsks[i].fill_target = min(self.ring_size, self.frames.count // (2 * count))
-            self.xsks[i].in_fill = &self.frames.pool.in_fill[i]
+            self.xsks[i].put = &self.frames.pool.put[i]
+            if i >= fresh or not self.mend:
+                xsk_settle(&self.xsks[i])
             if i >= fresh:
-                self.xsks[i].in_fill[0] = 0
-            xsk_refill(&self.path, &self.xsks[i])
+                xsk_refill(&self.path, &self.xsks[i])
         self.path.count = self.link.queues = count
 
     def register(self):
@@ -318,7 +325,7 @@ cdef class AfXdpLink(LinkBase):
         """The sockets' descriptors, and then the packet socket's where there is segmentation, are this link's now."""
         cdef uint32_t i
         self.mode, self.why = facts["mode"], facts["why"]
-        self.resumed = facts.get("resumed", False)
+        self.resumed, self.mend = facts.get("resumed", False), facts.get("mend", False)
         self.zero_copy, self.need_wakeup, self.multi_buffer = facts["zero_copy"], facts["need_wakeup"], facts["multi_buffer"]
         self.tx_checksum, self.segmentation = facts["tx_checksum"], facts["segmentation"]
         self.busy_poll, self.path.busy_poll = facts["busy_poll"], facts["kernel_polls"]

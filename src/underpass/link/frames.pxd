@@ -52,6 +52,10 @@ cdef struct PoolState:          # in shared memory
     uint32_t reserve            # frames that only the fill ring and control segments may take
     uint64_t refused            # allocations refused
 
+cdef struct QueuePut:           # in shared memory: how far a queue's rings were written, submitted or not
+    uint32_t tx
+    uint32_t fill
+
 cdef struct FramePool:          # this process's view
     uint8_t *umem
     Frame *frames
@@ -59,10 +63,13 @@ cdef struct FramePool:          # this process's view
     uint16_t *stacked           # how many there are
     PoolState *state
     uint16_t *lent              # for each frame, references that a device of the kernel's holds
-    uint32_t *in_fill           # for each of its queues, frames that it has to receive into
+    QueuePut *put               # for each of its queues: see xsk_path.pyx
     uint32_t chunk_shift
 
 
+# After a crash: a frame is in use where `held` names the connection that has it (else NO_FRAME), or the device has it (`lent`).
+# All others are free.
+cdef void frames_rebuild(FramePool *pool, const uint32_t *held) noexcept nogil
 # All frames of the current slab are taken: go on with another one, which is not empty; false: all are.
 cdef bint frame_next_slab(FramePool *pool) noexcept nogil
 

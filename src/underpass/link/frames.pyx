@@ -48,6 +48,48 @@ cdef bint frame_next_slab(FramePool *pool) noexcept nogil:
     return pool.stacked[fullest] != 0
 
 
+# ------------------------------------------------------------------------------------------ after a crash
+
+cdef uint32_t slabs_in_use(const FramePool *pool, const uint32_t *held) noexcept nogil:
+    """Those that were ever used, as far as that can be believed, and all that hold a frame in use."""
+    cdef uint32_t frame = pool.state.count
+    while frame and held[frame - 1] == NO_FRAME and pool.lent[frame - 1] == 0:
+        frame -= 1
+    return max((frame + SLAB_FRAMES - 1) >> SLAB_SHIFT, min(pool.state.slabs_used, pool.state.slabs))
+
+
+cdef void refill_slab(FramePool *pool, uint32_t slab, const uint32_t *held) noexcept nogil:
+    """Stack what is free of a slab, the lowest on top."""
+    cdef uint32_t first = slab << SLAB_SHIFT
+    cdef uint32_t frame = min(first + SLAB_FRAMES, pool.state.count)
+    cdef uint32_t references
+    pool.stacked[slab] = 0
+    while frame > first:
+        frame -= 1
+        references = pool.lent[frame] + (held[frame] != NO_FRAME)
+        pool.frames[frame].refs = <uint16_t>references
+        if references:
+            pool.state.free -= 1
+        else:
+            pool.stacks[first + pool.stacked[slab]] = frame
+            pool.stacked[slab] += 1
+
+
+cdef void frames_rebuild(FramePool *pool, const uint32_t *held) noexcept nogil:
+    cdef PoolState *state = pool.state
+    cdef uint32_t slab
+    state.slabs = (state.count + SLAB_FRAMES - 1) >> SLAB_SHIFT
+    state.slabs_used = slabs_in_use(pool, held)
+    state.free = state.count
+    for slab in range(state.slabs):
+        if slab < state.slabs_used:
+            refill_slab(pool, slab, held)
+        else:
+            pool.stacked[slab] = 0
+    state.slab = 0
+    frame_next_slab(pool)
+
+
 cdef class Frames:
     """`count` frames of `chunk_bytes` each (2048 or 4096). Pages are touched only when a frame is first used.
 
@@ -85,7 +127,7 @@ cdef class Frames:
         pool.stacks = <uint32_t *>(<uint8_t *>self.base + PAGE + table)
         pool.stacked = <uint16_t *>(<uint8_t *>self.base + PAGE + table + stacks)
         pool.lent = <uint16_t *>(<uint8_t *>self.base + PAGE + table + stacks + stacked)
-        pool.in_fill = <uint32_t *>(<uint8_t *>self.base + PAGE - QUEUES_MAX * sizeof(uint32_t))
+        pool.put = <QueuePut *>(<uint8_t *>self.base + PAGE - QUEUES_MAX * sizeof(QueuePut))
         pool.umem = <uint8_t *>self.base + PAGE + table + stacks + stacked + lent
         pool.chunk_shift = 11 if chunk_bytes == 2048 else 12
         if resume and (pool.state.count != count or pool.state.chunk_bytes != chunk_bytes):

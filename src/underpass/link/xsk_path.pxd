@@ -26,5 +26,9 @@ cdef void xsk_wake(Link *link) noexcept nogil
 cdef uint64_t xsk_deadline(Link *link) noexcept nogil
 # Give the kernel frames to receive into, up to the socket's target or as far as the pool goes.
 cdef void xsk_refill(XskPath *path, Xsk *xsk) noexcept nogil
+# Between two turns: what is the kernel's follows from the rings.
+cdef void xsk_settle(Xsk *xsk) noexcept nogil
+# The process before this one died somewhere in its work: make `lent` right again.
+cdef void xsk_mend(XskPath *path) noexcept nogil
 # With the sockets closed: take back every reference that the kernel held.
 cdef void xsk_reclaim(XskPath *path) noexcept nogil

@@ -1,7 +1,11 @@
 """Receive and transmit over AF_XDP sockets.
 
-Every reference that the kernel holds is counted in `lent`: one for a frame in the fill ring until its packet
-comes, one for each sent descriptor until its completion comes. At close, what it still holds comes back.
+A frame that the kernel has is `lent`: one in the fill ring until its packet comes, one that is sent until its
+completion comes. It is never lent twice. At close, what the kernel still holds comes back.
+
+Should the process die between any two of its instructions, `xsk_mend` finds out what is lent from what lies in
+shared memory: an entry is written, then noted in `put`, and only then is its frame lent; what comes back is no
+longer lent, and only then is its entry released.
 """
 from libc.errno cimport EAGAIN, EBUSY, ENOBUFS, errno
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -21,6 +25,12 @@ from underpass.link.xsk_uapi cimport (
     MSG_DONTWAIT, XDP_PKT_CONTD, XDP_TX_METADATA, XDP_TXMD_FLAGS_CHECKSUM, TxMetadata, recvfrom, sendto,
     xdp_desc,
 )
+
+cdef extern from * nogil:
+    """
+    #define in_order() __atomic_signal_fence(__ATOMIC_SEQ_CST)
+    """
+    void in_order() noexcept nogil      # for the compiler alone: a process that dies has done all that came before
 
 cdef enum:
     KICKS_WITHOUT_PROGRESS = 4      # then the rest waits for the next call
@@ -79,7 +89,7 @@ cdef uint32_t collect(XskPath *path, Xsk *xsk, uint32_t index, Desc *into, uint3
         path.lent[into[i].frame] -= 1
         path.counters.rx_bytes += into[i].length
     ring_release(&xsk.rx, whole)
-    xsk.in_fill[0] -= whole
+    xsk.in_fill -= whole
     return whole
 
 
@@ -106,22 +116,25 @@ cdef void skip(XskPath *path, Xsk *xsk) noexcept nogil:
         path.lent[frame] -= 1
         frame_unref(path.pool, frame)
         ring_release(&xsk.rx, 1)
-        xsk.in_fill[0] -= 1
+        xsk.in_fill -= 1
         xsk.skipping = (options & XDP_PKT_CONTD) != 0
 
 
 cdef void xsk_refill(XskPath *path, Xsk *xsk) noexcept nogil:
-    cdef uint32_t room = ring_room(&xsk.fill, xsk.fill_target - xsk.in_fill[0])
+    cdef uint32_t room = ring_room(&xsk.fill, xsk.fill_target - xsk.in_fill)
     cdef uint32_t frame
-    while xsk.in_fill[0] < xsk.fill_target and room:
+    while xsk.in_fill < xsk.fill_target and room:
         frame = frame_take(path.pool)
         if frame == NO_FRAME:
             path.counters.rx_no_frame += 1
             break
         ring_addr(&xsk.fill, xsk.fill.produced)[0] = <uint64_t>frame << path.pool.chunk_shift
         xsk.fill.produced += 1
-        xsk.in_fill[0] += 1
+        in_order()
+        xsk.put.fill = xsk.fill.produced
+        in_order()
         path.lent[frame] += 1
+        xsk.in_fill += 1
         room -= 1
     ring_submit(&xsk.fill)
 
@@ -211,9 +224,12 @@ cdef inline void put(XskPath *path, Xsk *xsk, const Desc *packet, uint32_t parts
         entry.len = packet[i].length
         entry.options = options | (XDP_PKT_CONTD if i + 1 < parts else 0)
         options = 0
+        xsk.tx.produced += 1
+        in_order()
+        xsk.put.tx = xsk.tx.produced
+        in_order()
         path.lent[packet[i].frame] += 1
         path.counters.tx_bytes += packet[i].length
-        xsk.tx.produced += 1
     path.counters.tx_packets += 1
 
 
@@ -314,3 +330,48 @@ cdef void xsk_reclaim(XskPath *path) noexcept nogil:
         while path.lent[frame]:
             path.lent[frame] -= 1
             frame_unref(path.pool, frame)
+
+
+# After a crash
+
+cdef void xsk_settle(Xsk *xsk) noexcept nogil:
+    xsk.in_fill = xsk.fill.producer[0] - xsk.rx.consumer[0]
+    xsk.put.tx = xsk.tx.producer[0]
+    xsk.put.fill = xsk.fill.producer[0]
+
+
+cdef void xsk_mend(XskPath *path) noexcept nogil:
+    """Frames that lie in a ring are the kernel's, or were until a moment ago and come back once more. Those that were written
+    and never submitted are not. Of all others `lent` is right.
+    """
+    cdef Xsk *xsk
+    cdef uint32_t i
+    for i in range(path.pool.state.count):
+        path.lent[i] = min(path.lent[i], <uint16_t>1)
+    for i in range(path.count):
+        xsk = &path.xsks[i]
+        mend_descs(path, &xsk.rx, xsk.rx.consumer[0], xsk.rx.producer[0], 1)
+        mend_addresses(path, &xsk.completion, xsk.completion.consumer[0], xsk.completion.producer[0], 1)
+        mend_descs(path, &xsk.tx, xsk.tx.producer[0], xsk.put.tx, 0)
+        mend_addresses(path, &xsk.fill, xsk.fill.producer[0], xsk.put.fill, 0)
+        xsk_settle(xsk)
+
+
+cdef void mend_descs(XskPath *path, Ring *ring, uint32_t first, uint32_t end, uint16_t lent) noexcept nogil:
+    cdef uint32_t i
+    if end - first <= ring.mask + 1:
+        for i in range(end - first):
+            mend_frame(path, ring_desc(ring, first + i).addr, lent)
+
+
+cdef void mend_addresses(XskPath *path, Ring *ring, uint32_t first, uint32_t end, uint16_t lent) noexcept nogil:
+    cdef uint32_t i
+    if end - first <= ring.mask + 1:
+        for i in range(end - first):
+            mend_frame(path, ring_addr(ring, first + i)[0], lent)
+
+
+cdef inline void mend_frame(XskPath *path, uint64_t address, uint16_t lent) noexcept nogil:
+    """Whatever killed the process may have written to the rings as well."""
+    if address >> path.pool.chunk_shift < path.pool.state.count:
+        path.lent[address >> path.pool.chunk_shift] = lent

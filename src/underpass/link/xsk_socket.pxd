@@ -1,7 +1,7 @@
 """One AF_XDP socket with its four rings, for one queue of an interface."""
 from libc.stdint cimport uint32_t, uint64_t
 
-from underpass.link.frames cimport FramePool
+from underpass.link.frames cimport FramePool, QueuePut
 from underpass.link.xsk_ring cimport Ring
 
 cdef enum:
@@ -14,7 +14,8 @@ cdef struct Xsk:
     Ring tx
     Ring fill
     Ring completion
-    uint32_t *in_fill           # frames that the kernel has to receive into: beside the frames, for a process that goes on
+    QueuePut *put               # beside the frames, for a process that goes on
+    uint32_t in_fill            # frames that the kernel has to receive into
     uint32_t fill_target        # how many it should have
     bint skipping               # within a packet that was too long: its other parts go as well
 

@@ -4,6 +4,7 @@ A worker that is killed takes its arena along: there is nothing to clean up, and
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -47,15 +48,24 @@ class Worker:
 
 
 def discover() -> list[Worker]:
-    """Every worker whose descriptors we may look at, by pid: all for root, else as ptrace(2) allows."""
-    seen: set[int] = set()
-    workers = []
+    """Every worker whose descriptors we may look at, by pid: all for root, else as ptrace(2) allows.
+
+    Its supervisor, and whoever looks at it, has the arena open as well: it is that of the worker whose pid
+    stands in it.
+    """
+    found: dict[int, Worker] = {}
     for pid in sorted(int(it.name) for it in Path("/proc").iterdir() if it.name.isdigit()):
         for path, inode in _memfds(pid, ARENA):
-            if inode not in seen:
-                seen.add(inode)
-                workers.append(Worker(pid, _command(pid), path, inode))
-    return workers
+            if inode not in found or pid == _owner(path):
+                found[inode] = Worker(pid, _command(pid), path, inode)
+    return sorted(found.values(), key=lambda it: it.pid)
+
+
+def _owner(path: str) -> int:
+    """The process whose arena it is, 0 where that cannot be read: behind magic, version and size."""
+    with suppress(OSError), Path(path).open("rb") as arena:
+        return int.from_bytes(arena.read(20)[16:], sys.byteorder)
+    return 0
 
 
 def _memfds(pid: int, name: str) -> Iterator[tuple[str, int]]:

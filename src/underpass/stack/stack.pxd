@@ -22,6 +22,7 @@ cdef class Stack:
     cdef uint32_t app_count
     cdef PythonApp python
     cdef uint32_t python_app
+    cdef readonly object recovery   # what became of the connections of a process that died, or None
     cdef dict open_connections      # index -> Connection
     cdef FlowTable flow_table       # kept while the engine points into it
     cdef Steering *steering         # NULL until set for the first time
@@ -40,7 +41,8 @@ cdef class Stack:
 
     cdef int set_limits(self, dict limits) except -1
     cdef int lay_out(self) except -1
-    cdef int take_over(self) except -1
+    cdef object recover(self)
+    cdef int count_starved(self) except -1
     cdef int first_state(self, bytes seed) except -1
     cdef LoopEnd run_loop(self, object timeout, bint for_python) except? LOOP_TIMEOUT
     cdef list run_until(self, object timeout, object wake_fds, bint for_python)

@@ -1,6 +1,6 @@
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from underpass.link.handover import HandoverLink
 from underpass.link.link import LinkBase
@@ -24,9 +24,14 @@ class Stack:
 
     link: LinkBase
     arena: Arena
+    recovery: dict[str, Any] | None
+    """What became of the connections of a process that died: `midway` (in a turn), `kept`, and `aborted`, how
+    many by reason.
+    """
     def __init__(
-        self, link: LinkBase, mac: bytes, *, seed: bytes | None = None, arena: int = -1, **limits: int | str
-    ) -> None: ...
+        self, link: LinkBase, mac: bytes, *, seed: bytes | None = None, arena: int = -1,
+        crashed: bool = False, **limits: int | str,
+    ) -> None: ...  # fmt: skip
     # control plane, called between steps
     def set_mac(self, mac: bytes) -> None: ...
     def set_mtu(self, mtu: int) -> None: ...
@@ -69,6 +74,8 @@ class Stack:
         """As run(), but returns also when something happened for Python: see events()."""
     def share_flows(self, table: FlowTable, link: HandoverLink) -> None: ...
     def suspend(self) -> int: ...
+    def note_given_up(self, times: int) -> None:
+        """How often this worker had to begin without the connections of a process that died."""
     def set_steering(
         self, key: bytes = b"", indirection: list[int] | None = None, queues: set[int] | None = None,
         v4: bool = True, v6: bool = True,

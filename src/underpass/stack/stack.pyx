@@ -31,6 +31,7 @@ from underpass.tcp.congestion.control cimport CONGESTION_CONTROLS, CONGESTION_CU
 from underpass.tcp.preset cimport preset_default
 from underpass.tcp.flows cimport FlowTable
 from underpass.tcp.steering cimport Steering, steering_set
+from underpass.tcp.rebuild cimport rebuild
 from underpass.tcp.renumber cimport renumber
 from underpass.tcp.tcb cimport (
     CONN_STARVED, EVENT_ACCEPTED, EVENT_CLOSED, EVENT_CONNECTED, EVENT_READABLE, EVENT_TROUBLE,
@@ -134,11 +135,12 @@ cdef class Stack:
 
     `seed` (at least 16 octets, for tests that must repeat) decides all secrets; by default the system's randomness does.
     `limits` are listed in docs/limits.md. With `arena`, the memfd that another process's `suspend` has left, it goes on with
-    that process's connections, over the same frames; applications register in the same order as there. Raises ValueError
+    that process's connections, over the same frames; applications register in the same order as there. Where that process
+    `crashed`, `recovery` says what has become of its connections (see tcp/rebuild.pxd). Raises ValueError
     for a limit that does not exist or is out of range, and for an arena of other sizes or another version.
     """
 
-    def __cinit__(self, LinkBase link, bytes mac, *, bytes seed=None, int arena=-1, **limits):
+    def __cinit__(self, LinkBase link, bytes mac, *, bytes seed=None, int arena=-1, bint crashed=False, **limits):
         cdef uint32_t slots = 64
         memset(&self.tcp, 0, sizeof(Tcp))
         if len(mac) != 6:
@@ -154,7 +156,7 @@ cdef class Stack:
         link.place_counters(&self.arena.header.link, self.arena)
         self.lay_out()
         if arena >= 0:
-            self.take_over()
+            self.tcp.now_ns = self.arena.header.now_ns
         else:
             self.first_state(seed if seed is not None else os.urandom(32))
             self.set_limits(merged)
@@ -171,6 +173,11 @@ cdef class Stack:
         self.python_app = self.register_app(&self.python.app, self.python)
         self.set_mac(mac)
         self.set_mtu(link.link.mtu)
+        if crashed:
+            self.set_limits(merged)
+            self.recovery = self.recover()
+        elif arena >= 0:
+            self.count_starved()
 
     def __dealloc__(self):
         free(self.tcp.tx.ring)
@@ -197,10 +204,15 @@ cdef class Stack:
         tcp.reserved = NO_FRAME
         return 0
 
-    cdef int take_over(self) except -1:
+    cdef object recover(self):
+        """The process before this one died."""
+        midway = self.tcp.state.epoch % 2 == 1
+        kept, reasons = rebuild(&self.tcp, self.arena.header.demux_slots, <uint8_t>self.python_app)
+        return {"midway": midway, "kept": kept, "aborted": reasons}
+
+    cdef int count_starved(self) except -1:
         """What is not in the arena, and follows from what is."""
         cdef uint32_t conn
-        self.tcp.now_ns = self.arena.header.now_ns
         for conn in range(self.tcp.state.tcb_fresh):
             self.tcp.starved += (self.tcp.tcbs[conn].flags & CONN_STARVED) != 0
         return 0
@@ -211,7 +223,7 @@ cdef class Stack:
         cdef TcpState *state = tcp.state
         cdef SipKey key
         cdef uint32_t i
-        state.tcb_free = NO_CONN
+        state.tcb_free = state.at_work = NO_CONN
         time_wait_init(state)
         state.demux_mask = self.arena.header.demux_slots - 1
         for i in range(LISTENER_BUCKETS):
@@ -230,6 +242,8 @@ cdef class Stack:
         self.flow_table = table
         self.tcp.handover = &link.state
         table.attach(&self.tcp, link.state.worker)
+        if self.recovery is not None:
+            table.reconcile(&self.tcp)
 
     def set_steering(self, bytes key=b"", list indirection=None, set queues=None, bint v4=True, bint v6=True):
         """How the device spreads packets: see stack.pyi."""
@@ -591,6 +605,10 @@ cdef class Stack:
             self.tcp.tx.head += 1
         self.closed = True
         return self.arena.memfd
+
+    def note_given_up(self, uint64_t times):
+        """See stack.pyi."""
+        self.tcp.state.counters.recovery_given_up = times
 
     def trace_start(self, str remote=None, *, int remote_port=0, int local_port=0, uint64_t ring_bytes=1 << 22):
         """Note what one connection does in a ring in shared memory (see tcp/trace.pxd); returns its memfd, which stays ours.

@@ -9,7 +9,7 @@ from underpass.stack.moderation cimport moderation_naps, moderation_note
 from underpass.stack.tap cimport Tap, tap_arrived, tap_arrives, tap_batch, tap_publish
 from underpass.tcp.arrive cimport arrive, arrive_hash
 from underpass.tcp.attend cimport attend_all, attend_starved
-from underpass.tcp.block cimport block_prefetch
+from underpass.tcp.block cimport block_at_work, block_prefetch
 from underpass.tcp.demux cimport demux_prefetch, demux_prefetch_connection, demux_prefetch_queue
 from underpass.tcp.errors cimport errors_arrive
 from underpass.tcp.expire cimport expire
@@ -236,6 +236,7 @@ cdef inline void timers_fire(Tcp *tcp) noexcept nogil:
     while conn != NO_CONN:
         if wheel.due != WHEEL_NONE:
             block_prefetch(tcp, wheel.due)
+        block_at_work(tcp, conn)
         if tcp.trace != NULL:
             trace_timer(tcp, conn)
         expire(tcp, conn)
@@ -248,6 +249,7 @@ cdef uint32_t turn(Tcp *tcp, uint64_t now_ns, uint64_t *next_tick_ns) noexcept n
     if now_ns < tcp.now_ns:
         now_ns = tcp.now_ns                 # a clock that goes back stands still for us
     tcp.now_ns = now_ns
+    tcp.state.epoch += 1
     count = tcp.link.receive(tcp.link, descs, BATCH, now_ns)
     if count:
         batch_taken_in(tcp, descs, count)
@@ -262,6 +264,7 @@ cdef uint32_t turn(Tcp *tcp, uint64_t now_ns, uint64_t *next_tick_ns) noexcept n
     if tcp.trace != NULL:
         trace_look(tcp, CAUSE_TURN)
     output_flush(tcp)
+    tcp.state.epoch += 1
     return count
 
 

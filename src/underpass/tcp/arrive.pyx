@@ -5,7 +5,7 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from underpass.ip.network cimport network_is_local
 from underpass.tcp.accept cimport accept_announce, accept_completed, accept_find, accept_has_room, accept_segment
 from underpass.tcp.ack cimport ack_covers_fin, ack_process
-from underpass.tcp.block cimport block_touch
+from underpass.tcp.block cimport block_at_work, block_touch
 from underpass.tcp.challenge cimport challenge_ack, challenge_allowed, challenge_due
 from underpass.tcp.connect cimport connect_segment
 from underpass.tcp.demux cimport DEMUX_NONE, TIME_WAIT_TAG, demux_find
@@ -328,8 +328,10 @@ cdef void arrive(Tcp *tcp, Arrival *arrival, uint32_t hash) noexcept nogil:
     elif found & TIME_WAIT_TAG:
         arrive_time_wait(tcp, arrival, hash, (found & ~<uint32_t>TIME_WAIT_TAG) - 1)
     elif tcp.tcbs[found - 1].state == SYN_SENT:
+        block_at_work(tcp, found - 1)
         if connect_segment(tcp, found - 1, seg):
             tcp.state.counters.answers_elsewhere += arrival.handed
             arrive_text(tcp, found - 1, arrival)
     else:
+        block_at_work(tcp, found - 1)
         arrive_synchronized(tcp, found - 1, arrival)

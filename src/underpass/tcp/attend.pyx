@@ -1,7 +1,7 @@
 """Events to applications, output, timers: once for each connection touched in a step."""
 from libc.stdint cimport uint8_t, uint32_t
 
-from underpass.tcp.block cimport block_drop_queue, block_free, block_next_touched, block_touch
+from underpass.tcp.block cimport block_at_work, block_drop_queue, block_free, block_next_touched, block_touch
 from underpass.tcp.fast_open cimport fast_open_go
 from underpass.tcp.send cimport send_output
 from underpass.tcp.tcb cimport (
@@ -59,6 +59,7 @@ cdef void attend(Tcp *tcp, uint32_t conn) noexcept nogil:
     """
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef uint8_t events = tcb.events
+    block_at_work(tcp, conn)
     tcb.events = 0
     if events and not tcb.flags & CONN_ORPHAN:
         tell(tcp, conn, events)
@@ -83,6 +84,7 @@ cdef bint attend_all(Tcp *tcp) noexcept nogil:
         attend(tcp, conn)
         tcp.attended += 1
         conn = block_next_touched(tcp)
+    block_at_work(tcp, NO_CONN)
     return tcp.attended != before
 
 

@@ -5,6 +5,8 @@ from underpass.tcp.tcb cimport CONN_TOUCHED, NO_CONN, Tcb, TcbCold, Tcp
 
 cdef extern from * nogil:
     void __builtin_prefetch(const void *at)
+    void signal_fence "__atomic_signal_fence"(int order)
+    enum: SEQ_CST "__ATOMIC_SEQ_CST"
 
 # A cleared block in state CLOSED, or NO_CONN at the limit. Its generation differs from all handles given out for it before.
 cdef uint32_t block_take(Tcp *tcp) noexcept nogil
@@ -26,6 +28,12 @@ cdef inline void block_prefetch(const Tcp *tcp, uint32_t conn) noexcept nogil:
     __builtin_prefetch(cold + 64)
     __builtin_prefetch(cold + 128)
     __builtin_prefetch(&tcp.timers[conn])
+
+
+cdef inline void block_at_work(Tcp *tcp, uint32_t conn) noexcept nogil:
+    """From now on this connection is changed, or (NO_CONN) none: should the process die, it alone is in doubt."""
+    tcp.state.at_work = conn
+    signal_fence(SEQ_CST)
 
 
 cdef inline void block_touch(Tcp *tcp, uint32_t conn) noexcept nogil:

@@ -19,6 +19,7 @@ cdef uint32_t block_take(Tcp *tcp) noexcept nogil:
     else:
         return NO_CONN
     state.tcb_used += 1
+    block_at_work(tcp, conn)
     block_clear(tcp, conn)
     return conn
 

@@ -26,6 +26,8 @@ cdef uint32_t demux_find(const Tcp *tcp, uint32_t hash, const Address *local, ui
                          const Address *remote, uint16_t remote_port) noexcept nogil
 # The caller has made sure that the key is not there. There are twice as many slots as entries can exist.
 cdef void demux_insert(Tcp *tcp, uint32_t hash, uint32_t value) noexcept nogil
+# Empty the table of slots.
+cdef void demux_clear(Tcp *tcp) noexcept nogil
 # Nothing happens where the value is not in the table.
 cdef void demux_remove(Tcp *tcp, uint32_t hash, uint32_t value) noexcept nogil
 cdef void demux_replace(Tcp *tcp, uint32_t hash, uint32_t value, uint32_t other) noexcept nogil

@@ -1,5 +1,6 @@
 """The demultiplexer's table: linear probing, and removal that shifts back what follows: no tombstones."""
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.string cimport memset
 
 from underpass.tcp.flows cimport flows_add, flows_remove
 from underpass.tcp.tcb cimport DemuxSlot, Tcb, Tcp, TimeWait
@@ -36,6 +37,11 @@ cdef uint32_t demux_find(const Tcp *tcp, uint32_t hash, const Address *local, ui
         if it.hash == hash and _has_key(tcp, it.value, local, local_port, remote, remote_port):
             return it.value
         slot = (slot + 1) & mask
+
+
+cdef void demux_clear(Tcp *tcp) noexcept nogil:
+    memset(tcp.demux, 0, (<uint64_t>tcp.state.demux_mask + 1) * sizeof(DemuxSlot))
+    tcp.state.demux_used = 0
 
 
 cdef void demux_insert(Tcp *tcp, uint32_t hash, uint32_t value) noexcept nogil:

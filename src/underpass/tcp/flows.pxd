@@ -36,3 +36,5 @@ cdef class FlowTable:
     cdef readonly size_t bytes
 
     cdef void attach(self, Tcp *tcp, uint32_t worker) noexcept
+    # After a crash: make what stands here of our flows what they are.
+    cdef int reconcile(self, Tcp *tcp) except -1

@@ -9,7 +9,7 @@ import os
 
 from underpass.link.frames cimport frame_chunk
 from underpass.link.handover cimport Piece, handover_give
-from underpass.tcp.demux cimport TIME_WAIT_TAG
+from underpass.tcp.demux cimport DEMUX_NONE, TIME_WAIT_TAG
 from underpass.tcp.receive cimport MAX_PARTS, Arrival
 from underpass.tcp.tcb cimport Tcb, Tcp, TimeWait
 from underpass.wire.address cimport Address
@@ -168,6 +168,24 @@ cdef class FlowTable:
         tcp.flows.slots = <uint64_t *>self.base
         tcp.flows.bucket_mask = self.bytes // (BUCKET_SLOTS * SLOT_BYTES) - 1
         tcp.flows.worker = worker
+
+    cdef int reconcile(self, Tcp *tcp) except -1:
+        """At no time is a flow missing here that is ours, or its packets' worker would reset it."""
+        cdef uint64_t *slots = <uint64_t *>self.base
+        cdef uint64_t ours = tcp.flows.worker + 1
+        cdef uint32_t slot
+        cdef size_t i
+        here = {slots[i] for i in range(self.bytes // SLOT_BYTES) if slots[i] & 0xFF == ours}
+        flows = {}
+        for slot in range(tcp.state.demux_mask + 1):
+            if tcp.demux[slot].value != DEMUX_NONE:
+                flows[key_of(tcp, tcp.demux[slot].value) | ours] = tcp.demux[slot].value
+        for key in flows.keys() - here:
+            flows_add(tcp, flows[key])
+        for i in range(self.bytes // SLOT_BYTES):
+            if slots[i] & 0xFF == ours and slots[i] not in flows:
+                store_with(&slots[i], 0, RELAXED)
+        return 0
 
     def forget(self, uint32_t worker):
         """See flows.pyi."""

@@ -3,9 +3,9 @@ from libc.stdint cimport uint32_t
 from libc.string cimport memcpy, memset
 
 from underpass.ip.network cimport NO_NEIGHBOUR, network_is_local, network_next_hop, network_release
-from underpass.tcp.block cimport block_touch
+from underpass.tcp.block cimport block_at_work, block_touch
 from underpass.tcp.rare cimport rare_of
-from underpass.tcp.tcb cimport CLOSED, CONN_STRANDED, TIME_WAIT, Tcb, TcbCold, Tcp
+from underpass.tcp.tcb cimport CLOSED, CONN_STRANDED, NO_CONN, TIME_WAIT, Tcb, TcbCold, Tcp
 
 
 cdef void strand(Tcp *tcp, uint32_t conn) noexcept nogil:
@@ -37,7 +37,11 @@ cdef void renumber(Tcp *tcp) noexcept nogil:
         if tcb.state == CLOSED or tcb.state == TIME_WAIT:
             continue
         ours = network_is_local(tcp.network, &tcb.local)
-        if not ours and not tcb.flags & CONN_STRANDED:
-            strand(tcp, conn)
-        elif ours and tcb.flags & CONN_STRANDED:
+        if ours == (tcb.flags & CONN_STRANDED == 0):
+            continue
+        block_at_work(tcp, conn)
+        if ours:
             recover(tcp, conn)
+        else:
+            strand(tcp, conn)
+    block_at_work(tcp, NO_CONN)

@@ -390,6 +390,10 @@ cdef struct TcpCounters:            # in the arena; names as in wire/reason.pyx 
     uint64_t flows_untold           # connections that other workers do not know of: the table is full there
     uint64_t ports_steered          # active opens whose source port brings the answers to a queue of ours
     uint64_t answers_elsewhere      # active opens whose answer came by a queue of another worker
+    uint64_t recoveries             # processes that died, and others that went on with this arena
+    uint64_t recovery_kept          # connections that went on
+    uint64_t recovery_aborted       # connections reset, for what there was of them could not be believed
+    uint64_t recovery_given_up      # times that all of them were given up, and the process began with none
     uint64_t unroutable
     uint64_t no_neighbour           # segments not sent: the MAC is not known
 
@@ -416,7 +420,8 @@ cdef struct TcpState:               # in the arena
     uint64_t challenge_second
     uint64_t cookie_pressure_ns     # last time that a cookie was sent: ACKs are tried as cookies for a while after
     uint32_t ephemeral_hint
-    uint32_t spare
+    uint32_t at_work                # the connection that is being changed; NO_CONN: none, see tcp/rebuild.pxd
+    uint64_t epoch                  # odd while a turn runs
     uint32_t[256] listener_buckets
     Listener[256] listeners
     CookieTable fast_open_cookies

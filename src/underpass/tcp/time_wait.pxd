@@ -28,4 +28,6 @@ cdef bint time_wait_may_answer(Tcp *tcp, uint32_t entry, const Segment *seg) noe
 cdef seq_t time_wait_reopen(Tcp *tcp, uint32_t entry) noexcept nogil
 # Free what has expired. All entries last equally long, so a queue serves.
 cdef void time_wait_expire(Tcp *tcp) noexcept nogil
+# After a crash: these entries, first to expire first, are in use, no others. They are in no table.
+cdef void time_wait_rebuild(Tcp *tcp, const uint32_t *entries, uint32_t count) noexcept nogil
 cdef uint64_t time_wait_next_ns(const Tcp *tcp) noexcept nogil      # when the next expires, or UINT64_MAX

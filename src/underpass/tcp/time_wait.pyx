@@ -20,6 +20,26 @@ cdef void time_wait_init(TcpState *state) noexcept nogil:
     state.time_wait_used = 0
 
 
+cdef void time_wait_rebuild(Tcp *tcp, const uint32_t *entries, uint32_t count) noexcept nogil:
+    cdef TcpState *state = tcp.state
+    cdef uint32_t fresh = min(state.time_wait_fresh, state.limits.time_waits)
+    cdef uint32_t i
+    cdef uint64_t expires_ns
+    time_wait_init(state)
+    state.time_wait_fresh = fresh
+    for i in range(fresh):
+        tcp.time_waits[i].prev = i          # as no entry in the queue has it
+    for i in range(count):
+        expires_ns = tcp.time_waits[entries[i]].expires_ns
+        _enqueue(tcp, entries[i])
+        tcp.time_waits[entries[i]].expires_ns = min(expires_ns, tcp.time_waits[entries[i]].expires_ns)
+        state.time_wait_used += 1
+    for i in range(fresh):
+        if tcp.time_waits[i].prev == i:
+            tcp.time_waits[i].next = state.time_wait_free
+            state.time_wait_free = i
+
+
 cdef void time_wait_enter(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef const Tcb *tcb = &tcp.tcbs[conn]
     cdef uint32_t entry = _take(tcp)

@@ -24,6 +24,10 @@ class Fabric:
         """Frames that were for nobody: their address was damaged, or no link leads there."""
     def port(self, number: int, frames: Frames, mtu: int) -> Port: ...
     def attach(self, number: int, stack: Stack) -> None: ...
+    def detach(self, number: int) -> None:
+        """A host whose process stands still, or died: what comes waits until one is attached again."""
+    def drop(self, number: int) -> None:
+        """What waits for a host is lost."""
     def join(self, pipe: Pipe, to: int) -> int:
         """Lead a pipe to a node; returns the pipe's number."""
     def set_route(self, at: int, to: int, pipe: int) -> None: ...

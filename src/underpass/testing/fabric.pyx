@@ -66,7 +66,8 @@ cdef void deliver(FabricState *it, uint32_t number) noexcept nogil:
         if node.has_port:
             parcel.due_ns = it.now_ns
             parcel_insert(&node.inbox, parcel)
-            node.due_ns = it.now_ns
+            if node.tcp != NULL:
+                node.due_ns = it.now_ns
         else:
             forward(it, pipe.to, parcel)
         parcel = pipe_take(pipe, it.now_ns)
@@ -268,6 +269,15 @@ cdef class Fabric:
         node.stepped_ns = &stack.arena.header.now_ns
         node.waiting = &stack.python.queue.waiting
         node.due_ns = self.state.now_ns
+
+    def detach(self, uint32_t number):
+        """See fabric.pyi."""
+        self.state.nodes[number].tcp = NULL
+        self.state.nodes[number].due_ns = NEVER
+
+    def drop(self, uint32_t number):
+        """See fabric.pyi."""
+        parcel_drop_all(&self.state.nodes[number].inbox)
 
     def join(self, Pipe pipe not None, uint32_t to):
         """Lead a pipe to a node; returns the pipe's number."""

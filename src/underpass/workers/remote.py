@@ -17,6 +17,7 @@ from underpass.workers.channel import Channel, Message
 
 QUICK_S = 2.0                       # a worker that lived no longer is started again later and later
 PAUSE_S, PAUSE_MAX_S = 0.1, 5.0
+CRASHES = 5                         # of such in a row on the same connections; then they are given up
 SIGNS_OF_LIFE = 1000                # messages that are read of a worker at a time
 
 
@@ -64,6 +65,7 @@ class RemoteWorker:
     pending: set[int] = field(default_factory=set)      # queues that it was given and does not serve yet
     ready: bool = False
     leaving: bool = False               # it was told to end
+    draining: bool = False              # and to serve nobody any more
     registered: bool = False            # XDP gives its queues' packets to its sockets
     started_at: float = 0.0
     start_at: float = 0.0               # when it is to be started again
@@ -72,7 +74,11 @@ class RemoteWorker:
     counters: dict[str, dict[str, int]] | None = None
     failed: str = ""                    # why it could not begin, in its own words
     layout: str = ""                    # of its memory: a process with the same can go on with it
-    left: tuple[int, ...] = ()          # arena and application, as the process has left them
+    state: tuple[int, ...] = ()         # memfds of arena and application, where another process can go on
+    suspended: bool = False             # it has left them in order
+    crashed: bool = False               # it has died, and its next process goes on
+    crashes: int = 0                    # in a row
+    given_up: int = 0                   # times that it had to begin without the connections of the one before
 
     # what it is to do
 
@@ -80,7 +86,7 @@ class RemoteWorker:
         """Run it, in the process that waits for it, if there is one. What follows waits until it reads."""
         its = waiting or Waiting(plan["application"])
         self.process, self.channel, self.pidfd, self.layout = its.process, its.channel, its.pidfd, its.layout
-        self.ready = self.leaving = False
+        self.ready = self.leaving = self.draining = self.suspended = False
         self.failed = ""
         self.started_at = time.monotonic()
         self.starts += 1
@@ -94,7 +100,7 @@ class RemoteWorker:
 
     def drain(self, seconds: float) -> None:
         """Have it end in order."""
-        self.leaving = True
+        self.leaving = self.draining = True
         self._tell(do="drain", seconds=seconds)
 
     def kill(self) -> None:
@@ -184,8 +190,9 @@ class RemoteWorker:
                 if heard is None:
                     break
                 message, descriptors = heard
-                if message.get("say") == "suspended" and len(descriptors) == 2:
-                    self.left, descriptors = tuple(descriptors), []
+                self.suspended |= message.get("say") == "suspended"
+                if message.get("say") == "ready" and len(descriptors) == 2 and not self.state:
+                    self.state, descriptors = tuple(descriptors), []
                 for descriptor in descriptors:
                     os.close(descriptor)
                 messages.append(message)
@@ -194,16 +201,24 @@ class RemoteWorker:
     # its end
 
     def bury(self) -> str:
-        """The process has ended: close what was its, say how it ended, and when it may be started again."""
+        """The process has ended: close what was its, say how it ended, and when it may be started again. What
+        another process can go on with stays open.
+        """
         assert self.process is not None
         status = self.process.wait()
-        self.release(keep=bool(self.left))
         lived_s = time.monotonic() - self.started_at
-        self.pause_s = min(2 * self.pause_s, PAUSE_MAX_S) if lived_s < QUICK_S else PAUSE_S
+        quick = lived_s < QUICK_S
+        self.crashes = self.crashes + 1 if quick and self.crashes else 1
+        self.crashed = bool(self.state and status and not self.draining and not self.failed
+                            and self.crashes <= CRASHES)
+        often = f" for the {self.crashes}th time in a row" if self.crashes > CRASHES else ""
+        self.given_up += bool(self.state and status and not self.crashed and not self.draining)
+        self.release(keep=self.crashed or self.suspended)
+        self.pause_s = min(2 * self.pause_s, PAUSE_MAX_S) if quick else PAUSE_S
         self.start_at = time.monotonic() + (0 if self.leaving else self.pause_s)
         if status < 0:
-            return f"was killed by {signal.Signals(-status).name}"
-        return self.failed or f"ended with status {status}"
+            return f"was killed by {signal.Signals(-status).name}{often}"
+        return self.failed or f"ended with status {status}{often}"
 
     def release(self, keep: bool = False) -> None:
         """Close everything that was opened for it, `keep` what another process goes on with. May be called
@@ -218,12 +233,14 @@ class RemoteWorker:
             self.release_memory()
 
     def release_memory(self) -> None:
-        """Close sockets and frames: nobody goes on with them."""
-        for descriptor in self.left:
+        """Close sockets, frames and connections: nobody goes on with them."""
+        for descriptor in self.state:
             os.close(descriptor)
         if self.link is not None:
             self.link.close()
-        self.link, self.frames, self.left, self.registered = None, None, (), False
+        self.link, self.frames, self.state, self.registered = None, None, (), False
+        self.crashed = self.suspended = False
+        self.crashes = 0
         self.pending.clear()
 
 

@@ -197,7 +197,10 @@ class Supervisor:
     # one worker
 
     def _start(self, worker: RemoteWorker) -> None:
-        """Open what it needs, and run it."""
+        """Open what it needs, where the process before it has left nothing, and run it."""
+        if worker.crashed or worker.suspended:
+            self._run(worker, None)
+            return
         worker.queues = self._there(worker)
         worker.frames = Frames(self.plan.frames, chunk_bytes_for(self.netdev.mtu))
         worker.link = AfXdpLink(worker.frames, self.netdev, worker.queues, program=self.program, run=False,
@@ -208,11 +211,8 @@ class Supervisor:
         """Run it, on what the process before it has left if another one waits to take that over, and tell it
         Linux's tables.
         """
-        left, worker.left = worker.left, ()
-        plan = self._plan_for(worker) | {"resume": bool(left)}
-        channel = worker.start(plan, [*left, *self._descriptors_for(worker)], waiting)
-        for descriptor in left:
-            os.close(descriptor)
+        plan = self._plan_for(worker) | {"resume": bool(worker.state), "crashed": worker.crashed}
+        channel = worker.start(plan, [*worker.state, *self._descriptors_for(worker)], waiting)
         self._selector.register(channel, selectors.EVENT_READ, worker)
         self._selector.register(worker.pidfd, selectors.EVENT_READ, worker)
         self.mirror.apply(worker)
@@ -228,6 +228,7 @@ class Supervisor:
         ports = share_of(self.ports, worker.number, len(self.workers)) if self.ports else None
         return {
             "number": worker.number, "workers": len(self.workers), "core": worker.core, "seed": self._seed,
+            "given_up": worker.given_up,
             "netdev": dataclasses.asdict(self.netdev) | {"mac": self.netdev.mac.hex()},
             "link": worker.link.facts(),
             "frames": worker.frames.count, "frame_bytes": worker.frames.chunk_bytes,
@@ -248,7 +249,7 @@ class Supervisor:
         for message in worker.hear():
             match message.get("say"):
                 case "ready":
-                    self._is_ready(worker)
+                    self._is_ready(worker, message)
                 case "warm":
                     worker.layout = str(message.get("layout"))
                 case "wanted" | "using":
@@ -264,13 +265,15 @@ class Supervisor:
                     why = str(message.get("why"))[:200]
                     self.say(f"worker {worker.number} is less confined than it could be: {why}")
 
-    def _is_ready(self, worker: RemoteWorker) -> None:
+    def _is_ready(self, worker: RemoteWorker, message: Message) -> None:
         """It serves."""
         if worker.ready or worker.link is None or worker.process is None:
             return
         worker.is_ready()
         if worker.starts > 1:
-            self.say(f"worker {worker.number} serves again, as process {worker.process.pid}")
+            recovered = f": {outcome(message)}" if worker.crashed else ""
+            self.say(f"worker {worker.number} serves again, as process {worker.process.pid}{recovered}")
+        worker.crashed = False
 
     def _buried(self, worker: RemoteWorker) -> None:
         """Its process has ended: what it had goes, so that nobody gives it packets."""
@@ -281,21 +284,27 @@ class Supervisor:
         self._selector.unregister(channel)
         self._selector.unregister(worker.pidfd)
         how = worker.bury()
-        if worker.left and self._go_on(worker):
+        if worker.suspended and self._go_on(worker):
+            return
+        who = f"worker {worker.number} (process {process.pid}, queues {text_of(worker.queues)})"
+        if worker.suspended:
+            return
+        if worker.crashed:
+            self.say(f"{who} {how}; another process goes on with its connections")
             return
         lost = self.flows.forget(worker.number)
         self.area.clear(worker.number)
         if worker.starts == 1 and not worker.ready:
             worker.failed = worker.failed or f"worker {worker.number} {how} before it served"
         elif not worker.leaving:
-            self.say(f"worker {worker.number} (process {process.pid}, queues {text_of(worker.queues)}) {how};"
-                     f" {lost} connections are lost")
+            self.say(f"{who} {how}; {lost} connections are lost")
 
     def _go_on(self, worker: RemoteWorker) -> bool:
-        """Have the process that waits take over what the last one has left. False: there is none."""
+        """Have the process that waits take over what the last one has left. False: there is none; the next
+        one does.
+        """
         successor, self._successor = self._successor, None
         if successor is None or successor[0] is not worker or successor[1].process.poll() is not None:
-            worker.release_memory()
             return False
         self._run(worker, successor[1])
         return True
@@ -498,6 +507,17 @@ def share_of(ports: PortRange, number: int, workers: int) -> tuple[int, int]:
     """First and last source port of a worker."""
     each = (ports.last - ports.first + 1) // workers
     return ports.first + number * each, ports.first + (number + 1) * each - 1
+
+
+def outcome(message: Message) -> str:
+    """What a worker says has become of the connections of the process before it."""
+    reset = message.get("reset")
+    reasons = reset if isinstance(reset, dict) else {}
+    count = sum(it for it in reasons.values() if isinstance(it, int))
+    why = "; ".join(f"{reasons[it]}: {it}" for it in list(reasons)[:8])
+    where = "in the middle of a turn" if message.get("midway") else "between two turns"
+    return (f"the one before died {where}, {message.get('kept')} connections go on, {count} are reset"
+            + (f" ({why})"[:400] if count else ""))
 
 
 def text_of(numbers: Iterable[int]) -> str:

@@ -43,9 +43,10 @@ SPIN_S = 0.05
 
 
 class Application(Protocol):
-    """What a worker runs: a class that is given the stack and the arguments of the plan.
+    """What a worker runs: a class that is given the stack, `memory` and the arguments of the plan.
 
-    Its attribute `layout` tells apart versions that cannot take each other's connections up.
+    Its attribute `layout` tells apart versions that cannot take each other's connections up. `memory`: what
+    another process has left, or -1.
     """
 
     @property
@@ -64,11 +65,17 @@ class Application(Protocol):
     def stats(self) -> dict[str, dict[str, int]]:
         """Counters."""
 
-    def park(self) -> bytes:
-        """What another process needs, beside the stack, to go on with every connection."""
+    @property
+    def memory(self) -> int:
+        """A memfd with what another process needs, beside the stack, to go on with every connection, however
+        this one ends; -1: nobody can go on.
+        """
 
-    def take_up(self, octets: bytes) -> None:
-        """Go on with what `park` has left, instead of `listen`."""
+    def suspend(self) -> None:
+        """Another process goes on."""
+
+    def take_up(self) -> dict[str, int]:
+        """Go on instead of `listen`; returns how many connections were reset, by reason."""
 
 
 class WorkerStack(Stack):
@@ -79,13 +86,15 @@ class WorkerStack(Stack):
         if plan["ports"]:
             limits["ephemeral_first"], limits["ephemeral_last"] = plan["ports"]
         return super().__new__(cls, link, bytes.fromhex(plan["netdev"]["mac"]),  # type: ignore[call-arg]
-                               seed=bytes.fromhex(plan["seed"]), arena=arena, **limits)
+                               seed=bytes.fromhex(plan["seed"]), arena=arena, crashed=plan["crashed"],
+                               **limits)
 
     def __init__(self, link: HandoverLink | AfXdpLink, plan: Message, arena: int = -1) -> None:
         self._xdp_counters: dict[str, int] = {}
         self._ports: tuple[int, int] | None = plan["ports"] and tuple(plan["ports"])
         self._steering: Message | None = plan["steering"]
         self.set_interface(plan["netdev"]["name"])
+        self.note_given_up(plan["given_up"])
         self.set_moderation(plan["moderation"])
 
     def publish(self) -> None:
@@ -162,16 +171,16 @@ class Worker:
         self._tick_at = 0.0
         if plan["core"] is not None:
             os.sched_setaffinity(0, {plan["core"]})
-        arena, parked = (descriptors.pop(0), descriptors.pop(0)) if plan["resume"] else (-1, -1)
+        arena, memory = (descriptors.pop(0), descriptors.pop(0)) if plan["resume"] else (-1, -1)
         self.stack = make_stack(plan, descriptors, arena)
-        self.application: Application = resolve(plan["application"])(self.stack, **plan["arguments"])
+        self.application: Application = resolve(plan["application"])(self.stack, memory=memory,
+                                                                     **plan["arguments"])
         self._asked = ControlSocket(commands(self.stack, plan["netdev"]["name"]))
         self._confine()
+        self._reset = self.application.take_up() if plan["resume"] else {}
         if plan["resume"]:
-            with os.fdopen(parked, "rb") as file:
-                file.seek(0)
-                self.application.take_up(file.read())
             os.close(arena)
+            os.close(memory)
 
     def _confine(self) -> None:
         """From here on nothing can be opened, and nothing is imported that is not here yet."""
@@ -243,7 +252,7 @@ class Worker:
             if message.get("do") == "go":
                 if not self.plan["resume"]:
                     self.application.listen()
-                self.channel.send({"say": "ready", "pid": os.getpid()})
+                self._say_ready()
             elif message.get("do") == "drain":
                 self.drain(message["seconds"])
             elif message.get("do") == "suspend":
@@ -252,12 +261,20 @@ class Worker:
     def _suspend(self) -> None:
         """Leave everything as it is to the process that comes after; nothing is closed."""
         self._asked.close()
-        arena = self.stack.suspend()
-        parked = os.memfd_create("underpass-application")
-        with os.fdopen(os.dup(parked), "wb") as file:
-            file.write(self.application.park())
-        self.channel.send({"say": "suspended"}, [arena, parked])
+        self.stack.suspend()
+        self.application.suspend()
+        self.channel.send({"say": "suspended"})
         os._exit(0)
+
+    def _say_ready(self) -> None:
+        """With what another process needs to go on, unless it came from the supervisor."""
+        message: Message = {"say": "ready", "pid": os.getpid(), "kept": 0, "reset": self._reset}
+        if self.stack.recovery is not None:
+            message["kept"] = self.stack.recovery["kept"] - sum(self._reset.values())
+            message["reset"] = self.stack.recovery["aborted"] | self._reset
+            message["midway"] = self.stack.recovery["midway"]
+        leaves = self.application.memory >= 0 and not self.plan["resume"]
+        self.channel.send(message, [self.stack.arena.memfd, self.application.memory] if leaves else [])
 
     def _add_queue(self, queue: int, descriptor: int) -> None:
         """What cannot be served is left as it is: the other queues go on."""
@@ -290,7 +307,7 @@ def make_stack(plan: Message, descriptors: list[int], arena: int) -> WorkerStack
     eventfds, sockets = rest[: plan["workers"]], rest[plan["workers"] :]
     frames = Frames(plan["frames"], plan["frame_bytes"], memfd=frames_fd, resume=plan["resume"])
     netdev = NetdevFeatures(**{**plan["netdev"], "mac": bytes.fromhex(plan["netdev"]["mac"])})
-    facts = plan["link"] | {"resumed": plan["resume"]}
+    facts = plan["link"] | {"resumed": plan["resume"], "mend": plan["crashed"]}
     own = AfXdpLink(frames, netdev, facts["queues"], ring_size=facts["ring_size"], adopted=facts,
                     adopted_fds=sockets)
     if plan["workers"] == 1:
