@@ -3,6 +3,7 @@
 import socket
 
 from underpass.testing.flight import MSS, RTT, ack, block, in_flight, numbers
+from underpass.testing.peer import ACK
 
 
 def halving(peer):
@@ -98,3 +99,38 @@ def test_without_sack_the_window_is_halved_as_rfc_6582_says(wire, peer):
         ack(peer, 0)
     numbers(peer)
     assert conn.info()["cwnd_bytes"] == conn.info()["ssthresh_bytes"]
+
+
+def batch(wire, peer, *acks):
+    """Acknowledgments that are taken in together: (segment acknowledged up to, SACK blocks)."""
+    frames = [peer.make(ACK, ack=1 + MSS * number, sack=blocks).build() for number, blocks in acks]
+    wire.send_frame(*frames)
+
+
+def test_a_loss_told_at_the_end_of_a_batch_reduces_the_window_that_was_used(wire, peer):
+    """RFC 9438 4.6, RFC 5681 3.1: not what the batch's first acknowledgments have left in flight"""
+    conn = in_flight(peer, segments=200)
+    used = conn.info()["cwnd_bytes"]
+    arrived = [(number, ()) for number in range(1, 7)]
+    batch(wire, peer, *arrived, (6, (block(7),)), (6, (block(7, 9),)), (6, (block(7, 10),)))
+    info = conn.info()
+    grown = used + 6 * MSS                  # slow start
+    assert info["recovery"] == "recovery"
+    assert info["ssthresh_bytes"] == grown * 7 // 10
+
+
+def test_what_a_batch_made_room_for_leaves_in_recovery_too(wire, peer):
+    """RFC 6937 3.1: as had each acknowledgment been answered by itself, pipe is about ssthresh"""
+    conn = in_flight(peer, segments=200)
+    arrived = [(number, ()) for number in range(1, 7)]
+    batch(wire, peer, *arrived, (6, (block(7),)), (6, (block(7, 9),)), (6, (block(7, 10),)))
+    info = conn.info()
+    assert abs(info["pipe_bytes"] - info["ssthresh_bytes"]) <= MSS
+    assert numbers(peer)[0] == 6
+
+
+def test_a_sender_that_had_no_more_is_reduced_by_what_was_in_flight(wire, peer):
+    """RFC 5681 3.1: FlightSize, for the window was not used up"""
+    conn = in_flight(peer, segments=8)
+    batch(wire, peer, (1, ()), (2, ()), (2, (block(3),)), (2, (block(3, 5),)), (2, (block(3, 6),)))
+    assert conn.info()["ssthresh_bytes"] <= 6 * MSS

@@ -59,6 +59,61 @@ def test_each_segment_out_of_order_has_its_own_acknowledgment(wire, peer, option
     assert [seg.ack for seg in peer.drain()] == [1, 1, 1]
 
 
+def together(wire, peer, numbers):
+    """Segments by number in one batch; the acknowledgments that it is answered with."""
+    wire.send_frame(*(peer.make(ACK, SEGMENT, seq=1 + 1000 * number).build() for number in numbers))
+    return peer.drain()
+
+
+def test_behind_a_gap_one_acknowledgment_tells_of_a_batch(wire, peer):
+    """RFC 5681 4.2, RFC 2018 4: after a few that a sender counts, of what lengthens the newest block"""
+    peer.open(sack_permitted=True)
+    answers = together(wire, peer, range(1, 31))
+    assert [seg.sack for seg in answers] == [((1001, end),) for end in (2001, 3001, 4001, 5001, 31001)]
+
+
+def test_without_sack_every_one_is_acknowledged(wire, peer):
+    """RFC 5681 3.2: duplicates are all that the sender has to count"""
+    peer.open()
+    assert len(together(wire, peer, range(1, 31))) == 30
+
+
+def test_a_new_block_is_told_at_once_in_a_batch_too(wire, peer):
+    """RFC 2018 4: the first block is the one that the newest segment is in; more than fit would be lost"""
+    peer.open(sack_permitted=True)
+    together(wire, peer, range(1, 9))
+    answers = together(wire, peer, (9, 11, 12, 14, 15))
+    assert [seg.sack[0] for seg in answers] == [(11001, 12001), (14001, 15001), (14001, 16001)]
+
+
+def test_a_duplicate_behind_a_gap_is_told_at_once(wire, peer):
+    """RFC 2883 4: each by its own"""
+    peer.open(sack_permitted=True)
+    together(wire, peer, range(1, 9))
+    answers = together(wire, peer, (3, 4))
+    assert [seg.sack[0] for seg in answers] == [(3001, 4001), (4001, 5001)]
+
+
+def test_on_a_long_way_an_acknowledgment_waits_for_others(wire, peer):
+    """RFC 5681 4.2; Linux: tcp_comp_sack_delay_ns: a twentieth of the round trip, a millisecond at most"""
+    peer.open(rtt_ms=40, sack_permitted=True)
+    together(wire, peer, range(1, 6))
+    peer.send(ACK, SEGMENT, seq=6001)
+    peer.expect_nothing(for_ms=0.5)
+    peer.send(ACK, SEGMENT, seq=7001)
+    peer.expect(ACK, ack=1, sack=((1001, 8001),), within_ms=3)
+    peer.send(ACK, SEGMENT, seq=8001)
+    peer.send(ACK, SEGMENT, seq=1)
+    peer.expect(ACK, ack=9001, sack=(), within_ms=0)
+
+
+def test_a_long_batch_is_told_in_parts(wire, peer):
+    """RFC 5681 4.2: of so many segments one acknowledgment at least, however long the way"""
+    peer.open(rtt_ms=40, sack_permitted=True, window=65535)
+    answers = together(wire, peer, range(1, 61))
+    assert [seg.sack[0][1] for seg in answers][4:] == [(1 + 3 + 44 + 1 + 1) * 1000 + 1]
+
+
 def test_no_sack_blocks_for_a_peer_that_did_not_permit_them(wire, peer):
     """RFC 2018 2"""
     peer.open()

@@ -1,7 +1,9 @@
 """Explicit Congestion Notification."""
 from libc.stdint cimport uint8_t, uint32_t
 
-from underpass.tcp.congestion.control cimport Congestion, congestion_control, congestion_marked
+from underpass.tcp.congestion.control cimport (
+    Congestion, congestion_control, congestion_marked, congestion_window_used,
+)
 from underpass.tcp.output cimport output_control
 from underpass.tcp.rare cimport rare_of
 from underpass.tcp.tcb cimport (
@@ -112,4 +114,4 @@ cdef void ecn_acknowledged(Tcp *tcp, uint32_t conn, const Segment *seg, uint32_t
         tcb.traits &= ~<uint32_t>TRAIT_CWR
     if marked and octets != 0 and not tcb.flags & (CONN_FAST_RECOVERY | CONN_RTO_RECOVERY):
         tcp.state.counters.ecn_reductions += 1
-        congestion_marked(tcp, conn, tcb.snd_nxt - tcb.snd_una + octets)
+        congestion_marked(tcp, conn, congestion_window_used(tcb, octets))

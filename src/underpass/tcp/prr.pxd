@@ -10,8 +10,9 @@ from libc.stdint cimport uint32_t
 
 from underpass.tcp.tcb cimport Tcp
 
-# Recovery begins with an acknowledgment that delivered so many octets (0: with a timer).
-cdef void prr_begin(Tcp *tcp, uint32_t conn, uint32_t delivered) noexcept nogil
+# Recovery begins, with an acknowledgment that delivered so many octets (0: with a timer), where a window of `used` had been
+# filled; what of it the acknowledgments before have emptied in this step counts as delivered: nothing has left for it yet.
+cdef void prr_begin(Tcp *tcp, uint32_t conn, uint32_t used, uint32_t delivered) noexcept nogil
 # Set cwnd. `safe`: SND.UNA advanced, and no further loss was seen.
 cdef void prr_update(Tcp *tcp, uint32_t conn, uint32_t delivered, bint safe) noexcept nogil
 # So many octets were sent.

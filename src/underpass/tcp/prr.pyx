@@ -6,12 +6,14 @@ from underpass.tcp.scoreboard cimport scoreboard_pipe
 from underpass.tcp.tcb cimport Tcb, Tcp
 
 
-cdef void prr_begin(Tcp *tcp, uint32_t conn, uint32_t delivered) noexcept nogil:
+cdef void prr_begin(Tcp *tcp, uint32_t conn, uint32_t used, uint32_t delivered) noexcept nogil:
     cdef const Tcb *tcb = &tcp.tcbs[conn]
     cdef TcbRare *rare = rare_of(tcp, conn)
-    rare.prr_delivered = rare.prr_out = 0
-    # RecoverFS: what had been reported before does not count as delivered in this recovery.
-    rare.recover_flight = max(tcb.snd_nxt - tcb.snd_una - tcb.sacked_bytes + delivered, <uint32_t>1)
+    # What had been reported before does not count as delivered in this recovery.
+    cdef uint32_t flight = tcb.snd_nxt - tcb.snd_una - tcb.sacked_bytes + delivered
+    rare.recover_flight = max(max(flight, used), <uint32_t>1)       # RecoverFS
+    rare.prr_delivered = used - flight if used > flight else 0
+    rare.prr_out = 0
 
 
 cdef inline uint64_t proportional(const Tcb *tcb, const TcbRare *rare) noexcept nogil:

@@ -48,6 +48,7 @@ cdef struct TcbRare:
     uint8_t reo_persist             # recoveries until the reordering window shrinks again
     uint8_t in_dsack_round
     uint8_t probe_again             # the loss probe was a segment sent before
+    uint8_t told_at_once            # segments behind the gap whose acknowledgment waited for nothing, or since then for the others
     uint8_t watched                 # index of the newest of these:
     seq_t[4] watched_seq            # segments sent again, by whose duplicates their lateness is measured
     uint64_t[4] watched_sent_ns     # when each was first sent; 0: none

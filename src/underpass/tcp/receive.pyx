@@ -1,5 +1,5 @@
 """Receiving: payload stays in the frames that it came in until the application has read it."""
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from underpass.link.frames cimport NO_FRAME, Frame, frame_chunk, frame_is_outstanding, frame_unref
@@ -8,12 +8,12 @@ from underpass.tcp.block cimport block_touch
 from underpass.tcp.dsack cimport dsack_note
 from underpass.tcp.output cimport output_control, output_next
 from underpass.tcp.preset cimport QUICK_ACKS
-from underpass.tcp.rare cimport rare_of
+from underpass.tcp.rare cimport TcbRare, rare_of
 from underpass.tcp.sacks cimport sacks_note, sacks_trim
 from underpass.tcp.tcb cimport (
-    CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_FIN_RECEIVED, CONN_FIN_SEEN, EVENT_READABLE, Tcb, TcbCold, Tcp,
+    CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_FIN_RECEIVED, CONN_FIN_SEEN, CONN_SACK, EVENT_READABLE, Tcb, TcbCold, Tcp,
 )
-from underpass.tcp.traits cimport TRAIT_URGENT_IN
+from underpass.tcp.traits cimport TRAIT_DUPLICATE_DUE, TRAIT_URGENT_IN
 from underpass.tcp.urgent cimport urgent_consumed
 from underpass.wire.segment cimport ACK, FIN, SYN, Segment, segment_length
 from underpass.wire.seq cimport seq_after, seq_before, seq_t, seq_upto
@@ -22,6 +22,11 @@ cdef enum:
     COALESCE_BYTES = 512            # payload up to this size is copied behind its predecessor where there is room
     OCTETS_PER_FRAME = 512          # so a frame in a queue holds at least about this much, but for the last
     FREE_FLOOR_SHIFT = 1            # half of the reserve: below it nothing that arrives is kept
+    TOLD_AT_ONCE = 3                # acknowledgments behind a gap that wait for nothing: so many a sender counts (RFC 5681 3.2)
+    TOLD_TOGETHER = 44              # segments at most that one acknowledgment tells of
+    TOGETHER_PART = 20              # of the round trip that it may wait for the others
+    TOGETHER_MOST_NS = 1000000
+    TOGETHER_LEAST_NS = 500000      # less is no time for a timer
 
 
 cdef inline bint may_keep_frame(const Tcp *tcp, const Tcb *tcb, bint in_order) noexcept nogil:
@@ -256,11 +261,50 @@ cdef inline void owe_acknowledgment(Tcp *tcp, uint32_t conn, bint at_once) noexc
         tcb.flags |= CONN_ACK_DELAYED
 
 
+cdef inline bint tells_no_more(Tcp *tcp, uint32_t conn, seq_t block) noexcept nogil:
+    """Whether a segment behind a gap only lengthened the SACK block that was reported last, which began at `block`: then the
+    next acknowledgment tells as much as one for this segment would.
+    """
+    cdef const Tcb *tcb = &tcp.tcbs[conn]
+    cdef TcbRare *rare = rare_of(tcp, conn)
+    if not tcb.flags & CONN_SACK or tcb.traits & TRAIT_DUPLICATE_DUE or rare.sack_recent[0] != block:
+        return False
+    rare.told_at_once += 1
+    if rare.told_at_once <= TOLD_AT_ONCE:
+        return False
+    if rare.told_at_once > TOLD_AT_ONCE + TOLD_TOGETHER:
+        rare.told_at_once = TOLD_AT_ONCE
+        return False
+    return True
+
+
+cdef inline void acknowledge_behind_gap(Tcp *tcp, uint32_t conn, seq_t block) noexcept nogil:
+    """RFC 5681 4.2: at once. But an acknowledgment a segment, as long as the gap is there, is work for everybody and news for
+    nobody: what tells no more than the next one waits for it, to the end of this step, or where that is short beside the
+    round trip, for a moment (Linux: tcp_comp_sack_delay_ns).
+    """
+    cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef uint64_t wait_ns
+    if not tells_no_more(tcp, conn, block):
+        tcb.flags |= CONN_ACK_NOW
+        output_control(tcp, conn, output_next(tcb), ACK)
+        return
+    wait_ns = min(<uint64_t>(tcb.srtt_us >> 3) * (1000 // TOGETHER_PART), <uint64_t>TOGETHER_MOST_NS)
+    if wait_ns < TOGETHER_LEAST_NS:
+        tcb.flags |= CONN_ACK_NOW
+        return
+    tcb.flags |= CONN_ACK_DELAYED
+    if tcb.ack_at == 0 or tcb.ack_at > tcp.now_ns + wait_ns:
+        tcb.ack_at = tcp.now_ns + wait_ns
+
+
 cdef void receive_text(Tcp *tcp, uint32_t conn, Arrival *arrival) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef seq_t before = tcb.rcv_nxt
     cdef seq_t seq = arrival.seg.seq + ((arrival.seg.flags & SYN) != 0)     # RFC 9293 3.4: SYN precedes text
     cdef bint gap = tcb.ooo_head != NO_FRAME
+    cdef seq_t block = rare_of(tcp, conn).sack_recent[0] if gap else 0
+    cdef bint at_once
     cdef uint32_t i
     cdef uint16_t length
     tcp.colds[conn].data_received += 1
@@ -273,13 +317,15 @@ cdef void receive_text(Tcp *tcp, uint32_t conn, Arrival *arrival) noexcept nogil
         tcp.colds[conn].bytes_received += tcb.rcv_nxt - before
         if gap:
             sacks_trim(tcp, conn, tcb.rcv_nxt)
+            rare_of(tcp, conn).told_at_once = 0
             tcp.colds[conn].quick_acks = QUICK_ACKS
     elif not gap and tcb.ooo_head == NO_FRAME and seq_upto(seq, before):
         tcp.state.counters.duplicates_in += 1
-    owe_acknowledgment(tcp, conn, owed_at_once(tcp, conn, &arrival.seg, before, gap))
+    at_once = owed_at_once(tcp, conn, &arrival.seg, before, gap)
     if tcb.rcv_nxt == before and tcb.ooo_head != NO_FRAME:
-        # Not one for all that came with it: RFC 5681 4.2 wants it at once, and 3.2 has the sender count.
-        output_control(tcp, conn, output_next(tcb), ACK)
+        acknowledge_behind_gap(tcp, conn, block)
+    else:
+        owe_acknowledgment(tcp, conn, at_once)
 
 
 cdef bint receive_fin(Tcp *tcp, uint32_t conn, const Segment *seg) noexcept nogil:

@@ -3,7 +3,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from underpass.link.frames cimport FRAME_SACKED, NO_FRAME
 from underpass.tcp.congestion.control cimport (
-    SSTHRESH_UNLIMITED, congestion_control, congestion_lost, congestion_timed_out,
+    SSTHRESH_UNLIMITED, congestion_control, congestion_lost, congestion_timed_out, congestion_window_used,
 )
 from underpass.tcp.path_probe cimport path_probe_lost, path_probe_outstanding
 from underpass.tcp.prr cimport prr_begin, prr_update
@@ -27,14 +27,6 @@ cdef enum:
     RENEGED_LEAST_NS = 10000000     # how long a SACK block at SND.UNA may stand before it counts as taken back
 
 
-cdef inline uint32_t window_used(const Tcb *tcb) noexcept nogil:
-    """What a loss reduces: FlightSize (RFC 5681 3.1, RFC 9438 4.6), but never more than cwnd.
-
-    While a hole stays open, what SACK reports behind it has left the network, and makes room for more.
-    """
-    return min(tcb.snd_nxt - tcb.snd_una, tcb.cwnd)
-
-
 cdef inline bint recovering(const Tcb *tcb) noexcept nogil:
     return (tcb.flags & (CONN_FAST_RECOVERY | CONN_RTO_RECOVERY)) != 0
 
@@ -56,11 +48,14 @@ cdef inline bint only_probe_lost(Tcp *tcp, uint32_t conn) noexcept nogil:
 
 # ---------------------------------------------------------------------------------------------- in and out
 
-cdef void enter_fast_recovery(Tcp *tcp, uint32_t conn) noexcept nogil:
+cdef void enter_fast_recovery(Tcp *tcp, uint32_t conn, uint32_t delivered) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
+    cdef uint32_t used = congestion_window_used(tcb, 0)
     tcp.colds[conn].recover = tcb.snd_nxt
     undo_keep(tcp, conn, False)
-    congestion_lost(tcp, conn, window_used(tcb))
+    congestion_lost(tcp, conn, used)
+    if tcb.flags & CONN_SACK:
+        prr_begin(tcp, conn, used, delivered)
     tcb.flags |= CONN_FAST_RECOVERY
     tcp.state.counters.fast_retransmits += 1
 
@@ -120,8 +115,7 @@ cdef uint64_t with_sack(Tcp *tcp, uint32_t conn, const Delivery *news) noexcept 
     if tcb.sacked_bytes | tcb.lost_bytes:
         look_again_ns = rack_detect_loss(tcp, conn)
     if still_to_send(tcb) != 0 and not recovering(tcb) and not only_probe_lost(tcp, conn):
-        enter_fast_recovery(tcp, conn)
-        prr_begin(tcp, conn, news.delivered)
+        enter_fast_recovery(tcp, conn, news.delivered)
     if in_proportion(tcb):
         prr_update(tcp, conn, news.delivered, news.acked != 0 and still_to_send(tcb) <= before)
     elif recovering(tcb):
@@ -152,7 +146,7 @@ cdef void without_sack(Tcp *tcp, uint32_t conn, const Delivery *news) noexcept n
         if cold.dupacks < segments_outstanding(tcb, cold):
             cold.dupacks += 1
         if cold.dupacks >= DUP_THRESH and not recovering(tcb) and tcb.snd_head != NO_FRAME and recover_allows(tcb, cold):
-            enter_fast_recovery(tcp, conn)
+            enter_fast_recovery(tcp, conn, 0)
             scoreboard_lose_head(tcp, tcb)
     elif news.acked == 0:
         return
@@ -183,8 +177,7 @@ cdef uint64_t recovery_overdue(Tcp *tcp, uint32_t conn) noexcept nogil:
         return 0
     look_again_ns = rack_detect_loss(tcp, conn)
     if still_to_send(tcb) != 0 and not recovering(tcb) and not only_probe_lost(tcp, conn):
-        enter_fast_recovery(tcp, conn)
-        prr_begin(tcp, conn, 0)
+        enter_fast_recovery(tcp, conn, 0)
     if in_proportion(tcb):
         prr_update(tcp, conn, 0, False)
     return look_again_ns
@@ -207,7 +200,7 @@ cdef void recovery_timeout(Tcp *tcp, uint32_t conn) noexcept nogil:
     scoreboard_lose_all(tcp, tcb, overdue_since(tcp, conn))
     if cold.backoff == 0:
         undo_keep(tcp, conn, True)
-        congestion_timed_out(tcp, conn, window_used(tcb))
+        congestion_timed_out(tcp, conn, min(tcb.snd_nxt - tcb.snd_una, tcb.cwnd))
     else:
         tcb.cwnd = tcb.mss
     cold.recover = tcb.snd_nxt

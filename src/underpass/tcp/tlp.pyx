@@ -2,7 +2,7 @@
 from libc.stdint cimport uint32_t
 
 from underpass.link.frames cimport NO_FRAME
-from underpass.tcp.congestion.control cimport congestion_control
+from underpass.tcp.congestion.control cimport congestion_control, congestion_window_used
 from underpass.tcp.delivery cimport Delivery
 from underpass.tcp.rare cimport TcbRare, rare_of
 from underpass.tcp.send cimport send_again, send_one_new
@@ -59,5 +59,5 @@ cdef void tlp_acknowledged(Tcp *tcp, uint32_t conn, const Segment *seg, const De
             return                              # one copy arrived: the other one's fate tells which
         tcp.state.counters.loss_probe_repairs += 1
         if not tcb.flags & (CONN_FAST_RECOVERY | CONN_RTO_RECOVERY):
-            congestion_control(tcb.congestion).lost(tcp, conn, tcb.snd_nxt - tcb.snd_una)
+            congestion_control(tcb.congestion).lost(tcp, conn, congestion_window_used(tcb, 0))
     tcb.traits &= ~<uint32_t>TRAIT_PROBE_SENT

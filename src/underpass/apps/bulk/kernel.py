@@ -103,6 +103,8 @@ class Kernel:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, self.options["congestion"].encode())
         for option in (SO_SNDBUFFORCE, SO_RCVBUFFORCE):
             sock.setsockopt(socket.SOL_SOCKET, option, self.options["buffer_bytes"])
+        # Twice that is set aside, of which more than a half may be window: no larger one than ours.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, self.options["buffer_bytes"])
 
     def choose(self, congestion: str) -> dict[str, Any]:
         """The congestion control of connections from now on, those accepted by open listeners too."""

@@ -24,7 +24,9 @@ class Ours:
         buffer = int(options["buffer_bytes"])
         self.nic = nic
         frames = buffer // FRAME_OCTETS
-        self.stack = nic.stack(**{"connections": 16384, "rcv_bytes": buffer, "snd_frames": frames,
+        # As SO_RCVBUF and SO_SNDBUF do it: the whole size from the start.
+        self.stack = nic.stack(**{"connections": 16384, "rcv_bytes": buffer, "rcv_initial_bytes": buffer,
+                                  "snd_frames": frames, "snd_initial_frames": frames,
                                   "ooo_frames": frames} | options["limits"])
         self.bulk = Bulk(self.stack, options["congestion"], options["verify"])
 

@@ -7,9 +7,10 @@ never rises over CWND_MAX.
 """
 from libc.stdint cimport uint32_t, uint64_t
 
+from underpass.link.frames cimport NO_FRAME
 from underpass.tcp.rare cimport rare_of
 from underpass.tcp.rate_sample cimport RateSample, RateStamp
-from underpass.tcp.tcb cimport CONN_RTO_RECOVERY, Tcb, Tcp
+from underpass.tcp.tcb cimport CONN_CWND_LIMITED, CONN_RTO_RECOVERY, Tcb, Tcp
 from underpass.tcp.traits cimport TRAIT_PACED
 
 cdef enum:
@@ -65,6 +66,18 @@ cdef void congestion_marked(Tcp *tcp, uint32_t conn, uint32_t flight) noexcept n
 cdef inline uint32_t congestion_initial_window(uint32_t mss) noexcept nogil:
     """RFC 6928 2"""
     return min(10 * mss, max(2 * mss, <uint32_t>14600))
+
+
+cdef inline uint32_t congestion_window_used(const Tcb *tcb, uint32_t acked) noexcept nogil:
+    """What congestion reduces when an acknowledgment, which covers `acked` octets, tells of it.
+
+    FlightSize (RFC 5681 3.1), but no more than cwnd: what SACK reports behind a hole has left the network. Where a sender has
+    more than the windows let out, the windows (RFC 9438 4.6: cwnd, if it grows only where it is used): acknowledgments
+    are taken in by the batch, and what the ones before have left of the flight, until the step's end refills it, is no measure.
+    """
+    if tcb.flags & CONN_CWND_LIMITED and tcb.snd_unsent != NO_FRAME:
+        return min(tcb.cwnd, tcb.snd_wnd)
+    return min(tcb.snd_nxt - tcb.snd_una + acked, tcb.cwnd)
 
 
 cdef inline void *congestion_state(Tcp *tcp, uint32_t conn) noexcept nogil:
