@@ -41,19 +41,21 @@ static __always_inline int is_in_force(struct block *block)
 	return 1;
 }
 
-static __always_inline int is_blocked(const struct packet *packet, const struct guard *guard)
+/* What was said by hand, or found out, about the source: a block_kind, or 0. An allowance counts more than blocks. */
+static __always_inline __u32 said_of(const struct packet *packet, const struct guard *guard)
 {
 	const __u8 *lengths = packet->version == 4 ? guard->state->v4_lengths : guard->state->v6_lengths;
 	struct block_key key = {};
 	struct block *block;
+	__u32 said = 0;
 
 	for (int i = 0; i < BLOCK_LENGTHS_MAX; i++) {
 		if (!lengths[i])
 			break;
 		prefix_of(packet, lengths[i] - 1, &key);
 		block = bpf_map_lookup_elem(&blocks, &key);
-		if (block && is_in_force(block))
-			return 1;
+		if (block && is_in_force(block) && said < block->kind)
+			said = block->kind;
 	}
-	return 0;
+	return said;
 }

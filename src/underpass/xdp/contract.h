@@ -244,18 +244,26 @@ struct v6_range {
 	__u32 zero;
 };
 
+#define POLICY_TEXT_MAX 65532
+
+/* As it was written, for those who ask what is loaded; the XDP program does not look at it. */
+struct policy_text {
+	__u32 octets;
+	__u8 text[POLICY_TEXT_MAX];
+};
+
 struct block_key {
 	__u8 address[16];       /* masked */
 	__u8 length;            /* of 128, or of 32 for IPv4 */
 	__u8 zero[7];
 };
 
-enum block_kind { BLOCK_BY_HAND = 1, BLOCK_HEAVY = 2 };
+enum block_kind { BLOCK_BY_HAND = 1, BLOCK_HEAVY = 2, ALLOW_BY_HAND = 3 };
 
 struct block {
 	__u64 until_ns;         /* CLOCK_MONOTONIC; 0: until it is taken off */
 	__u64 since_ns;
-	__u64 packets;          /* dropped by it, about */
+	__u64 packets;          /* that it decided on, about */
 	__u32 kind;
 	__u32 zero;
 };

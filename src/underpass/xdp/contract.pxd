@@ -1,5 +1,5 @@
 """The structs and constants of contract.h, which the XDP program and user space share."""
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "contract.h" nogil:
     struct claim_key:
@@ -34,3 +34,141 @@ cdef extern from "contract.h" nogil:
         ADDRESSES_MAX
 
     const char *const *counter_texts
+
+    # the shield
+
+    enum:
+        SCOPES_MAX
+        SCOPE_RULES_MAX
+        RULES_MAX
+        LISTS_MAX
+        CLASSES_MAX
+        SERVICES_MAX
+        BLOCKS_MAX
+        BLOCK_LENGTHS_MAX
+        POLICY_TEXT_MAX
+        LIST_MARTIANS
+        LIST_BOGONS
+        CHECK_ACTIVE
+        CHECK_DRY_RUN
+        CHECK_FLAGS
+        CHECK_LENGTHS
+        CHECK_CHECKSUMS
+        CHECK_MARTIANS
+        CHECK_BOGONS
+        CHECK_LATER_FRAGMENTS
+        CHECK_FRAGMENTS
+        CHECK_VLANS
+        CHECK_PROTOCOLS
+        CHECK_UDP_REPLIES
+        CHECK_TCP_PORTS
+        CHECK_DEFAULT_DROP
+        ORDER_ALLOW
+        ORDER_DENY
+        ORDER_RULES
+        ACTION_PASS
+        ACTION_DROP
+        ACTION_COUNT
+        ASKS_VERSION
+        ASKS_PROTOCOL
+        ASKS_FROM
+        ASKS_TO
+        ASKS_LISTS
+        ASKS_FROM_PORT
+        ASKS_TO_PORT
+        ASKS_FLAGS
+        ASKS_VLAN
+        PORT_UDP_OPEN
+        PORT_TCP_OPEN
+        PORT_UDP_CLOSED
+        PORT_TCP_CLOSED
+        PORT_BY_ADDRESS
+        BLOCK_BY_HAND
+        BLOCK_HEAVY
+        ALLOW_BY_HAND
+        REASONS_MAX
+        TALLY_RULES
+        TALLY_LISTS
+        TALLY_DROPPED
+        TALLY_WOULD_DROP
+        TALLIES_MAX
+        V4_INDEX_BITS
+        V6_INDEX_BITS
+
+    const uint32_t V6_GATE_FACTOR
+
+    struct scope:
+        uint64_t allow
+        uint64_t deny
+        uint64_t[4] protocols
+        uint64_t[64] vlans
+        uint32_t checks
+        uint16_t rule_first
+        uint16_t rule_count
+        uint16_t chosen_first
+        uint16_t chosen_last
+        uint8_t[4] order
+
+    struct rule:
+        uint64_t[2] source "from"           # in the order of the wire, as the masks
+        uint64_t[2] source_mask "from_mask"
+        uint64_t[2] to
+        uint64_t[2] to_mask
+        uint64_t lists
+        uint32_t asks
+        uint16_t[2] from_port
+        uint16_t[2] to_port
+        uint16_t vlan
+        uint16_t number
+        uint8_t version
+        uint8_t protocol
+        uint8_t flags
+        uint8_t flags_mask
+        uint8_t action
+
+    struct port:
+        uint8_t scope
+        uint8_t flags
+
+    struct policy:
+        scope[16] scopes
+        rule[256] rules
+        uint64_t[4096] classes
+        port[65536] ports
+
+    struct shield_state:
+        uint32_t active
+        uint32_t loaded
+        uint8_t[8] v4_lengths
+        uint8_t[8] v6_lengths
+        uint64_t samples_until_ns
+        uint32_t sample_every
+
+    struct v4_lists:
+        uint64_t[262144] gate
+        uint32_t[65538] index
+
+    struct v4_range:
+        uint32_t start
+        uint32_t class_number "class"
+
+    struct v6_lists:
+        uint64_t[262144] gate
+        uint64_t[1024] wide
+        uint32_t[262146] index
+
+    struct v6_range:
+        uint64_t high
+        uint64_t low
+        uint32_t class_number "class"
+        uint32_t zero
+
+    struct block_key:
+        uint8_t[16] address
+        uint8_t length
+
+    struct block:
+        uint64_t until_ns
+        uint64_t since_ns
+        uint64_t packets
+        uint32_t kind

@@ -4,7 +4,7 @@
  * rules in the section's own.
  *
  *     section -> form -> source's lists -> [allow, deny, rules] -> blocks -> protocols, ports, default -> checksum
- *                                             allow: only the form counts
+ *                                             allowed: nothing more
  */
 #pragma once
 
@@ -121,6 +121,7 @@ static __always_inline int is_default_dropped(struct xdp_md *ctx, const struct p
 static __always_inline __u32 judge(struct xdp_md *ctx, struct packet *packet, struct guard *guard, int refused)
 {
 	__u32 reason = misformed(packet, guard->scope, refused);
+	__u32 by_hand;
 	int said;
 
 	if (reason || !packet->version)
@@ -128,10 +129,15 @@ static __always_inline __u32 judge(struct xdp_md *ctx, struct packet *packet, st
 	guard->lists = lists_of(packet, guard);
 	if ((guard->scope->checks & (CHECK_MARTIANS | CHECK_BOGONS)) && is_bogon(packet, guard))
 		return COUNT_BOGON;
+	by_hand = said_of(packet, guard);
+	if (by_hand == ALLOW_BY_HAND) {
+		packet->allowed = 1;
+		return 0;
+	}
 	said = ordered(packet, guard);
 	if (said > 0)
 		return said;
-	if (!packet->allowed && is_blocked(packet, guard))
+	if (by_hand && !(guard->lists & guard->scope->allow))
 		return COUNT_BLOCKED;
 	if (said == UNDECIDED) {
 		reason = refused_by_port(ctx, packet, guard);
@@ -140,7 +146,7 @@ static __always_inline __u32 judge(struct xdp_md *ctx, struct packet *packet, st
 		if (is_default_dropped(ctx, packet, guard))
 			return COUNT_DEFAULT;
 	}
-	return (guard->scope->checks & CHECK_CHECKSUMS) && is_damaged(ctx, packet) ? COUNT_CHECKSUM : 0;
+	return !packet->allowed && (guard->scope->checks & CHECK_CHECKSUMS) && is_damaged(ctx, packet) ? COUNT_CHECKSUM : 0;
 }
 
 /* Dropped and counted; in a dry run only counted, and not looked at again. */

@@ -3,8 +3,10 @@ from ipaddress import IPv4Address, IPv6Address
 from types import TracebackType
 from typing import Protocol, Self
 
+from underpass.xdp.bpf_map import BpfMap
+from underpass.xdp.steer_object import FEATURES as FEATURES
+
 MODES: dict[str, int]
-FEATURES: dict[str, int]
 
 class Netdev(Protocol):
     """What the loader needs to know of an interface; `linux.netdev_features.NetdevFeatures` has it."""
@@ -21,19 +23,22 @@ class Netdev(Protocol):
     def driver(self) -> str: ...
 
 def attached_program(ifindex: int) -> tuple[int, str, str] | None: ...
-def raise_memlock_limit() -> None: ...
 
 class XdpProgram:
     netdev: Netdev
     mode: str
     why_not_better: str | None
     multi_buffer: bool
-    features: frozenset[str]
     link_fd: int
     def __init__(
         self, netdev: Netdev, mode: str = "auto", multi_buffer: bool | None = None,
         features: Iterable[str] = (),
     ) -> None: ...
+    @property
+    def features(self) -> frozenset[str]: ...
+    def maps(self) -> dict[str, int]: ...
+    def map(self, name: str) -> BpfMap: ...
+    def switch(self, features: Iterable[str], entries: dict[str, int] | None = None) -> None: ...
     @property
     def program_fd(self) -> int: ...
     def claim(self, address: str | IPv4Address | IPv6Address, port: int, protocol: int = 6) -> None: ...

@@ -8,15 +8,16 @@ from libc.string cimport memcpy, memset
 from posix.unistd cimport close as close_fd
 
 import os
-import resource
-from importlib.resources import files
 from ipaddress import ip_address
 
+from underpass.xdp.attachment import Attachment, switch
 from underpass.xdp.contract cimport (
-    ADDRESS_CLAIMED, ADDRESS_LOCAL, COUNTERS_MAX, FEATURE_COOKIES, FEATURE_DETECTION, FEATURE_FILTERS, FEATURE_FLOWS,
-    FEATURE_RATES, FEATURE_SAMPLES, QUEUES_MAX, address_key, claim_key, counter_texts, steer_config,
+    ADDRESS_CLAIMED, ADDRESS_LOCAL, COUNTERS_MAX, QUEUES_MAX, address_key, claim_key, counter_texts, steer_config,
 )
 from underpass.xdp.libbpf cimport *
+from underpass.xdp.steer_object cimport SteerObject
+
+from underpass.xdp.steer_object import FEATURES, checked_features  # noqa: F401
 
 cdef extern from "<arpa/inet.h>" nogil:
     uint16_t htons(uint16_t value)
@@ -27,12 +28,7 @@ cdef enum:
 
 MODES = {"native": XDP_FLAGS_DRV_MODE, "generic": XDP_FLAGS_SKB_MODE}
 
-FEATURES = {"filters": FEATURE_FILTERS, "rates": FEATURE_RATES, "detection": FEATURE_DETECTION,
-            "samples": FEATURE_SAMPLES, "cookies": FEATURE_COOKIES, "flows": FEATURE_FLOWS}
-
 FORGETFUL_DRIVERS = {"veth"}        # Linux 6.18: new queues run no program, though one is attached
-
-libbpf_set_print(NULL)              # its messages go to stderr; ours are in the exceptions
 
 
 cdef bytes octets_of(address):
@@ -69,15 +65,6 @@ def attached_program(uint32_t ifindex):
     return None
 
 
-def raise_memlock_limit():
-    """Lift RLIMIT_MEMLOCK as far as allowed; since Linux 5.11 BPF doesn't need it: a refusal is no error."""
-    for wanted in (resource.RLIM_INFINITY, resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]):
-        try:
-            return resource.setrlimit(resource.RLIMIT_MEMLOCK, (wanted, wanted))
-        except (ValueError, OSError):
-            continue
-
-
 cdef class XdpProgram:
     """The XDP program on one interface.
 
@@ -86,9 +73,7 @@ cdef class XdpProgram:
     `features` are the names in FEATURES of the stages that are in the program besides steering.
     Raises OSError: EBUSY where another program is attached, EPERM without CAP_BPF and CAP_NET_ADMIN.
     """
-    cdef bpf_object *_object
-    cdef int _program_fd
-    cdef int _other_fd              # the program for packets of the other kind, or -1: for renew()
+    cdef SteerObject _object
     cdef int _claims, _addresses, _config, _xsks, _counters
     cdef steer_config _current
     cdef dict _flags_by_address     # octets -> address_flags, as in the map
@@ -97,25 +82,21 @@ cdef class XdpProgram:
     cdef readonly str mode
     cdef readonly object why_not_better
     cdef readonly bint multi_buffer
-    cdef readonly frozenset features
     cdef readonly int link_fd       # the attachment: pass it to whoever shall keep it alive
 
     def __cinit__(self):
         self.link_fd = -1
 
     def __init__(self, netdev, str mode="auto", multi_buffer=None, features=()):
-        unknown = set(features) - FEATURES.keys()
-        if unknown:
-            raise ValueError(f"features are {', '.join(FEATURES)}, not {min(unknown)!r}")
         if mode != "auto" and mode not in MODES:
             raise ValueError(f"mode is auto, native or generic, not {mode!r}")
         self.netdev = netdev
-        self.features = frozenset(features)
+        chosen = checked_features(features)
         self.multi_buffer = netdev.mtu > PLAIN_MTU_MAX if multi_buffer is None else multi_buffer
         self._flags_by_address = {}
         self._claimed_ports = {}
         self._refuse_second_program()
-        self._load()
+        self._load(chosen)
         try:
             self.set_mac(netdev.mac)
             self.set_flow_range(1, 0)
@@ -134,39 +115,18 @@ cdef class XdpProgram:
             raise OSError(EBUSY, f"{interface} already runs XDP program {name!r} (id {program_id}, {mode}): "
                                  f"stop what attached it, or `ip link set dev {interface} xdp off`")
 
-    cdef _load(self):
-        """Open the object, choose the program for packets of one or of several buffers, and load it."""
-        image = files("underpass.xdp").joinpath("steer.bpf.o").read_bytes()
-        name, other = (b"steer_frags", b"steer") if self.multi_buffer else (b"steer", b"steer_frags")
-        raise_memlock_limit()
-        self._object = bpf_object__open_mem(<const char *>image, len(image), NULL)
-        if self._object == NULL:
-            raise OSError(errno, f"cannot open the XDP program: {os.strerror(errno)}")
+    cdef _load(self, frozenset features):
+        """Load it, and where the driver forgets it on new queues, the one for the other kind of packets too: see renew()."""
         forgetful = self.netdev.driver in FORGETFUL_DRIVERS
-        bpf_program__set_autoload(bpf_object__find_program_by_name(self._object, other), forgetful)
-        self._set_features()
-        cdef int failed = bpf_object__load(self._object)
-        if failed:
-            self._release()
-            raise OSError(-failed, f"the kernel refuses the XDP program: {os.strerror(-failed)}"
-                          + (" (CAP_BPF and CAP_NET_ADMIN are needed)" if failed == -1 else ""))
-        self._program_fd = bpf_program__fd(bpf_object__find_program_by_name(self._object, name))
-        self._other_fd = -1
-        if forgetful:
-            self._other_fd = bpf_program__fd(bpf_object__find_program_by_name(self._object, other))
-        self._claims = bpf_object__find_map_fd_by_name(self._object, b"claims")
-        self._addresses = bpf_object__find_map_fd_by_name(self._object, b"addresses")
-        self._config = bpf_object__find_map_fd_by_name(self._object, b"config")
-        self._xsks = bpf_object__find_map_fd_by_name(self._object, b"xsks")
-        self._counters = bpf_object__find_map_fd_by_name(self._object, b"counters")
+        self._object = SteerObject(features, self.multi_buffer, both=forgetful)
+        self._find_maps()
 
-    cdef _set_features(self):
-        """Fill in the program's read-only globals, which are one word."""
-        cdef uint32_t bits = sum([FEATURES[name] for name in self.features])
-        constants = bpf_object__find_map_by_name(self._object, b".rodata")
-        cdef int failed = bpf_map__set_initial_value(constants, &bits, sizeof(bits))
-        if failed:
-            raise OSError(-failed, f"cannot choose the XDP program's features: {os.strerror(-failed)}")
+    cdef _find_maps(self):
+        self._claims = self._object.map_fd("claims")
+        self._addresses = self._object.map_fd("addresses")
+        self._config = self._object.map_fd("config")
+        self._xsks = self._object.map_fd("xsks")
+        self._counters = self._object.map_fd("counters")
 
     cdef _attach(self, str mode):
         cdef int error = 0
@@ -188,7 +148,7 @@ cdef class XdpProgram:
         memset(&options, 0, sizeof(options))
         options.sz = sizeof(options)
         options.flags = flags
-        cdef int fd = bpf_link_create(self._program_fd, self.netdev.index, BPF_XDP, &options)
+        cdef int fd = bpf_link_create(self._object.program_fd, self.netdev.index, BPF_XDP, &options)
         if fd < 0:
             return -fd
         self.link_fd = fd
@@ -289,15 +249,49 @@ cdef class XdpProgram:
     def renew(self):
         """Have the driver take the program anew, for queues that it has got since; nothing is done where it does so itself.
 
-        By way of the other program, over the same maps: the kernel does nothing where a link is given its own. No
+        By way of another program over the same maps: the kernel does nothing where a link is given its own. No
         packet passes without a program meanwhile. Raises OSError.
         """
-        if self._other_fd < 0:
+        if self.netdev.driver not in FORGETFUL_DRIVERS:
             return
-        for fd in (self._other_fd, self._program_fd):
+        if self._is_exchanged() or self._object.other_fd < 0:
+            with Attachment(link_fd=self.link_fd) as now:
+                return now.switch(now.features)
+        for fd in (self._object.other_fd, self._object.program_fd):
             failed = bpf_link_update(self.link_fd, fd, NULL)
             if failed:
                 raise OSError(-failed, f"cannot install the XDP program anew: {os.strerror(-failed)}")
+
+    cdef bint _is_exchanged(self):
+        """Whether somebody else has the link run another program than ours: `underpass shield load` does."""
+        cdef bpf_link_info link
+        cdef bpf_prog_info program
+        cdef uint32_t room = sizeof(link)
+        memset(&link, 0, sizeof(link))
+        memset(&program, 0, sizeof(program))
+        if bpf_obj_get_info_by_fd(self.link_fd, &link, &room):
+            return False
+        room = sizeof(program)
+        return bpf_obj_get_info_by_fd(self._object.program_fd, &program, &room) == 0 and link.prog_id != program.id
+
+    @property
+    def features(self):
+        """The names of the stages that are in the program besides steering."""
+        return self._object.features
+
+    def maps(self):
+        """Descriptors of all maps by name, which stay ours."""
+        return self._object.maps()
+
+    def map(self, str name not None):
+        """A map, with a descriptor of its own. Raises KeyError where these features have none of that name."""
+        return self._object.map(name)
+
+    def switch(self, features, dict entries=None):
+        """Run the program with other features, and maps of other sizes, `entries`. Raises OSError."""
+        before, self._object = self._object, switch(self.link_fd, self, features, entries)
+        before.close()
+        self._find_maps()
 
     def counters(self):
         """Packets by what was done with them and why, summed over all CPUs."""
@@ -314,7 +308,7 @@ cdef class XdpProgram:
     @property
     def program_fd(self):
         """Descriptor of the loaded program, for test runs."""
-        return self._program_fd
+        return self._object.program_fd
 
     def close(self):
         """Detach (unless another process holds the link too) and unload. May be called twice."""
@@ -324,11 +318,9 @@ cdef class XdpProgram:
         if self.link_fd >= 0:
             close_fd(self.link_fd)
             self.link_fd = -1
-        if self._object != NULL:
-            bpf_object__close(self._object)
-            self._object = NULL
+        if self._object is not None:
+            self._object.close()
             self._claims = self._addresses = self._config = self._xsks = self._counters = -1
-            self._program_fd = -1
 
     def __enter__(self):
         return self

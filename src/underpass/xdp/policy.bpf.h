@@ -19,6 +19,13 @@ struct {
 	__type(value, struct policy);
 } policies SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, GENERATIONS);
+	__type(key, __u32);
+	__type(value, struct policy_text);
+} policy_texts SEC(".maps");
+
 /* Sections of services that an address tells apart; the key's last octet is the generation. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

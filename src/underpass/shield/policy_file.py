@@ -1,0 +1,333 @@
+"""A policy out of a TOML file. Every fault is found, with its line and its key, and nothing is taken that has one."""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from underpass.shield import fields
+from underpass.shield.policy import (
+    ACTIONS,
+    BOGONS,
+    FRAGMENTS,
+    LIST_ACTIONS,
+    ORDER,
+    Detection,
+    Policy,
+    PrefixList,
+    Rate,
+    Rule,
+    Section,
+    Service,
+)
+from underpass.shield.toml_lines import lines_of
+
+LISTS_MAX, SERVICES_MAX, RULES_MAX, SECTION_RULES_MAX, RATES_MAX = 62, 14, 256, 64, 4
+COUNT_MAX = 2**40
+
+PORTS = fields.list_of(fields.ports, "ports")
+NETWORKS = fields.list_of(fields.network, "prefixes", some=True)
+NAMES = fields.list_of(fields.text, "names of lists")
+PER_SECOND = fields.integer(1, COUNT_MAX)
+
+# Key in the file: the attribute that it sets, and how its value is read.
+Fields = Mapping[str, tuple[str, fields.Reader]]
+TOP: Fields = {"dry-run": ("dry_run", fields.boolean), "sources": ("sources", fields.integer(256, 1 << 22))}
+LIST: Fields = {
+    "action": ("action", fields.one_of(LIST_ACTIONS)), "file": ("file", fields.file_name),
+    "prefixes": ("prefixes", fields.list_of(fields.network, "prefixes"))}
+SECTION: Fields = {
+    "order": ("order", fields.list_of(fields.one_of(ORDER), "its words", some=True)),
+    "default": ("default", fields.one_of(("pass", "drop"))),
+    "allow": ("allow", NAMES), "deny": ("deny", NAMES),
+    "bogons": ("bogons", fields.one_of(BOGONS)), "tcp-flags": ("tcp_flags", fields.boolean),
+    "lengths": ("lengths", fields.boolean), "checksums": ("checksums", fields.boolean),
+    "fragments": ("fragments", fields.one_of(FRAGMENTS)), "dry-run": ("dry_run", fields.boolean),
+    "vlans": ("vlans", fields.list_of(fields.integer(0, 4094), "VLANs", some=True))}
+INTERFACE: Fields = SECTION | {
+    "drop": ("drop", fields.list_of(fields.protocol, "protocols")),
+    "udp-ports": ("udp_ports", PORTS), "udp-replies": ("udp_replies", fields.boolean),
+    "tcp-ports": ("tcp_ports", PORTS),
+    "closed-tcp-ports": ("closed_tcp_ports", PORTS), "closed-udp-ports": ("closed_udp_ports", PORTS)}
+SERVICE: Fields = SECTION | {"port": ("port", fields.integer(1, 65535)), "address": ("address", fields.address)}
+RULE: Fields = {
+    "name": ("name", fields.text), "action": ("action", fields.one_of(ACTIONS)),
+    "protocol": ("protocol", fields.protocol), "version": ("version", fields.one_of(("4", "6"))),
+    "from": ("sources", NETWORKS), "from-lists": ("source_lists", NAMES), "to": ("destinations", NETWORKS),
+    "from-ports": ("source_ports", PORTS), "to-ports": ("ports", PORTS),
+    "vlan": ("vlan", fields.integer(0, 4094)), "flags": ("flags", fields.tcp_flags)}
+RATE: Fields = {
+    "per": ("per", fields.one_of(("source", "service"))),
+    "v4": ("v4", fields.integer(8, 32)), "v6": ("v6", fields.integer(16, 128)),
+    "packets": ("packets", PER_SECOND), "syns": ("syns", PER_SECOND), "bytes": ("octets", PER_SECOND),
+    "new-connections": ("opened", PER_SECOND), "connections": ("connections", fields.integer(1, 1 << 24)),
+    "burst": ("burst", fields.seconds)}
+DETECTION: Fields = {
+    "packets": ("packets", PER_SECOND), "block-for": ("block_s", fields.span),
+    "blocks": ("blocks", fields.integer(1, 65536)), "v4": ("v4", fields.integer(8, 32)),
+    "v6": ("v6", fields.integer(16, 128)), "dry-run": ("dry_run", fields.boolean)}
+# What a section of services has from the interface's, where it says nothing itself.
+INHERITED = ("order", "allow", "deny", "bogons", "tcp-flags", "lengths", "checksums", "fragments", "vlans",
+             "dry-run")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong, where, and what would be right."""
+
+    file: str
+    line: int | None
+    key: str
+    wrong: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return ": ".join(part for part in (place, self.key, self.wrong) if part)
+
+
+class PolicyError(ValueError):
+    """The faults of a file, one a line."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__("\n".join(map(str, faults)))
+        self.faults = faults
+
+
+def read(file: str) -> Policy:
+    """The policy of a file. Raises OSError, and PolicyError with all its faults."""
+    path = Path(file)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise OSError(error.errno, f"{file}: cannot be read: {error.strerror}") from None
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise PolicyError([Fault(file, line, "", "is not UTF-8")]) from None
+    return parse(text, file, str(path.resolve().parent))
+
+
+def parse(text: str, file: str = "policy", folder: str = "/") -> Policy:
+    """The policy of a text; files that it names are relative to `folder`. Raises PolicyError."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyError([Fault(file, None, "", f"is not TOML: {error}")]) from None
+    reader = _Reader(file, text, folder)
+    policy = reader.policy(table)
+    if reader.faults:
+        raise PolicyError(sorted(reader.faults, key=lambda it: it.line or 0))
+    return policy
+
+
+class _Reader:
+    """Turns tables into what they mean, and collects the faults."""
+
+    def __init__(self, file: str, text: str, folder: str) -> None:
+        self.file, self.text, self.folder = file, text, folder
+        self.lines = lines_of(text)
+        self.faults: list[Fault] = []
+        self.rules = 0
+
+    def fault(self, path: tuple[str | int, ...], wrong: str) -> None:
+        """Note one: at its line, or at that of the next table around it."""
+        line = next((self.lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.lines), None)
+        key = ".".join(str(it) for it in path if isinstance(it, str))
+        self.faults.append(Fault(self.file, line, key, wrong))
+
+    def table(self, value: Any, path: tuple[str | int, ...], known: Fields, others: tuple[str, ...] = ()
+              ) -> dict[str, Any]:
+        """The attributes that a table sets; faults are noted and left out."""
+        if not isinstance(value, dict):
+            self.fault(path, "is a table")
+            return {}
+        found: dict[str, Any] = {}
+        for key, it in value.items():
+            if key in known:
+                attribute, read_value = known[key]
+                try:
+                    found[attribute] = read_value(it)
+                except ValueError as error:
+                    self.fault((*path, key), str(error))
+            elif key not in others:
+                near = difflib.get_close_matches(key, [*known, *others], 1)
+                hint = f"; {near[0]} is meant?" if near else f"; known are {', '.join([*known, *others])}"
+                self.fault((*path, key), f"is not known here{hint}")
+        return found
+
+    def policy(self, table: dict[str, Any]) -> Policy:
+        """All of it."""
+        top = self.table(table, (), TOP, ("lists", "interface", "services", "service", "detection"))
+        lists = self.lists(table.get("lists", {}))
+        defaults = {"deny": tuple(it.name for it in lists if it.action == "deny"),
+                    "allow": tuple(it.name for it in lists if it.action == "allow"),
+                    "dry_run": top.pop("dry_run", False)}
+        names = {it.name for it in lists}
+        interface = None
+        inherited: dict[str, Any] = {}
+        rules: tuple[Rule, ...] = ()
+        if "interface" in table:
+            interface = self.section(table["interface"], ("interface",), INTERFACE, defaults, (), names)
+            rules = interface.rules
+            inherited = {key: table["interface"][key] for key in INHERITED
+                         if isinstance(table["interface"], dict) and key in table["interface"]}
+        written = table.get("services", {})
+        before = len(self.faults)
+        services = self.section(self._merged(inherited, written), ("services",), SECTION, defaults, rules, names)
+        if isinstance(written, dict):       # what is inherited was told of already
+            self.faults[before:] = [it for it in self.faults[before:] if not self._is_inherited(it, written)]
+        return Policy(lists, interface, services, self.services(table, inherited, written, defaults, services, names),
+                      self.detection(table), text=self.text, folder=self.folder, **top)
+
+    @staticmethod
+    def _merged(inherited: Mapping[str, Any], written: Any) -> Any:
+        return {**inherited, **written} if isinstance(written, dict) else written
+
+    @staticmethod
+    def _is_inherited(fault: Fault, written: Mapping[str, Any]) -> bool:
+        return fault.key.rpartition(".")[2] in INHERITED and fault.key.rpartition(".")[2] not in written
+
+    def lists(self, tables: Any) -> tuple[PrefixList, ...]:
+        """Those that are named."""
+        found = []
+        if not isinstance(tables, dict):
+            self.fault(("lists",), "are tables: [lists.NAME]")
+            return ()
+        for name, table in tables.items():
+            set_to = self.table(table, ("lists", name), LIST)
+            if isinstance(table, dict) and "file" not in table and "prefixes" not in table:
+                self.fault(("lists", name), 'needs file = "..." or prefixes = [...]')
+            if "file" in set_to:
+                set_to["file"] = str(Path(self.folder) / set_to["file"])
+            found.append(PrefixList(name, **set_to))
+        if len(found) > LISTS_MAX:
+            self.fault(("lists",), f"{len(found)} lists are more than {LISTS_MAX}")
+        return tuple(found)
+
+    def section(self, table: Any, path: tuple[str | int, ...], known: Fields, defaults: Mapping[str, Any],
+                rules: tuple[Rule, ...], names: set[str]) -> Section:
+        """One section, with the rules of the one that it inherits from behind its own."""
+        set_to = self.table(table, path, known, ("rule", "rate"))
+        set_to.pop("port", None)
+        set_to.pop("address", None)
+        if not isinstance(table, dict):
+            return Section(path_text(path))
+        own = [self.rule(it, (*path, "rule", at), names) for at, it in enumerate(self.tables(table, path, "rule"))]
+        rates = [self.rate(it, (*path, "rate", at)) for at, it in enumerate(self.tables(table, path, "rate"))]
+        for key in ("allow", "deny"):
+            for name in set_to.get(key, ()):
+                self.known_list(name, (*path, key), names)
+        if len(set(set_to.get("order", ()))) < len(set_to.get("order", ())):
+            self.fault((*path, "order"), "each word stands there once")
+        self.rules += len(own)
+        if len(own) + len(rules) > SECTION_RULES_MAX or self.rules > RULES_MAX:
+            self.fault((*path, "rule"), f"a section has at most {SECTION_RULES_MAX} rules, all together {RULES_MAX}")
+        if len(rates) > RATES_MAX:
+            self.fault((*path, "rate"), f"a section has at most {RATES_MAX} rates")
+        return Section(path_text(path), rules=(*(it for it in own if it), *rules),
+                       rates=tuple(it for it in rates if it), **{**defaults, **set_to})
+
+    def known_list(self, name: str, path: tuple[str | int, ...], names: set[str]) -> None:
+        """Note a list that there is not."""
+        if name not in names:
+            known = f"lists are {', '.join(sorted(names))}" if names else "there are no lists"
+            self.fault(path, f"{name!r} is no list; {known}")
+
+    def tables(self, table: Mapping[str, Any], path: tuple[str | int, ...], key: str) -> list[Any]:
+        """An array of tables."""
+        value = table.get(key, [])
+        if isinstance(value, list):
+            return value
+        self.fault((*path, key), f"is written [[{path_text(path)}.{key}]]")
+        return []
+
+    def rule(self, table: Any, path: tuple[str | int, ...], names: set[str]) -> Rule | None:
+        """One rule."""
+        set_to = self.table(table, path, RULE)
+        for name in set_to.get("source_lists", ()):
+            self.known_list(name, (*path, "from-lists"), names)
+        if isinstance(table, dict) and "action" not in table:
+            self.fault(path, 'needs action = "pass", "drop" or "count"')
+        if set_to.get("flags") and set_to.setdefault("protocol", 6) != 6:
+            self.fault((*path, "flags"), "are TCP's: leave the protocol out")
+        if (set_to.get("ports") or set_to.get("source_ports")) and set_to.get("protocol") not in (6, 17, None):
+            self.fault((*path, "protocol"), "has no ports; tcp and udp have")
+        set_to["name"] = set_to.get("name", f"{path_text(path)} {int(path[-1]) + 1}")
+        if "version" in set_to:
+            set_to["version"] = int(set_to["version"])
+        return Rule(**set_to) if "action" in set_to else None
+
+    def rate(self, table: Any, path: tuple[str | int, ...]) -> Rate | None:
+        """One rate."""
+        set_to = self.table(table, path, RATE)
+        if not isinstance(table, dict):
+            return None
+        if "per" not in table:
+            self.fault(path, 'needs per = "source" or "service"')
+        limits = ("packets", "syns", "octets", "opened", "connections")
+        if "per" in set_to and not any(it in set_to for it in limits):
+            self.fault(path, "limits nothing: give packets, syns, bytes, new-connections or connections")
+        if set_to.get("per") == "service" and "connections" in set_to:
+            self.fault((*path, "connections"), "is for sources; `serve --connections` limits all together")
+        return Rate(**set_to) if "per" in set_to else None
+
+    def services(self, table: Mapping[str, Any], inherited: Mapping[str, Any], written: Any,
+                 defaults: Mapping[str, Any], services: Section, names: set[str]) -> tuple[Service, ...]:
+        """Services with sections of their own, which inherit from [services]."""
+        found = []
+        above = self._merged(inherited, written) if isinstance(written, dict) else {}
+        above = {key: value for key, value in above.items() if key not in ("rule", "rate")}
+        for at, one in enumerate(self.tables(table, (), "service")):
+            path = ("service", at)
+            if not isinstance(one, dict):
+                self.fault(path, "is a table: [[service]]")
+                continue
+            before = len(self.faults)
+            section = self.section({**above, **one}, path, SERVICE, defaults, services.rules, names)
+            self.faults[before:] = [it for it in self.faults[before:]
+                                    if it.key.split(".")[-1] not in above or it.key.split(".")[-1] in one]
+            if "port" not in one:
+                self.fault(path, "needs port = ...")
+                continue
+            set_to = self._quietly(one)
+            name = f"{set_to.get('address', '*')}:{set_to.get('port')}"
+            rates = section.rates or services.rates
+            found.append(Service(set_to.get("port", 1), set_to.get("address"),
+                                 replace(section, name=name, rates=rates)))
+        self._distinct(found)
+        if len(found) > SERVICES_MAX:
+            self.fault(("service",), f"{len(found)} services are more than {SERVICES_MAX}")
+        return tuple(found)
+
+    def _distinct(self, found: list[Service]) -> None:
+        seen = set()
+        for at, it in enumerate(found):
+            if (it.address, it.port) in seen:
+                self.fault(("service", at), f"{it.section.name} stands there twice")
+            seen.add((it.address, it.port))
+
+    def _quietly(self, table: Mapping[str, Any]) -> dict[str, Any]:
+        """Address and port of a service whose faults are told already."""
+        before = list(self.faults)
+        found = self.table({key: table[key] for key in ("port", "address") if key in table}, (), SERVICE)
+        self.faults = before
+        return found
+
+    def detection(self, table: Mapping[str, Any]) -> Detection | None:
+        """Heavy hitters."""
+        if "detection" not in table:
+            return None
+        set_to = self.table(table["detection"], ("detection",), DETECTION)
+        if isinstance(table["detection"], dict) and "packets" not in table["detection"]:
+            self.fault(("detection",), "needs packets = ..., a second from one source")
+        return Detection(**set_to) if "packets" in set_to else None
+
+
+def path_text(path: tuple[str | int, ...]) -> str:
+    """A path without numbers, for people."""
+    return ".".join(str(it) for it in path if isinstance(it, str))
+
+

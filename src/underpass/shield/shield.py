@@ -1,0 +1,413 @@
+"""The shield of one interface: its policy, blocks and counters, in the maps of the XDP program that is attached.
+
+    Policy --read files, cut ranges--> the generation that is not active --one word--> active
+
+Everything lies in the maps. Whoever may reach them, the process that attached the program or root by `open_shield`,
+sees and changes the same; what changes something holds a lock, so that two never do so at a time.
+"""
+
+import errno
+import ipaddress
+import socket
+import struct
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from underpass.linux import interface
+from underpass.shield import policy_image, ranges
+from underpass.shield.policy import BOGON_NETWORKS, MARTIANS, Network, Policy
+from underpass.shield.policy_file import parse
+from underpass.shield.policy_image import TALLY_PLACES, PolicyImage, rules_of
+from underpass.shield.prefixes import Prefixes
+from underpass.shield.ranges import Classes, Ranges
+from underpass.xdp.attachment import Attachment
+from underpass.xdp.bpf_map import BpfMap, array_map
+from underpass.xdp.steer_object import COUNTERS
+
+LOCK_S = 10.0                           # how long to wait for somebody else's change
+ONLY = bytes(4)                         # the key of a single entry
+PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+TALLY = struct.Struct("=QQ")
+PER_FAMILY = {4: ("v4_lists", "v4_ranges", ranges.V4_LISTS_BYTES, ranges.V4_RANGE_BYTES),
+              6: ("v6_lists", "v6_ranges", ranges.V6_LISTS_BYTES, ranges.V6_RANGE_BYTES)}
+
+
+class Steered(Protocol):
+    """What is attached: an `XdpProgram` or an `Attachment`."""
+
+    @property
+    def features(self) -> frozenset[str]: ...
+    def map(self, name: str) -> BpfMap: ...
+    def switch(self, features: Iterable[str], entries: dict[str, int] | None = None) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A prefix that is blocked ("block", or "heavy" where it was found out) or let in ("allow").
+
+    `left_s` None: until it is taken off. `packets`: how many came, about.
+    """
+
+    network: Network
+    kind: str
+    age_s: float
+    left_s: float | None
+    packets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Packets and octets."""
+
+    packets: int
+    octets: int
+
+
+@contextmanager
+def open_shield(name: str) -> Iterator["Shield"]:
+    """The shield of an interface to which some process has attached Underpass. Raises OSError in one line."""
+    index = interface.facts(name).link.index
+    try:
+        attachment = Attachment(index)
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        raise OSError(errno.ENOENT, f"Underpass serves nothing on {name}: {error.strerror}; the shield is loaded "
+                                    "while a server runs, or by `underpass serve --shield`") from None
+    with attachment:
+        yield Shield(attachment, index)
+
+
+class Shield:
+    """See the module. Nothing is filtered before the first `load`."""
+
+    def __init__(self, steered: Steered, index: int) -> None:
+        self._steered, self._index = steered, index
+
+    # the policy
+
+    def load(self, policy: Policy) -> dict[str, int]:
+        """Make it the one that is in force, all of it at once; returns how many prefixes each list has.
+
+        Blocks stay. Raises OSError and ValueError, in one line; then the one before stays in force.
+        """
+        lists = read_lists(policy)
+        classes = Classes()
+        families = {version: Ranges(version, lists, classes) for version in PER_FAMILY}
+        image = bytes(PolicyImage(policy, classes.masks, chosen_ports()))
+        text = _text_octets(policy)
+        with self._changing():
+            self._have_features(policy)
+            with self._maps() as maps:
+                active, loaded, v4, v6, *sampling = self._state(maps)
+                generation = 1 - active if loaded else active
+                for version, it in families.items():
+                    _write_ranges(maps, version, it, generation)
+                _write_services(maps, policy, generation)
+                _write_generation(maps, "policies", generation, image)
+                _write_generation(maps, "policy_texts", generation, text)
+                kept = self._named_tallies(maps) if loaded else {}
+                maps["shield"].update(ONLY, policy_image.state_octets(generation, 1, v4, v6, *sampling))
+                self._restart_tallies(maps, policy, kept)
+        return {it.name: len(lists[place]) for place, it in enumerate(policy.lists)}
+
+    def unload(self) -> None:
+        """Filter nothing any more; blocks stay, and are in force again with the next policy."""
+        with self._changing(), self._maps() as maps:
+            active, _, v4, v6, *sampling = self._state(maps)
+            maps["shield"].update(ONLY, policy_image.state_octets(active, 0, v4, v6, *sampling))
+
+    def policy(self) -> Policy | None:
+        """The one in force; None: there is none."""
+        if "filters" not in self._steered.features:
+            return None
+        with self._maps() as maps:
+            return self._policy(maps)
+
+    # blocks
+
+    def block(self, network: Network, for_s: float | None = None) -> None:
+        """Drop what comes from there, for so many seconds or until `unblock`; an allow list counts more.
+
+        Raises OSError ENOENT where no policy is loaded, ENOSPC where there are as many blocks, or lengths, as may be.
+        """
+        self._say_of(network, "block", for_s)
+
+    def allow(self, network: Network, for_s: float | None = None) -> None:
+        """Let in what comes from there, whatever the policy says but for its form. Raises as `block`."""
+        self._say_of(network, "allow", for_s)
+
+    def unblock(self, network: Network) -> bool:
+        """Take a block or an allowance off; whether there was one."""
+        with self._changing(), self._loaded_maps() as maps:
+            found = maps["blocks"].delete(policy_image.block_key_octets(network))
+            self._set_lengths(maps)
+        return found
+
+    def blocks(self) -> list[Block]:
+        """Those in force, the longest lasting last."""
+        if "filters" not in self._steered.features:
+            return []
+        now = time.monotonic_ns()
+        with self._maps() as maps:
+            found = [_block(key, value, now) for key, value in maps["blocks"].items()]
+        rows = [it for it in found if it.left_s is None or it.left_s > 0]
+        return sorted(rows, key=lambda it: (it.left_s is None, it.left_s or 0.0, str(it.network)))
+
+    def sweep(self) -> int:
+        """Remove blocks whose time is over, which no packet minds any more; how many."""
+        if "filters" not in self._steered.features:
+            return 0
+        now, gone = time.monotonic_ns(), 0
+        with self._changing(), self._maps() as maps:
+            for key, value in maps["blocks"].items():
+                until_ns = policy_image.block_fields(value)[1]
+                gone += bool(until_ns and until_ns <= now) and maps["blocks"].delete(key)
+            if gone:
+                self._set_lengths(maps)
+        return gone
+
+    # what is counted
+
+    def stats(self) -> dict[str, Any]:
+        """Tallies since the policy was loaded: "rules" and "lists" by name, "dropped" and "would_drop" (dry runs) by
+        section and reason, and the number of "blocks". Empty where no policy is loaded.
+        """
+        policy = self.policy()
+        if policy is None:
+            return {}
+        with self._maps() as maps:
+            named = self._named_tallies(maps)
+            sections = policy.sections()
+            found: dict[str, Any] = {
+                "rules": {rule.name: named.get(("rules", rule.name), Tally(0, 0)) for rule in rules_of(policy)},
+                "lists": {it.name: named.get(("lists", it.name), Tally(0, 0)) for it in policy.lists},
+                "blocks": len(self.blocks())}
+            for key, place in (("dropped", "dropped"), ("would_drop", "would")):
+                found[key] = {section.name: self._reasons(maps, TALLY_PLACES[place] + at * policy_image.REASONS)
+                              for at, section in enumerate(sections)}
+        return found
+
+    # inside
+
+    def _have_features(self, policy: Policy) -> None:
+        needed = features_of(policy)
+        if not needed <= self._steered.features:
+            self._steered.switch(self._steered.features | needed)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Alone: a name in the network namespace that the kernel gives back however we end."""
+        end = time.monotonic() + LOCK_S
+        with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as lock:
+            while True:
+                try:
+                    lock.bind(f"\0underpass-shield-{self._index}")
+                    break
+                except OSError as error:
+                    if error.errno != errno.EADDRINUSE:
+                        raise
+                    if time.monotonic() > end:
+                        raise OSError(errno.EBUSY, "another process is changing the shield") from None
+                    time.sleep(0.02)
+            yield
+
+    @contextmanager
+    def _maps(self) -> Iterator["_Maps"]:
+        with ExitStack() as undo:
+            yield _Maps(self._steered, undo)
+
+    @contextmanager
+    def _loaded_maps(self) -> Iterator["_Maps"]:
+        """The maps, where a policy is loaded."""
+        if "filters" not in self._steered.features:
+            raise OSError(errno.ENOENT, "no policy is loaded: `underpass shield load POLICY.toml`")
+        with self._maps() as maps:
+            if not self._state(maps)[1]:
+                raise OSError(errno.ENOENT, "no policy is loaded: `underpass shield load POLICY.toml`")
+            yield maps
+
+    @staticmethod
+    def _state(maps: "_Maps") -> tuple[int, int, list[int], list[int], int, int]:
+        return policy_image.state_fields(maps["shield"].lookup(ONLY) or b"")
+
+    def _policy(self, maps: "_Maps") -> Policy | None:
+        active, loaded, *_ = self._state(maps)
+        if not loaded:
+            return None
+        octets = maps["policy_texts"].lookup(active.to_bytes(4, "little")) or bytes(4)
+        size = int.from_bytes(octets[:4], "little")
+        folder, _, text = octets[4 : 4 + size].decode().partition("\n")
+        return parse(text, folder=folder)
+
+    def _say_of(self, network: Network, kind: str, for_s: float | None) -> None:
+        now = time.monotonic_ns()
+        value = policy_image.block_octets(now, now + int(for_s * 1e9) if for_s else 0, kind)
+        with self._changing(), self._loaded_maps() as maps:
+            self._set_lengths(maps, network)
+            try:
+                maps["blocks"].update(policy_image.block_key_octets(network), value)
+            except OSError as error:
+                if error.errno != errno.E2BIG:
+                    raise
+                raise OSError(errno.ENOSPC, f"{policy_image.BLOCKS} prefixes are blocked, and no more can be; a list "
+                                            "in the policy holds any number") from None
+
+    def _set_lengths(self, maps: "_Maps", more: Network | None = None) -> None:
+        """Note of which lengths there are blocks: the XDP program asks for those alone."""
+        lengths: dict[int, set[int]] = {4: set(), 6: set()}
+        for key in maps["blocks"].keys():
+            network = network_of(key)
+            lengths[network.version].add(network.prefixlen)
+        if more is not None:
+            lengths[more.version].add(more.prefixlen)
+        detection = getattr(self._policy(maps), "detection", None)
+        if detection is not None and detection.block_s:
+            lengths[4].add(detection.v4)
+            lengths[6].add(detection.v6)
+        for version, found in lengths.items():
+            if len(found) > policy_image.LENGTHS:
+                raise OSError(errno.ENOSPC, f"IPv{version} prefixes of {policy_image.LENGTHS} different lengths are "
+                                            "blocked, and no more can be; a list in the policy holds any")
+        active, loaded, _, _, *sampling = self._state(maps)
+        v4, v6 = (sorted(lengths[version], reverse=True) for version in (4, 6))
+        maps["shield"].update(ONLY, policy_image.state_octets(active, loaded, v4, v6, *sampling))
+
+    def _named_tallies(self, maps: "_Maps") -> dict[tuple[str, str], Tally]:
+        """Tallies of rules and lists of the policy in force, by their names."""
+        policy = self._policy(maps)
+        if policy is None:
+            return {}
+        names = {"rules": [rule.name for rule in rules_of(policy)], "lists": [it.name for it in policy.lists]}
+        return {(kind, name): _tally(maps, TALLY_PLACES[kind] + number)
+                for kind, them in names.items() for number, name in enumerate(them)}
+
+    @staticmethod
+    def _reasons(maps: "_Maps", first: int) -> dict[str, Tally]:
+        """Tallies by reason, those that are not zero."""
+        found = {name: _tally(maps, first + reason) for reason, name in enumerate(COUNTERS)}
+        return {name: it for name, it in found.items() if it.packets}
+
+    @staticmethod
+    def _restart_tallies(maps: "_Maps", policy: Policy, kept: dict[tuple[str, str], Tally]) -> None:
+        """What is counted for a name goes on; numbers may have become another's."""
+        names = {"rules": [rule.name for rule in rules_of(policy)], "lists": [it.name for it in policy.lists]}
+        for kind, size in (("rules", policy_image.RULES), ("lists", 64)):
+            for number in range(size):
+                name = names[kind][number] if number < len(names[kind]) else ""
+                before = kept.get((kind, name), Tally(0, 0))
+                key = (TALLY_PLACES[kind] + number).to_bytes(4, "little")
+                if before.packets or _tally(maps, TALLY_PLACES[kind] + number).packets:
+                    empty = maps["tallies"].lookup(key) or b""
+                    maps["tallies"].update(key, TALLY.pack(before.packets, before.octets).ljust(len(empty), b"\0"))
+
+
+class _Maps:
+    """Maps by name, each opened when it is first asked for."""
+
+    def __init__(self, steered: Steered, undo: ExitStack) -> None:
+        self._steered, self._undo = steered, undo
+        self._open: dict[str, BpfMap] = {}
+
+    def __getitem__(self, name: str) -> BpfMap:
+        if name not in self._open:
+            self._open[name] = self._undo.enter_context(closing(self._steered.map(name)))
+        return self._open[name]
+
+
+def features_of(policy: Policy) -> frozenset[str]:
+    """What the XDP program must have in it for a policy."""
+    return frozenset({"filters"})
+
+
+def read_lists(policy: Policy) -> dict[int, Prefixes]:
+    """The prefixes of each list by its number, with those that are built in. Raises OSError and ValueError."""
+    found = {}
+    for number, it in enumerate(policy.lists):
+        found[number] = Prefixes(it.prefixes)
+        if it.file is not None:
+            try:
+                found[number].read(Path(it.file).read_bytes(), it.file)
+            except OSError as error:
+                raise OSError(error.errno, f"list {it.name}: {it.file}: {error.strerror}") from None
+    used = {it.bogons for it in policy.sections()}
+    if used & {"martians", "all"}:
+        found[policy_image.MARTIANS_LIST] = Prefixes(MARTIANS)
+    if "all" in used:
+        found[policy_image.BOGONS_LIST] = Prefixes(BOGON_NETWORKS)
+    return found
+
+
+def chosen_ports() -> tuple[int, int]:
+    """The ports that Linux chooses by itself (ip_local_port_range)."""
+    try:
+        first, last = map(int, PORT_RANGE.read_text().split())
+    except (OSError, ValueError):
+        return 32768, 60999             # Linux's own default
+    return first, last
+
+
+def network_of(key: bytes) -> Network:
+    """The prefix of a key of the map of blocks."""
+    address, length = key[:16], key[16]
+    if address[:12] == b"\0" * 10 + b"\xff\xff":
+        return ipaddress.IPv4Network((address[12:], length))
+    return ipaddress.IPv6Network((address, length))
+
+
+def _block(key: bytes, value: bytes, now: int) -> Block:
+    since_ns, until_ns, packets, kind = policy_image.block_fields(value)
+    left_s = (until_ns - now) / 1e9 if until_ns else None
+    return Block(network_of(key), kind, (now - since_ns) / 1e9, left_s, packets)
+
+
+def _tally(maps: _Maps, place: int) -> Tally:
+    octets = maps["tallies"].lookup(place.to_bytes(4, "little")) or b""
+    rows = list(TALLY.iter_unpack(octets))
+    return Tally(sum(row[0] for row in rows), sum(row[1] for row in rows))
+
+
+def _text_octets(policy: Policy) -> bytes:
+    """struct policy_text: the folder, a line's end, the text."""
+    text = f"{policy.folder}\n{policy.text}".encode()
+    if len(text) > policy_image.TEXT_BYTES:
+        raise ValueError(f"a policy has at most {policy_image.TEXT_BYTES} octets, this one {len(text)}: put prefixes into "
+                         "files of their own, which may have any size")
+    return len(text).to_bytes(4, "little") + text.ljust(policy_image.TEXT_BYTES, b"\0")
+
+
+def _write_generation(maps: _Maps, name: str, generation: int, octets: bytes) -> None:
+    maps[name].update(generation.to_bytes(4, "little"), octets)
+
+
+def _write_services(maps: _Maps, policy: Policy, generation: int) -> None:
+    """Sections by address, instead of those that this generation had before."""
+    for key in maps["services"].keys():
+        if key[-1] == generation:
+            maps["services"].delete(key)
+    for number, it in enumerate(policy.service, 2):
+        if it.address is not None:
+            key = policy_image.service_key(it.address, it.port, generation)
+            maps["services"].update(key, number.to_bytes(4, "little"))
+
+
+def _write_ranges(maps: _Maps, version: int, found: Ranges, generation: int) -> None:
+    """New inner maps with the ranges, or none where there are none."""
+    lists, table, lists_bytes, range_bytes = PER_FAMILY[version]
+    key = generation.to_bytes(4, "little")
+    if found.is_empty:
+        maps[lists].delete(key)
+        maps[table].delete(key)
+        return
+    with closing(array_map(lists, lists_bytes, 1)) as head, \
+            closing(array_map(table, range_bytes, found.count, is_sized=True)) as rows, \
+            closing(head.memory()) as head_memory, closing(rows.memory()) as rows_memory:
+        found.write(head_memory, rows_memory)
+        maps[table].update(key, rows.fd.to_bytes(4, "little"))
+        maps[lists].update(key, head.fd.to_bytes(4, "little"))
+
+

@@ -1,0 +1,15 @@
+"""The XDP program loaded into the kernel, with its maps."""
+from underpass.xdp.libbpf cimport bpf_object
+
+
+cdef class SteerObject:
+    cdef bpf_object *object
+    cdef readonly int program_fd
+    cdef readonly int other_fd      # the program for packets of the other kind, or -1
+    cdef readonly frozenset features
+    cdef readonly bint multi_buffer
+
+    cdef _choose_maps(self, dict reuse, dict entries)
+    cdef _load(self, bint both)
+    cdef _bind_maps(self)
+    cdef int map_fd(self, str name) except -2

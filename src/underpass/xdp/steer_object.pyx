@@ -1,0 +1,149 @@
+"""The XDP program loaded into the kernel, with its maps: which features are in it, and which maps it shares with others.
+
+A feature that is off has neither code nor maps there. To switch one, a second object is loaded that reuses the maps of
+the first, and takes its place in the attachment.
+"""
+from libc.errno cimport EEXIST, errno
+from libc.stdint cimport uint32_t
+
+import os
+import resource
+from importlib.resources import files
+
+from underpass.xdp.bpf_map import BpfMap
+from underpass.xdp.contract cimport (
+    COUNTERS_MAX, FEATURE_COOKIES, FEATURE_DETECTION, FEATURE_FILTERS, FEATURE_FLOWS, FEATURE_RATES,
+    FEATURE_SAMPLES, counter_texts,
+)
+from underpass.xdp.libbpf cimport *
+
+FEATURES = {"filters": FEATURE_FILTERS, "rates": FEATURE_RATES, "detection": FEATURE_DETECTION,
+            "samples": FEATURE_SAMPLES, "cookies": FEATURE_COOKIES, "flows": FEATURE_FLOWS}
+
+COUNTERS = tuple([counter_texts[reason].decode() for reason in range(COUNTERS_MAX)])    # by reason
+
+# Maps that are there only with one of these features; all others always are.
+MAPS = {
+    "shield": {"filters"}, "policies": {"filters"}, "services": {"filters"}, "tallies": {"filters"},
+    "v4_lists": {"filters"}, "v4_ranges": {"filters"}, "v6_lists": {"filters"}, "v6_ranges": {"filters"},
+    "blocks": {"filters"}, "policy_texts": {"filters"},
+}
+
+libbpf_set_print(NULL)              # its messages go to stderr; ours are in the exceptions
+
+
+def checked_features(names):
+    """Names of features as a set. Raises ValueError for one that is none."""
+    unknown = set(names) - FEATURES.keys()
+    if unknown:
+        raise ValueError(f"features are {', '.join(FEATURES)}, not {min(unknown)!r}")
+    return frozenset(names)
+
+
+def raise_memlock_limit():
+    """Lift RLIMIT_MEMLOCK as far as allowed; since Linux 5.11 BPF doesn't need it: a refusal is no error."""
+    for wanted in (resource.RLIM_INFINITY, resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]):
+        try:
+            return resource.setrlimit(resource.RLIMIT_MEMLOCK, (wanted, wanted))
+        except (ValueError, OSError):
+            continue
+
+
+cdef class SteerObject:
+    """Loaded with `features`, for packets of one or of several buffers, and where `both` with the program for the other kind.
+
+    `reuse` has descriptors of maps, by name, that are shared; `entries` how large others are to be. Raises OSError, ValueError.
+    """
+
+    def __cinit__(self):
+        self.program_fd = self.other_fd = -1
+
+    def __init__(self, features, bint multi_buffer, bint both=False, dict reuse=None, dict entries=None):
+        self.features = checked_features(features)
+        self.multi_buffer = multi_buffer
+        image = files("underpass.xdp").joinpath("steer.bpf.o").read_bytes()
+        raise_memlock_limit()
+        self.object = bpf_object__open_mem(<const char *>image, len(image), NULL)
+        if self.object == NULL:
+            raise OSError(errno, f"cannot open the XDP program: {os.strerror(errno)}")
+        try:
+            self._choose_maps(reuse or {}, entries or {})
+            self._load(both)
+        except BaseException:
+            self.close()
+            raise
+
+    def __dealloc__(self):
+        self.close()
+
+    cdef _choose_maps(self, dict reuse, dict entries):
+        cdef uint32_t bits = sum([FEATURES[name] for name in self.features])
+        cdef bpf_map *it = bpf_object__next_map(self.object, NULL)
+        cdef int failed = 0
+        while it != NULL and failed == 0:
+            name = bpf_map__name(it).decode()
+            if name.endswith(".rodata"):            # the read-only globals, which are one word
+                failed = bpf_map__set_initial_value(it, &bits, sizeof(bits))
+            elif name in reuse:
+                failed = bpf_map__reuse_fd(it, reuse[name])
+            elif name in MAPS and not MAPS[name] & self.features:
+                failed = bpf_map__set_autocreate(it, False)
+            elif name in entries:
+                failed = bpf_map__set_max_entries(it, entries[name])
+            it = bpf_object__next_map(self.object, it)
+        if failed:
+            raise OSError(-failed, f"cannot prepare the XDP program's maps: {os.strerror(-failed)}")
+
+    cdef _load(self, bint both):
+        name, other = (b"steer_frags", b"steer") if self.multi_buffer else (b"steer", b"steer_frags")
+        bpf_program__set_autoload(bpf_object__find_program_by_name(self.object, other), both)
+        cdef int failed = bpf_object__load(self.object)
+        if failed:
+            raise OSError(-failed, f"the kernel refuses the XDP program: {os.strerror(-failed)}"
+                          + (" (CAP_BPF and CAP_NET_ADMIN are needed)" if failed == -1 else ""))
+        self.program_fd = bpf_program__fd(bpf_object__find_program_by_name(self.object, name))
+        self._bind_maps()
+        if both:
+            self.other_fd = bpf_program__fd(bpf_object__find_program_by_name(self.object, other))
+
+    cdef _bind_maps(self):
+        """Have the program hold its maps, those too that only user space uses: others find them by it."""
+        cdef int failed
+        for name, fd in self.maps().items():
+            failed = bpf_prog_bind_map(self.program_fd, fd, NULL)
+            if failed and failed != -EEXIST:
+                raise OSError(-failed, f"cannot bind the map {name}: {os.strerror(-failed)}")
+
+    cdef int map_fd(self, str name) except -2:
+        """The descriptor of a map, which stays the object's; -1: it is not there with these features."""
+        cdef bpf_map *found = NULL
+        if self.object != NULL:
+            found = bpf_object__find_map_by_name(self.object, name.encode())
+        return bpf_map__fd(found) if found != NULL and bpf_map__fd(found) >= 0 else -1
+
+    def maps(self):
+        """Descriptors by name, which stay the object's."""
+        found = {}
+        cdef bpf_map *it = NULL
+        if self.object != NULL:
+            it = bpf_object__next_map(self.object, NULL)
+        while it != NULL:
+            name = bpf_map__name(it).decode()
+            if bpf_map__fd(it) >= 0 and not name.endswith(".rodata"):
+                found[name] = bpf_map__fd(it)
+            it = bpf_object__next_map(self.object, it)
+        return found
+
+    def map(self, str name not None):
+        """A map, with a descriptor of its own. Raises KeyError where these features have none of that name."""
+        cdef int fd = self.map_fd(name)
+        if fd < 0:
+            raise KeyError(name)
+        return BpfMap(os.dup(fd))
+
+    def close(self):
+        """Unload it, unless it is attached. May be called twice."""
+        if self.object != NULL:
+            bpf_object__close(self.object)
+            self.object = NULL
+        self.program_fd = self.other_fd = -1
