@@ -25,6 +25,9 @@ from underpass.linux.control_socket import ControlSocket
 from underpass.linux.mirror import Mirror
 from underpass.linux.netdev_features import NetdevFeatures, netdev_features
 from underpass.linux.ports import DEFAULT_COUNT, PortRange
+from underpass.shield.policy import Policy
+from underpass.shield.policy_file import read as read_policy
+from underpass.shield.shield import Shield, features_of
 from underpass.stack.sockets import Connection, Listener
 from underpass.stack.stack import Stack
 from underpass.xdp.loader import XdpProgram
@@ -36,20 +39,22 @@ SPIN_S = 0.05           # with busy polling: how long to look for packets before
 def attach(ifname: str, mode: str = "auto", *, queues: Sequence[int] | None = None, frames: int = 16384,
            busy_poll: bool = False, zero_copy: bool | None = None, checksum: bool = True,
            segmentation: bool = True, moderation: float = MODERATION_S,
-           source_ports: int = DEFAULT_COUNT) -> "Nic":
+           source_ports: int = DEFAULT_COUNT, shield: Policy | str | None = None) -> "Nic":
     """Put Underpass under an Ethernet interface; what it does not claim stays with the kernel.
 
     `mode` of XDP: "auto" (native, or generic where the driver has none), "native", "generic". `queues`: all
     receive queues by default. `frames`: packet buffers, shared by all connections. `source_ports`: how many
     ports to take from the kernel for outgoing connections; 0 for none. `segmentation`: what a connection has
     ready leaves as one packet that the kernel or the device cuts up. `moderation`: how many seconds a loaded
-    worker sleeps, where it serves as many connections so as when packets wake it; 0: never.
+    worker sleeps, where it serves as many connections so as when packets wake it; 0: never. `shield`: a
+    policy that protects the interface from the first packet on, or the TOML file that has one.
 
     Raises OSError in one line: ENODEV, which names the interfaces that are here; EPERM, what is missing and
     how to get it; EBUSY, which XDP program is attached; ENETDOWN.
     """
     return Nic(ifname, mode, queues=queues, frames=frames, busy_poll=busy_poll, zero_copy=zero_copy,
-               checksum=checksum, segmentation=segmentation, moderation=moderation, source_ports=source_ports)
+               checksum=checksum, segmentation=segmentation, moderation=moderation, source_ports=source_ports,
+               shield=shield)
 
 
 class Nic:
@@ -57,14 +62,15 @@ class Nic:
 
     def __init__(self, ifname: str, mode: str, *, queues: Sequence[int] | None, frames: int, busy_poll: bool,
                  zero_copy: bool | None, checksum: bool, segmentation: bool, moderation: float,
-                 source_ports: int) -> None:
+                 source_ports: int, shield: Policy | str | None) -> None:
         self.name = ifname
         self._moderation = moderation
         self.netdev = checked(ifname)
         self._stack: NicStack | None = None
+        policy = policy_of(shield)
         with ExitStack() as undo:
             self.mirror = undo.enter_context(closing(Mirror(ifname)))
-            self.program = undo.enter_context(closing(XdpProgram(self.netdev, mode)))
+            self.program, self.shield = protected(self.netdev, mode, policy, undo)
             self.ports = undo.enter_context(PortRange(source_ports)) if source_ports else None
             if self.ports:
                 self.program.set_flow_range(self.ports.first, self.ports.last)
@@ -129,6 +135,22 @@ class Nic:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         self.close()
+
+
+def policy_of(shield: Policy | str | None) -> Policy | None:
+    """A policy, by itself or out of a file. Raises OSError, and ValueError with all faults of the file."""
+    return read_policy(shield) if isinstance(shield, str) else shield
+
+
+def protected(netdev: NetdevFeatures, mode: str, policy: Policy | None,
+              undo: ExitStack) -> tuple[XdpProgram, Shield]:
+    """The XDP program, attached, and its shield, with the policy loaded if there is one."""
+    features = features_of(policy) if policy is not None else frozenset()
+    program = undo.enter_context(closing(XdpProgram(netdev, mode, features=features)))
+    shield = Shield(program, netdev.index)
+    if policy is not None:
+        shield.load(policy)
+    return program, shield
 
 
 def path_in_words(netdev: NetdevFeatures, mode: str, link: AfXdpLink,

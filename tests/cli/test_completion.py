@@ -41,7 +41,7 @@ def complete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Complete:
 
 def test_commands(complete: Complete) -> None:
     assert complete("underpass ") == list(COMMANDS)
-    assert complete("underpass s") == ["serve", "ss", "stats"]
+    assert complete("underpass s") == ["serve", "ss", "stats", "shield"]
     assert complete("underpass --v") == ["--version"]
     assert complete("underpass bench ") == ["peers", "recovery", "virtual", "cores"]
 

@@ -20,6 +20,7 @@ congestion = "bbr"
 workers = 2
 cores = [1, 2]
 user = "www-data"
+shield = "/etc/underpass/shield.toml"
 mode = "native"
 busy-poll = true
 """

@@ -34,14 +34,16 @@ prefixes = ["203.0.113.0/25", "2606:4700::/32"]
 """
 POLICIES = {
     "services alone": "",
-    "everything": LISTS + """
+    "everything": LISTS
+    + """
 [interface]
 drop = ["udp", 47, "sctp"]
 udp-ports = [53, "6000-6010"]
 tcp-ports = [22]
 closed-tcp-ports = [8080]
 """,
-    "strict": LISTS + """
+    "strict": LISTS
+    + """
 [interface]
 default = "drop"
 bogons = "all"
@@ -57,14 +59,16 @@ vlans = [0, 5]
 action = "pass"
 from-lists = "some"
 """,
-    "deny first": LISTS + """
+    "deny first": LISTS
+    + """
 [interface]
 order = ["deny", "allow", "rules"]
 bogons = "off"
 lengths = false
 tcp-flags = false
 """,
-    "rules": LISTS + """
+    "rules": LISTS
+    + """
 [interface]
 order = ["rules", "deny"]
 closed-udp-ports = [123]
@@ -100,7 +104,8 @@ action = "drop"
 to = "fd77::1"
 protocol = "icmpv6"
 """,
-    "services by themselves": LISTS + """
+    "services by themselves": LISTS
+    + """
 [services]
 fragments = "first"
 deny = ["bad"]
@@ -117,7 +122,9 @@ bogons = "all"
 action = "drop"
 from = "8.8.8.8"
 """,
-    "dry run": "dry-run = true" + LISTS + """
+    "dry run": "dry-run = true"
+    + LISTS
+    + """
 [interface]
 drop = "udp"
 [services]
@@ -126,13 +133,12 @@ dry-run = false
 }
 
 
-
-
 @pytest.fixture(params=[False, True], ids=["xdp", "xdp.frags"])
 def program(veth: VethPair, request: pytest.FixtureRequest) -> Iterator[XdpProgram]:
     with veth.ours.entered():
-        loaded = XdpProgram(netdev_features(veth.ours.interface), multi_buffer=request.param,
-                            features=["filters"])
+        loaded = XdpProgram(
+            netdev_features(veth.ours.interface), multi_buffer=request.param, features=["filters"]
+        )
     with loaded:
         for address in (veth.ours.v4, veth.ours.v6):
             loaded.claim(address, PORT)
@@ -147,8 +153,14 @@ def program(veth: VethPair, request: pytest.FixtureRequest) -> Iterator[XdpProgr
 def model_of(veth: VethPair, policy: Policy | None) -> Model:
     ours = {ipaddress.ip_address(it) for it in (veth.ours.v4, veth.ours.v6)}
     lists = {it.name: it.prefixes for it in policy.lists} if policy else {}
-    return Model(bytes.fromhex(veth.ours.mac_text.replace(":", "")), policy,
-                 {(it, port) for it in ours for port in (PORT, OTHER_PORT)}, ours, FLOWS, lists=lists)
+    return Model(
+        bytes.fromhex(veth.ours.mac_text.replace(":", "")),
+        policy,
+        {(it, port) for it in ours for port in (PORT, OTHER_PORT)},
+        ours,
+        FLOWS,
+        lists=lists,
+    )
 
 
 def counted(program: XdpProgram, frame: bytes) -> tuple[str, str]:
@@ -183,8 +195,15 @@ def test_program_and_model_agree(program: XdpProgram, veth: VethPair, name: str)
     seen = agree(program, model, frames)
     assert {"dropped_no_socket", "passed_not_ip", "passed_other_mac"} <= seen
     if name == "strict":
-        assert {"dropped_default", "dropped_vlan", "dropped_fragment", "dropped_bogon", "dropped_length",
-                "dropped_flags", "dropped_denied"} <= seen
+        assert {
+            "dropped_default",
+            "dropped_vlan",
+            "dropped_fragment",
+            "dropped_bogon",
+            "dropped_length",
+            "dropped_flags",
+            "dropped_denied",
+        } <= seen
     if name == "everything":
         assert {"dropped_protocol", "dropped_port", "dropped_denied"} <= seen
 
@@ -193,7 +212,10 @@ def test_without_a_policy_nothing_is_filtered(program: XdpProgram, veth: VethPai
     model = model_of(veth, None)
     chance = random.Random(1)
     seen = agree(program, model, [random_frame(chance, model.mac, (veth.ours.v4,)) for _ in range(500)])
-    assert not {it for it in seen if it.startswith("dropped")} - {"dropped_no_socket", "dropped_first_fragment"}
+    assert not {it for it in seen if it.startswith("dropped")} - {
+        "dropped_no_socket",
+        "dropped_first_fragment",
+    }
 
 
 def test_any_octets_have_a_verdict_and_one_counter(program: XdpProgram, veth: VethPair) -> None:
@@ -205,8 +227,14 @@ def test_any_octets_have_a_verdict_and_one_counter(program: XdpProgram, veth: Ve
     mac = model_of(veth, policy).mac
 
     @settings(max_examples=300, deadline=None, database=None)
-    @given(st.binary(min_size=8, max_size=600), st.integers(0, longest), st.booleans(),
-           st.sampled_from([b"", b"\2\0\0\0\0\7\x08\0\x45", b"\2\0\0\0\0\7\x86\xdd\x60", b"\2\0\0\0\0\7\x81\0\0\5\x08\0\x45"]))
+    @given(
+        st.binary(min_size=8, max_size=600),
+        st.integers(0, longest),
+        st.booleans(),
+        st.sampled_from(
+            [b"", b"\2\0\0\0\0\7\x08\0\x45", b"\2\0\0\0\0\7\x86\xdd\x60", b"\2\0\0\0\0\7\x81\0\0\5\x08\0\x45"]
+        ),
+    )
     def run(octets: bytes, more: int, to_us: bool, head: bytes) -> None:
         frame = (mac if to_us else b"") + head + octets + bytes(more)
         said, _ = counted(program, frame + bytes(max(0, 14 - len(frame))))

@@ -12,7 +12,8 @@ from underpass.testing.icmp import icmp_error
 from underpass.testing.namespaces import VethPair
 from underpass.testing.packets import TcpSegment, extension_header
 from underpass.testing.probe_xdp import verdict
-from underpass.xdp.loader import FEATURES, XdpProgram
+from underpass.xdp.loader import XdpProgram
+from underpass.xdp.steer_object import FEATURES
 
 CLAIMED_PORT = 80
 FLOW_PORT = 61000

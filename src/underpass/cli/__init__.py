@@ -20,6 +20,7 @@ COMMANDS = {
     "metrics": "offer the counters of running workers to Prometheus",
     "dump": "show or write the packets of running workers, both ways, with why one was refused",
     "trace": "follow one connection: its states, retransmissions, windows and round trips",
+    "shield": "protect services: policies, blocks, and what is dropped",
     "doctor": "say what this machine and interface can do, what will be used, and why not better",
     "bench": "measure Underpass beside other servers",
     "completion": "print what makes bash or zsh complete these commands",

@@ -36,6 +36,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cores", type=cores, metavar="LIST",
                         help="where the workers run, such as 1,2 or 0-3")
     parser.add_argument("--user", metavar="NAME", help="whom the workers become (default: nobody)")
+    parser.add_argument("--shield", metavar="FILE",
+                        help="protect the interface by this policy (see `underpass shield check`)")
     add_link_options(parser)
     parser.add_argument("--json", action="store_true", help="print counters as JSON at the end")
     # None: not given, so that the file's setting counts, and then the default
@@ -64,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     common: dict[str, Any] = {
         "addresses": options.address or ("", "::"), "port": options.port, "access_log": options.access_log,
         "limits": {name: value for name, value in chosen.items() if value is not None}, "mode": options.mode,
-        "busy_poll": options.busy_poll}
+        "busy_poll": options.busy_poll, "shield": options.shield}
     if options.workers is None:
         counters = serve(options.directory, options.interface, **common,
                          ready=lambda nic, _: said(nic.summary(), ""))

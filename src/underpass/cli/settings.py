@@ -63,6 +63,7 @@ FIELDS = {field.name: field for field in (
           "a list of processor cores, such as [1, 2]"),
     Field("user", str, lambda name: bool(name) and not any(c.isspace() for c in name),
           'the name of a user, such as "nobody"', "nobody"),
+    Field("shield", str, _is_path, 'an absolute path, such as "/etc/underpass/shield.toml"'),
     Field("mode", str, *_one_of(MODES), "auto"),
     Field("busy-poll", bool, lambda _: True, "true or false", False),
 )}

@@ -1,4 +1,4 @@
-"""How single values of a policy file are read. Each reader raises ValueError, which says what would be right."""
+"""How single values of a policy file are read. A reader raises ValueError, which says what would be right."""
 
 import ipaddress
 from collections.abc import Callable

@@ -31,7 +31,7 @@ BOGON_NETWORKS = (
 
 @dataclass(frozen=True, slots=True)
 class PrefixList:
-    """A named list: what stands in the policy, and what a file has. `action`: what sections do with it by itself."""
+    """A named list: what stands in the policy, and what a file has. `action`: what sections do with it."""
 
     name: str
     action: str = "deny"
@@ -111,7 +111,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """Sources that send more than `packets` a second are heavy; where `block_s` is above 0 they are blocked so long."""
+    """Sources that send more than `packets` a second are heavy; with `block_s` they are blocked so long."""
 
     packets: int
     block_s: float = 0.0

@@ -1,4 +1,4 @@
-"""A policy out of a TOML file. Every fault is found, with its line and its key, and nothing is taken that has one."""
+"""A policy out of a TOML file. Every fault is found, with line and key, and nothing is taken that has one."""
 
 import difflib
 import tomllib
@@ -46,12 +46,14 @@ SECTION: Fields = {
     "lengths": ("lengths", fields.boolean), "checksums": ("checksums", fields.boolean),
     "fragments": ("fragments", fields.one_of(FRAGMENTS)), "dry-run": ("dry_run", fields.boolean),
     "vlans": ("vlans", fields.list_of(fields.integer(0, 4094), "VLANs", some=True))}
-INTERFACE: Fields = SECTION | {
+INTERFACE: Fields = {
+    **SECTION,
     "drop": ("drop", fields.list_of(fields.protocol, "protocols")),
     "udp-ports": ("udp_ports", PORTS), "udp-replies": ("udp_replies", fields.boolean),
     "tcp-ports": ("tcp_ports", PORTS),
     "closed-tcp-ports": ("closed_tcp_ports", PORTS), "closed-udp-ports": ("closed_udp_ports", PORTS)}
-SERVICE: Fields = SECTION | {"port": ("port", fields.integer(1, 65535)), "address": ("address", fields.address)}
+SERVICE: Fields = {
+    **SECTION, "port": ("port", fields.integer(1, 65535)), "address": ("address", fields.address)}
 RULE: Fields = {
     "name": ("name", fields.text), "action": ("action", fields.one_of(ACTIONS)),
     "protocol": ("protocol", fields.protocol), "version": ("version", fields.one_of(("4", "6"))),
@@ -123,6 +125,15 @@ def parse(text: str, file: str = "policy", folder: str = "/") -> Policy:
     return policy
 
 
+@dataclass(frozen=True, slots=True)
+class _Above:
+    """What a section has from outside: values of keys that it leaves out, the lists there are, rules."""
+
+    defaults: Mapping[str, Any]
+    names: set[str]
+    rules: tuple[Rule, ...] = ()
+
+
 class _Reader:
     """Turns tables into what they mean, and collects the faults."""
 
@@ -170,17 +181,20 @@ class _Reader:
         inherited: dict[str, Any] = {}
         rules: tuple[Rule, ...] = ()
         if "interface" in table:
-            interface = self.section(table["interface"], ("interface",), INTERFACE, defaults, (), names)
+            interface = self.section(table["interface"], ("interface",), INTERFACE, _Above(defaults, names))
             rules = interface.rules
             inherited = {key: table["interface"][key] for key in INHERITED
                          if isinstance(table["interface"], dict) and key in table["interface"]}
         written = table.get("services", {})
         before = len(self.faults)
-        services = self.section(self._merged(inherited, written), ("services",), SECTION, defaults, rules, names)
+        above = _Above(defaults, names, rules)
+        services = self.section(self._merged(inherited, written), ("services",), SECTION, above)
         if isinstance(written, dict):       # what is inherited was told of already
             self.faults[before:] = [it for it in self.faults[before:] if not self._is_inherited(it, written)]
-        return Policy(lists, interface, services, self.services(table, inherited, written, defaults, services, names),
-                      self.detection(table), text=self.text, folder=self.folder, **top)
+        above = replace(above, rules=services.rules)
+        own = self.services(table, self._merged(inherited, written), above, services)
+        return Policy(lists, interface, services, own, self.detection(table), text=self.text,
+                      folder=self.folder, **top)
 
     @staticmethod
     def _merged(inherited: Mapping[str, Any], written: Any) -> Any:
@@ -207,28 +221,29 @@ class _Reader:
             self.fault(("lists",), f"{len(found)} lists are more than {LISTS_MAX}")
         return tuple(found)
 
-    def section(self, table: Any, path: tuple[str | int, ...], known: Fields, defaults: Mapping[str, Any],
-                rules: tuple[Rule, ...], names: set[str]) -> Section:
+    def section(self, table: Any, path: tuple[str | int, ...], known: Fields, above: "_Above") -> Section:
         """One section, with the rules of the one that it inherits from behind its own."""
         set_to = self.table(table, path, known, ("rule", "rate"))
         set_to.pop("port", None)
         set_to.pop("address", None)
         if not isinstance(table, dict):
             return Section(path_text(path))
-        own = [self.rule(it, (*path, "rule", at), names) for at, it in enumerate(self.tables(table, path, "rule"))]
+        own = [self.rule(it, (*path, "rule", at), above.names)
+               for at, it in enumerate(self.tables(table, path, "rule"))]
         rates = [self.rate(it, (*path, "rate", at)) for at, it in enumerate(self.tables(table, path, "rate"))]
         for key in ("allow", "deny"):
             for name in set_to.get(key, ()):
-                self.known_list(name, (*path, key), names)
+                self.known_list(name, (*path, key), above.names)
         if len(set(set_to.get("order", ()))) < len(set_to.get("order", ())):
             self.fault((*path, "order"), "each word stands there once")
         self.rules += len(own)
-        if len(own) + len(rules) > SECTION_RULES_MAX or self.rules > RULES_MAX:
-            self.fault((*path, "rule"), f"a section has at most {SECTION_RULES_MAX} rules, all together {RULES_MAX}")
+        if len(own) + len(above.rules) > SECTION_RULES_MAX or self.rules > RULES_MAX:
+            self.fault((*path, "rule"),
+                       f"a section has at most {SECTION_RULES_MAX} rules, all together {RULES_MAX}")
         if len(rates) > RATES_MAX:
             self.fault((*path, "rate"), f"a section has at most {RATES_MAX} rates")
-        return Section(path_text(path), rules=(*(it for it in own if it), *rules),
-                       rates=tuple(it for it in rates if it), **{**defaults, **set_to})
+        return Section(path_text(path), rules=(*(it for it in own if it), *above.rules),
+                       rates=tuple(it for it in rates if it), **{**above.defaults, **set_to})
 
     def known_list(self, name: str, path: tuple[str | int, ...], names: set[str]) -> None:
         """Note a list that there is not."""
@@ -241,7 +256,7 @@ class _Reader:
         value = table.get(key, [])
         if isinstance(value, list):
             return value
-        self.fault((*path, key), f"is written [[{path_text(path)}.{key}]]")
+        self.fault((*path, key), f"is written [[{path_text((*path, key))}]]")
         return []
 
     def rule(self, table: Any, path: tuple[str | int, ...], names: set[str]) -> Rule | None:
@@ -253,7 +268,8 @@ class _Reader:
             self.fault(path, 'needs action = "pass", "drop" or "count"')
         if set_to.get("flags") and set_to.setdefault("protocol", 6) != 6:
             self.fault((*path, "flags"), "are TCP's: leave the protocol out")
-        if (set_to.get("ports") or set_to.get("source_ports")) and set_to.get("protocol") not in (6, 17, None):
+        has_ports = set_to.get("ports") or set_to.get("source_ports")
+        if has_ports and set_to.get("protocol") not in (6, 17, None):
             self.fault((*path, "protocol"), "has no ports; tcp and udp have")
         set_to["name"] = set_to.get("name", f"{path_text(path)} {int(path[-1]) + 1}")
         if "version" in set_to:
@@ -267,28 +283,28 @@ class _Reader:
             return None
         if "per" not in table:
             self.fault(path, 'needs per = "source" or "service"')
-        limits = ("packets", "syns", "octets", "opened", "connections")
-        if "per" in set_to and not any(it in set_to for it in limits):
+        limits = ("packets", "syns", "bytes", "new-connections", "connections")
+        if "per" in set_to and not any(it in table for it in limits):
             self.fault(path, "limits nothing: give packets, syns, bytes, new-connections or connections")
         if set_to.get("per") == "service" and "connections" in set_to:
             self.fault((*path, "connections"), "is for sources; `serve --connections` limits all together")
         return Rate(**set_to) if "per" in set_to else None
 
-    def services(self, table: Mapping[str, Any], inherited: Mapping[str, Any], written: Any,
-                 defaults: Mapping[str, Any], services: Section, names: set[str]) -> tuple[Service, ...]:
+    def services(self, table: Mapping[str, Any], inherited: Any, above: "_Above",
+                 services: Section) -> tuple[Service, ...]:
         """Services with sections of their own, which inherit from [services]."""
         found = []
-        above = self._merged(inherited, written) if isinstance(written, dict) else {}
-        above = {key: value for key, value in above.items() if key not in ("rule", "rate")}
+        theirs = inherited if isinstance(inherited, dict) else {}
+        theirs = {key: value for key, value in theirs.items() if key not in ("rule", "rate")}
         for at, one in enumerate(self.tables(table, (), "service")):
             path = ("service", at)
             if not isinstance(one, dict):
                 self.fault(path, "is a table: [[service]]")
                 continue
             before = len(self.faults)
-            section = self.section({**above, **one}, path, SERVICE, defaults, services.rules, names)
+            section = self.section({**theirs, **one}, path, SERVICE, above)
             self.faults[before:] = [it for it in self.faults[before:]
-                                    if it.key.split(".")[-1] not in above or it.key.split(".")[-1] in one]
+                                    if it.key.split(".")[-1] not in theirs or it.key.split(".")[-1] in one]
             if "port" not in one:
                 self.fault(path, "needs port = ...")
                 continue

@@ -1,5 +1,5 @@
 """A policy as the XDP program reads it: `struct policy` of xdp/contract.h, filled in from what `policy.py` says."""
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from itertools import product

@@ -1,5 +1,5 @@
 """The prefixes of a list: read from text, a million lines in a fraction of a second."""
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 

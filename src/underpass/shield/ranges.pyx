@@ -6,11 +6,11 @@ A class is a set of lists. The structs are those of xdp/contract.h.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, qsort
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from underpass.shield.prefixes cimport Prefix, Prefixes
 from underpass.xdp.contract cimport (
-    CLASSES_MAX, LIST_BOGONS, V4_INDEX_BITS, V6_GATE_FACTOR, V6_INDEX_BITS, v4_lists, v4_range, v6_lists, v6_range,
+    CLASSES_MAX, V4_INDEX_BITS, V6_GATE_FACTOR, V6_INDEX_BITS, v4_lists, v4_range, v6_lists, v6_range,
 )
 
 cdef enum:

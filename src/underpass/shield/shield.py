@@ -1,9 +1,9 @@
-"""The shield of one interface: its policy, blocks and counters, in the maps of the XDP program that is attached.
+"""The shield of one interface: its policy, blocks and counters, in the maps of the attached XDP program.
 
     Policy --read files, cut ranges--> the generation that is not active --one word--> active
 
-Everything lies in the maps. Whoever may reach them, the process that attached the program or root by `open_shield`,
-sees and changes the same; what changes something holds a lock, so that two never do so at a time.
+Everything lies in the maps. Whoever may reach them, the process that attached the program or root by
+`open_shield`, sees and changes the same; what changes something holds a lock, so that two never do at a time.
 """
 
 import errno
@@ -76,7 +76,7 @@ def open_shield(name: str) -> Iterator["Shield"]:
     except OSError as error:
         if error.errno != errno.ENOENT:
             raise
-        raise OSError(errno.ENOENT, f"Underpass serves nothing on {name}: {error.strerror}; the shield is loaded "
+        raise OSError(errno.ENOENT, f"Underpass serves nothing on {name}: {error.strerror}; load a policy "
                                     "while a server runs, or by `underpass serve --shield`") from None
     with attachment:
         yield Shield(attachment, index)
@@ -95,25 +95,21 @@ class Shield:
 
         Blocks stay. Raises OSError and ValueError, in one line; then the one before stays in force.
         """
-        lists = read_lists(policy)
-        classes = Classes()
-        families = {version: Ranges(version, lists, classes) for version in PER_FAMILY}
-        image = bytes(PolicyImage(policy, classes.masks, chosen_ports()))
-        text = _text_octets(policy)
+        made = prepare(policy)
         with self._changing():
             self._have_features(policy)
             with self._maps() as maps:
                 active, loaded, v4, v6, *sampling = self._state(maps)
                 generation = 1 - active if loaded else active
-                for version, it in families.items():
+                for version, it in made.families.items():
                     _write_ranges(maps, version, it, generation)
                 _write_services(maps, policy, generation)
-                _write_generation(maps, "policies", generation, image)
-                _write_generation(maps, "policy_texts", generation, text)
+                _write_generation(maps, "policies", generation, made.image)
+                _write_generation(maps, "policy_texts", generation, made.text)
                 kept = self._named_tallies(maps) if loaded else {}
                 maps["shield"].update(ONLY, policy_image.state_octets(generation, 1, v4, v6, *sampling))
                 self._restart_tallies(maps, policy, kept)
-        return {it.name: len(lists[place]) for place, it in enumerate(policy.lists)}
+        return made.sizes
 
     def unload(self) -> None:
         """Filter nothing any more; blocks stay, and are in force again with the next policy."""
@@ -133,7 +129,7 @@ class Shield:
     def block(self, network: Network, for_s: float | None = None) -> None:
         """Drop what comes from there, for so many seconds or until `unblock`; an allow list counts more.
 
-        Raises OSError ENOENT where no policy is loaded, ENOSPC where there are as many blocks, or lengths, as may be.
+        Raises OSError: ENOENT where no policy is loaded, ENOSPC where no more blocks, or lengths, can be.
         """
         self._say_of(network, "block", for_s)
 
@@ -174,8 +170,8 @@ class Shield:
     # what is counted
 
     def stats(self) -> dict[str, Any]:
-        """Tallies since the policy was loaded: "rules" and "lists" by name, "dropped" and "would_drop" (dry runs) by
-        section and reason, and the number of "blocks". Empty where no policy is loaded.
+        """Tallies: "rules" and "lists" by name, "dropped" and "would_drop" (dry runs) by section and reason,
+        the number of "blocks". Empty where no policy is loaded.
         """
         policy = self.policy()
         if policy is None:
@@ -184,11 +180,12 @@ class Shield:
             named = self._named_tallies(maps)
             sections = policy.sections()
             found: dict[str, Any] = {
-                "rules": {rule.name: named.get(("rules", rule.name), Tally(0, 0)) for rule in rules_of(policy)},
-                "lists": {it.name: named.get(("lists", it.name), Tally(0, 0)) for it in policy.lists},
+                "rules": {rule.name: named["rules", rule.name] for rule in rules_of(policy)},
+                "lists": {it.name: named["lists", it.name] for it in policy.lists},
                 "blocks": len(self.blocks())}
             for key, place in (("dropped", "dropped"), ("would_drop", "would")):
-                found[key] = {section.name: self._reasons(maps, TALLY_PLACES[place] + at * policy_image.REASONS)
+                first = TALLY_PLACES[place]
+                found[key] = {section.name: self._reasons(maps, first + at * policy_image.REASONS)
                               for at, section in enumerate(sections)}
         return found
 
@@ -254,13 +251,13 @@ class Shield:
             except OSError as error:
                 if error.errno != errno.E2BIG:
                     raise
-                raise OSError(errno.ENOSPC, f"{policy_image.BLOCKS} prefixes are blocked, and no more can be; a list "
-                                            "in the policy holds any number") from None
+                full = f"{policy_image.BLOCKS} prefixes are blocked, and no more can be"
+                raise OSError(errno.ENOSPC, f"{full}; a list in the policy holds any number") from None
 
     def _set_lengths(self, maps: "_Maps", more: Network | None = None) -> None:
         """Note of which lengths there are blocks: the XDP program asks for those alone."""
         lengths: dict[int, set[int]] = {4: set(), 6: set()}
-        for key in maps["blocks"].keys():
+        for key, _ in maps["blocks"].items():
             network = network_of(key)
             lengths[network.version].add(network.prefixlen)
         if more is not None:
@@ -271,8 +268,8 @@ class Shield:
             lengths[6].add(detection.v6)
         for version, found in lengths.items():
             if len(found) > policy_image.LENGTHS:
-                raise OSError(errno.ENOSPC, f"IPv{version} prefixes of {policy_image.LENGTHS} different lengths are "
-                                            "blocked, and no more can be; a list in the policy holds any")
+                full = f"IPv{version} prefixes of {policy_image.LENGTHS} different lengths are blocked"
+                raise OSError(errno.ENOSPC, f"{full}, and no more can be; a list in the policy holds any")
         active, loaded, _, _, *sampling = self._state(maps)
         v4, v6 = (sorted(lengths[version], reverse=True) for version in (4, 6))
         maps["shield"].update(ONLY, policy_image.state_octets(active, loaded, v4, v6, *sampling))
@@ -303,7 +300,8 @@ class Shield:
                 key = (TALLY_PLACES[kind] + number).to_bytes(4, "little")
                 if before.packets or _tally(maps, TALLY_PLACES[kind] + number).packets:
                     empty = maps["tallies"].lookup(key) or b""
-                    maps["tallies"].update(key, TALLY.pack(before.packets, before.octets).ljust(len(empty), b"\0"))
+                    total = TALLY.pack(before.packets, before.octets)
+                    maps["tallies"].update(key, total.ljust(len(empty), b"\0"))
 
 
 class _Maps:
@@ -319,13 +317,34 @@ class _Maps:
         return self._open[name]
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything of a policy that maps take; `sizes`: how many prefixes each list has."""
+
+    families: dict[int, Ranges]
+    image: bytes
+    text: bytes
+    sizes: dict[str, int]
+
+
+def prepare(policy: Policy) -> Prepared:
+    """Read what it names and turn it into what maps take; nothing is changed. Raises OSError, ValueError."""
+    if policy.detection or any(it.rates for it in policy.sections()):
+        raise ValueError("rates and detection are not in this XDP program")
+    lists = read_lists(policy)
+    classes = Classes()
+    families = {version: Ranges(version, lists, classes) for version in PER_FAMILY}
+    return Prepared(families, bytes(PolicyImage(policy, classes.masks, chosen_ports())), _text_octets(policy),
+                    {it.name: len(lists[place]) for place, it in enumerate(policy.lists)})
+
+
 def features_of(policy: Policy) -> frozenset[str]:
     """What the XDP program must have in it for a policy."""
     return frozenset({"filters"})
 
 
 def read_lists(policy: Policy) -> dict[int, Prefixes]:
-    """The prefixes of each list by its number, with those that are built in. Raises OSError and ValueError."""
+    """The prefixes of each list by its number, with those that are built in. Raises OSError, ValueError."""
     found = {}
     for number, it in enumerate(policy.lists):
         found[number] = Prefixes(it.prefixes)
@@ -375,8 +394,8 @@ def _text_octets(policy: Policy) -> bytes:
     """struct policy_text: the folder, a line's end, the text."""
     text = f"{policy.folder}\n{policy.text}".encode()
     if len(text) > policy_image.TEXT_BYTES:
-        raise ValueError(f"a policy has at most {policy_image.TEXT_BYTES} octets, this one {len(text)}: put prefixes into "
-                         "files of their own, which may have any size")
+        raise ValueError(f"a policy has at most {policy_image.TEXT_BYTES} octets, this one {len(text)}: put "
+                         "prefixes into files of their own, which may have any size")
     return len(text).to_bytes(4, "little") + text.ljust(policy_image.TEXT_BYTES, b"\0")
 
 
@@ -386,7 +405,7 @@ def _write_generation(maps: _Maps, name: str, generation: int, octets: bytes) ->
 
 def _write_services(maps: _Maps, policy: Policy, generation: int) -> None:
     """Sections by address, instead of those that this generation had before."""
-    for key in maps["services"].keys():
+    for key, _ in maps["services"].items():
         if key[-1] == generation:
             maps["services"].delete(key)
     for number, it in enumerate(policy.service, 2):

@@ -7,11 +7,12 @@ Path = tuple[str | int, ...]
 
 PART = re.compile(r"""\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*(\.|$|=|\])""")
 # What may hold brackets that mean nothing: strings and comments.
-TOKEN = re.compile(r'"""(?:[^\\]|\\.)*?"""|\'\'\'.*?\'\'\'|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|#[^\n]*|[\[\]{}\n]', re.DOTALL)
+TOKEN = re.compile(
+    r'"""(?:[^\\]|\\.)*?"""|\'\'\'.*?\'\'\'|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|#[^\n]*|[\[\]{}\n]', re.DOTALL)
 
 
 def lines_of(text: str) -> dict[Path, int]:
-    """The line, from 1, of each table and key by its path; elements of arrays of tables have their number in it."""
+    """The line, from 1, of each table and key by its path, in which elements of arrays have their number."""
     found: dict[Path, int] = {}
     counts: dict[Path, int] = {}
     table: Path = ()

@@ -1,4 +1,4 @@
-"""Random frames for filters: right ones, nearly right ones, and octets, to and from addresses that policies speak of."""
+"""Random frames for filters: right ones, nearly right ones, and octets, with addresses that policies name."""
 
 import ipaddress
 import random
@@ -6,10 +6,10 @@ import struct
 
 from underpass.testing.packets import checksum
 
-SOURCES_V4 = ("198.51.100.1", "198.51.100.77", "203.0.113.9", "203.0.113.200", "8.8.8.8", "9.9.9.9", "10.1.2.3",
-              "127.0.0.1", "224.0.0.5", "255.255.255.255", "0.0.0.0", "100.64.1.1", "192.168.7.7")
-SOURCES_V6 = ("2001:db8::1", "2001:db8:1::7", "2a00:1450::5", "2a00:1450:1::9", "fe80::1", "::", "::1", "ff02::1",
-              "fd00::9", "::ffff:8.8.8.8", "2606:4700::1111")
+SOURCES_V4 = ("198.51.100.1", "198.51.100.77", "203.0.113.9", "203.0.113.200", "8.8.8.8", "9.9.9.9",
+              "10.1.2.3", "127.0.0.1", "224.0.0.5", "255.255.255.255", "0.0.0.0", "100.64.1.1", "192.168.7.7")
+SOURCES_V6 = ("2001:db8::1", "2001:db8:1::7", "2a00:1450::5", "2a00:1450:1::9", "fe80::1", "::", "::1",
+              "ff02::1", "fd00::9", "::ffff:8.8.8.8", "2606:4700::1111")
 PORTS = (0, 22, 53, 67, 80, 81, 123, 443, 6000, 6010, 8080, 33000, 40000, 61000, 61050, 65535)
 PROTOCOLS = (6, 6, 6, 6, 17, 17, 17, 1, 58, 47, 50, 2, 0, 43, 60, 132)
 FLAGS = (0x02, 0x10, 0x18, 0x12, 0x04, 0x14, 0x00, 0x01, 0x29, 0x03, 0x06, 0x11, 0xC2, 0x3F)
@@ -91,4 +91,5 @@ def _ipv6(chance: random.Random, ours: tuple[str, ...]) -> bytes:
         protocol = kind
     size = len(content) + chance.choice((0,) * 12 + (1, -1, -30, 1000))
     source = ipaddress.ip_address(chance.choice((*SOURCES_V6, *(it for it in ours if ":" in it)))).packed
-    return struct.pack("!IHBB", 6 << 28, max(0, size) & 0xFFFF, protocol, 64) + source + _address(chance, ours, 6) + content
+    head = struct.pack("!IHBB", 6 << 28, max(0, size) & 0xFFFF, protocol, 64)
+    return head + source + _address(chance, ours, 6) + content

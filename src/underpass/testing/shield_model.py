@@ -1,7 +1,7 @@
-"""What the XDP program does with a frame, in plain Python: no maps, no tricks, one line for each thing that is asked.
+"""What the XDP program does with a frame, in plain Python: no maps, no tricks, a line for each thing asked.
 
-`Model(...).verdict(frame)` is ("DROP", "dropped_denied"), as BPF_PROG_TEST_RUN and the counters say. Rates and blocks that
-come of themselves depend on time, and are not in it.
+`Model(...).verdict(frame)` is ("DROP", "dropped_denied"), as BPF_PROG_TEST_RUN and the counters say. Rates
+and blocks that come of themselves depend on time, and are not in it.
 """
 
 import ipaddress
@@ -187,8 +187,8 @@ class Model:
             raise Refused("passed_not_tcp")
         at += 8
         if packet.protocol == ICMP:
-            is_right = at + 20 <= len(frame) and frame[at] >> 4 == 4 and frame[at] & 15 >= 5 and frame[at + 9] == TCP
-            if not is_right or struct.unpack_from("!H", frame, at + 6)[0] & 0x1FFF:
+            is_there = at + 20 <= len(frame) and frame[at] >> 4 == 4 and frame[at] & 15 >= 5
+            if not is_there or frame[at + 9] != TCP or struct.unpack_from("!H", frame, at + 6)[0] & 0x1FFF:
                 raise Refused("passed_not_tcp")
             source: Address = ipaddress.IPv4Address(frame[at + 12 : at + 16])
             at, header = at + (frame[at] & 15) * 4, at
@@ -325,7 +325,8 @@ class Model:
         assert packet.to is not None
         assert packet.port is not None
         first, last = self.chosen_ports
-        return section.udp_replies and first <= packet.port <= last and self.has_socket(packet.to, packet.port)
+        is_chosen = first <= packet.port <= last
+        return section.udp_replies and is_chosen and self.has_socket(packet.to, packet.port)
 
 
 def mapped(address: Address) -> int:

@@ -30,11 +30,11 @@ from underpass.linux.mirror import REFRESH_SECONDS, Mirror
 from underpass.linux.netlink import Route
 from underpass.linux.ports import PortRange
 from underpass.linux.rss import Queues, queues
-from underpass.nic import MODERATION_S, checked, path_in_words
+from underpass.nic import MODERATION_S, checked, path_in_words, policy_of, protected
+from underpass.shield.policy import Policy
 from underpass.tcp.flows import FlowTable
 from underpass.workers.channel import Message
 from underpass.workers.remote import RemoteWorker, Waiting, eventfd
-from underpass.xdp.loader import XdpProgram
 
 LOOK_S = 0.5                        # how often the supervisor looks at the clock, at least
 LOOK_AT_QUEUES_S = 2.0              # and at the device's queues and how it spreads packets over them
@@ -153,12 +153,13 @@ class Supervisor:
 
     def __init__(self, ifname: str, plan: WorkerPlan, *, workers: int = 1, cores: Sequence[int] | None = None,
                  mode: str = "auto", zero_copy: bool | None = None, checksum: bool = True,
-                 segmentation: bool = True, busy_poll: bool = False,
+                 segmentation: bool = True, busy_poll: bool = False, shield: Policy | str | None = None,
                  say: Callable[[str], None] = print) -> None:
         self.name, self.plan, self.say = ifname, plan, say
         self.netdev = checked(ifname)
         self._link_options: dict[str, Any] = {"zero_copy": zero_copy, "checksum": checksum,
                                               "segmentation": segmentation, "busy_poll": busy_poll}
+        policy = policy_of(shield)
         self._signals: list[int] = []
         self._reloading: list[RemoteWorker] = []
         self._successor: tuple[RemoteWorker, Waiting] | None = None     # who waits to take over from whom
@@ -174,7 +175,7 @@ class Supervisor:
         with ExitStack() as undo:
             undo.enter_context(self._selector)
             self.mirror = undo.enter_context(closing(Mirror(ifname)))
-            self.program = undo.enter_context(closing(XdpProgram(self.netdev, mode)))
+            self.program, self.shield = protected(self.netdev, mode, policy, undo)
             self.ports = undo.enter_context(PortRange(plan.source_ports)) if plan.source_ports else None
             if self.ports:
                 self.program.set_flow_range(self.ports.first, self.ports.last)

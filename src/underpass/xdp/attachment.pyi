@@ -16,6 +16,8 @@ def switch(
     link_fd: int, before: Before, features: Iterable[str], entries: dict[str, int] | None = None
 ) -> SteerObject: ...
 
+def is_steered(ifindex: int) -> bool: ...
+
 class Attachment:
     link_fd: int
     features: frozenset[str]

@@ -11,6 +11,7 @@ import os
 
 from underpass.xdp.bpf_map import BpfMap
 from underpass.xdp.libbpf cimport *
+from underpass.xdp.query import attached_program
 from underpass.xdp.steer_object import FEATURES, SteerObject
 
 PROGRAMS = {"steer": False, "steer_frags": True}       # and whether it is for packets of several buffers
@@ -42,8 +43,12 @@ def switch(int link_fd, before, features, dict entries=None):
 cdef int link_of(uint32_t ifindex) except -1:
     """A descriptor of the link that attaches XDP to an interface. Raises OSError, ENOENT where there is none."""
     cdef bpf_link_info info
+    cdef bpf_xdp_query_opts here
     cdef uint32_t number = 0, room
     cdef int fd
+    memset(&here, 0, sizeof(here))
+    here.sz = sizeof(here)
+    bpf_xdp_query(ifindex, 0, &here)        # interfaces of other namespaces may have the same number
     while bpf_link_get_next_id(number, &number) == 0:
         fd = bpf_link_get_fd_by_id(number)
         if fd < 0:
@@ -53,12 +58,18 @@ cdef int link_of(uint32_t ifindex) except -1:
         room = sizeof(info)
         memset(&info, 0, sizeof(info))
         if bpf_obj_get_info_by_fd(fd, &info, &room) == 0 and info.type == BPF_LINK_TYPE_XDP and \
-                info.xdp.ifindex == ifindex:
+                info.xdp.ifindex == ifindex and info.prog_id == here.prog_id:
             return fd
         close_fd(fd)
     if errno == EPERM:
         raise OSError(EPERM, "CAP_SYS_ADMIN is needed to reach what another process has attached")
     raise OSError(ENOENT, "no XDP program is attached by a link")
+
+
+def is_steered(ifindex):
+    """Whether an interface of this namespace runs Underpass's program."""
+    found = attached_program(ifindex)
+    return found is not None and found[1] in PROGRAMS
 
 
 cdef class Attachment:

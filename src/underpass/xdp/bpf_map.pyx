@@ -1,6 +1,6 @@
 """A map of BPF by its descriptor: entries as octets, and array maps as memory."""
 from libc.errno cimport ENOENT, errno
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint32_t
 from libc.string cimport memset
 from posix.unistd cimport close as close_fd
 

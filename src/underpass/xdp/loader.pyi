@@ -4,7 +4,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from underpass.xdp.bpf_map import BpfMap
-from underpass.xdp.steer_object import FEATURES as FEATURES
+from underpass.xdp.query import attached_program as attached_program
 
 MODES: dict[str, int]
 
@@ -22,7 +22,6 @@ class Netdev(Protocol):
     @property
     def driver(self) -> str: ...
 
-def attached_program(ifindex: int) -> tuple[int, str, str] | None: ...
 
 class XdpProgram:
     netdev: Netdev

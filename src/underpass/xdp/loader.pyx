@@ -17,7 +17,8 @@ from underpass.xdp.contract cimport (
 from underpass.xdp.libbpf cimport *
 from underpass.xdp.steer_object cimport SteerObject
 
-from underpass.xdp.steer_object import FEATURES, checked_features  # noqa: F401
+from underpass.xdp.query import attached_program
+from underpass.xdp.steer_object import checked_features
 
 cdef extern from "<arpa/inet.h>" nogil:
     uint16_t htons(uint16_t value)
@@ -35,34 +36,6 @@ cdef bytes octets_of(address):
     """The 16 octets of a text or ipaddress address, IPv4 as ::ffff:a.b.c.d; a scope (%eth0) is left out."""
     parsed = ip_address(address)
     return parsed.packed if parsed.version == 6 else b"\0" * 10 + b"\xff\xff" + parsed.packed
-
-
-cdef str name_of_program(uint32_t program_id):
-    """The kernel's name of a loaded program, or "?" where it may not be asked for."""
-    cdef bpf_prog_info info
-    cdef uint32_t room = sizeof(info)
-    cdef int fd = bpf_prog_get_fd_by_id(program_id)
-    if fd < 0:
-        return "?"
-    memset(&info, 0, sizeof(info))
-    answered = bpf_obj_get_info_by_fd(fd, &info, &room) == 0
-    close_fd(fd)
-    return info.name.decode() if answered else "?"
-
-
-def attached_program(uint32_t ifindex):
-    """(id, name, mode) of the XDP program that an interface runs, or None. Raises OSError."""
-    cdef bpf_xdp_query_opts found
-    memset(&found, 0, sizeof(found))
-    found.sz = sizeof(found)
-    cdef int failed = bpf_xdp_query(ifindex, 0, &found)
-    if failed:
-        raise OSError(-failed, f"cannot ask for the XDP program of {ifindex}: {os.strerror(-failed)}")
-    for program_id, mode in ((found.drv_prog_id, "native"), (found.skb_prog_id, "generic"),
-                             (found.hw_prog_id, "offloaded")):
-        if program_id:
-            return program_id, name_of_program(program_id), mode
-    return None
 
 
 cdef class XdpProgram:

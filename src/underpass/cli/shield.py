@@ -1,0 +1,220 @@
+"""`underpass shield`: the policy that protects an interface, blocks, and what is dropped."""
+
+import argparse
+import dataclasses
+import ipaddress
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from underpass.cli import Failure
+from underpass.cli.common import add_json, check_root, columns, print_json
+
+if TYPE_CHECKING:
+    from underpass.shield.policy import Network, Policy
+    from underpass.shield.shield import Block, Shield
+
+ACTIONS = {
+    "show": "what is loaded: the policy as it was written, and the blocks",
+    "check": "check a policy without loading it; every fault with its line",
+    "load": "make a policy the one in force, all of it at once",
+    "unload": "filter nothing any more",
+    "block": "drop what comes from addresses or prefixes",
+    "allow": "let addresses or prefixes in, whatever the policy says",
+    "unblock": "take blocks and allowances off",
+    "stats": "what was dropped, by section, reason, rule and list",
+}
+WHERE = ("show", "load", "unload", "block", "allow", "unblock", "stats")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Subcommands, each with its options."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    subs = {name: actions.add_parser(name, help=purpose) for name, purpose in ACTIONS.items()}
+    for name in ("check", "load"):
+        subs[name].add_argument("policy", metavar="FILE", help="a policy (docs/shield.md)")
+    for name in ("block", "allow", "unblock"):
+        subs[name].add_argument("network", metavar="ADDR", nargs="+", type=network,
+                                help="an address or a prefix, such as 192.0.2.0/24")
+    for name in ("block", "allow"):
+        subs[name].add_argument("--for", metavar="TIME", dest="for_s", type=span,
+                                help='how long: 90, 10m, 2h, 1d (default: until it is taken off)')
+    for name in WHERE:
+        subs[name].add_argument("--interface", "-i", metavar="IF",
+                                help="which one (default: the one that Underpass serves)")
+    for name in ("show", "check", "stats"):
+        add_json(subs[name])
+    parser.epilog = ("examples:\n"
+                     "  underpass shield check shield.toml && underpass shield load shield.toml\n"
+                     "  underpass shield block 192.0.2.7 --for 10m\n"
+                     "  underpass shield stats")
+
+
+def network(text: str) -> "Network":
+    """argparse type: an address or a prefix."""
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def span(text: str) -> float:
+    """argparse type: a span of time."""
+    from underpass.shield.fields import span as read
+
+    try:
+        return read(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {error}") from None
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do it. 1 where a policy has faults, which are named one a line."""
+    from underpass.shield.policy_file import PolicyError
+
+    act: Callable[[argparse.Namespace], int] = globals()[f"run_{options.action}"]
+    try:
+        return act(options)
+    except PolicyError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+@contextmanager
+def opened(options: argparse.Namespace) -> Iterator["Shield"]:
+    """The shield of the interface that is meant."""
+    from underpass.shield.shield import open_shield
+
+    check_root("reaching the shield of a running server")
+    with open_shield(options.interface or only_interface()) as shield:
+        yield shield
+
+
+def only_interface() -> str:
+    """The interface that Underpass serves. Raises Failure where there is none, or more than one."""
+    from underpass.xdp.attachment import is_steered
+
+    found = [name for index, name in socket.if_nameindex() if is_steered(index)]
+    if len(found) != 1:
+        there = f"Underpass serves {', '.join(found)}: say which by -i" if found else \
+            "Underpass serves no interface here; load a policy while a server runs, or by `serve --shield`"
+        raise Failure(there)
+    return found[0]
+
+
+def run_check(options: argparse.Namespace) -> int:
+    """Read it and everything that it names."""
+    from underpass.shield import policy_file
+    from underpass.shield.shield import prepare
+
+    policy = policy_file.read(options.policy)
+    sizes = prepare(policy).sizes
+    if options.json:
+        print_json({"policy": options.policy, "lists": sizes})
+    else:
+        print(f"{options.policy}: right; {described(policy, sizes)}")
+    return 0
+
+
+def described(policy: "Policy", sizes: dict[str, int]) -> str:
+    """What it has, in a few words."""
+    own = [it.section.name for it in policy.service]
+    sections = ["interface"] * (policy.interface is not None) + ["services", *own]
+    lists = "".join(f", list {name} of {count:,} prefixes" for name, count in sizes.items())
+    return f"sections {', '.join(sections)}{lists}"
+
+
+def run_load(options: argparse.Namespace) -> int:
+    """Load it."""
+    from underpass.shield import policy_file
+
+    policy = policy_file.read(options.policy)
+    with opened(options) as shield:
+        sizes = shield.load(policy)
+    print(f"{options.policy} is in force: {described(policy, sizes)}")
+    return 0
+
+
+def run_unload(options: argparse.Namespace) -> int:
+    """Take it out of force."""
+    with opened(options) as shield:
+        shield.unload()
+    return 0
+
+
+def run_block(options: argparse.Namespace) -> int:
+    """Block, one after the other."""
+    with opened(options) as shield:
+        for it in options.network:
+            shield.block(it, options.for_s)
+    return 0
+
+
+def run_allow(options: argparse.Namespace) -> int:
+    """Let in."""
+    with opened(options) as shield:
+        for it in options.network:
+            shield.allow(it, options.for_s)
+    return 0
+
+
+def run_unblock(options: argparse.Namespace) -> int:
+    """Take off; 1 where one was not there."""
+    with opened(options) as shield:
+        missing = [it for it in options.network if not shield.unblock(it)]
+    if missing:
+        raise Failure(f"{', '.join(map(str, missing))}: neither blocked nor allowed")
+    return 0
+
+
+def run_show(options: argparse.Namespace) -> int:
+    """The policy and the blocks."""
+    with opened(options) as shield:
+        policy, blocks = shield.policy(), shield.blocks()
+    if options.json:
+        print_json({"policy": policy and policy.text, "folder": policy and policy.folder,
+                    "blocks": [dataclasses.asdict(it) | {"network": str(it.network)} for it in blocks]})
+        return 0
+    print(policy.text.rstrip() if policy else "no policy is loaded")
+    if blocks:
+        print()
+        columns([("PREFIX", "WHAT", "LEFT", "PACKETS"), *map(block_cells, blocks)], right=(2, 3))
+    return 0
+
+
+def block_cells(it: "Block") -> tuple[str, str, str, str]:
+    """One block in words."""
+    words = {"block": "blocked", "heavy": "blocked as heavy", "allow": "allowed"}
+    left = "" if it.left_s is None else f"{it.left_s:.0f} s"
+    return str(it.network), words[it.kind], left, f"{it.packets:,}"
+
+
+def run_stats(options: argparse.Namespace) -> int:
+    """Tallies."""
+    with opened(options) as shield:
+        found = shield.stats()
+    if options.json:
+        print_json(plain(found))
+        return 0
+    rows = [(kind, section, reason, it) for kind in ("dropped", "would_drop")
+            for section, reasons in found.get(kind, {}).items() for reason, it in reasons.items()]
+    rows += [(kind[:-1], name, "", it) for kind in ("rules", "lists")
+             for name, it in found.get(kind, {}).items()]
+    if not found:
+        print("no policy is loaded")
+        return 0
+    columns([("WHAT", "WHERE", "REASON", "PACKETS", "BYTES"),
+             *((kind.replace("_", " "), where, reason.removeprefix("dropped_"), f"{it.packets:,}",
+                f"{it.octets:,}")
+               for kind, where, reason, it in rows)], right=(3, 4))
+    print(f"{found['blocks']} blocks and allowances")
+    return 0
+
+
+def plain(value: Any) -> Any:
+    """Tallies as JSON has them."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return {key: plain(it) for key, it in value.items()} if isinstance(value, dict) else value

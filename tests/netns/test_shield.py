@@ -1,0 +1,148 @@
+"""The shield before a running server: `serve --shield`, and `underpass shield` beside it."""
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from underpass.linux.namespaces import until
+from underpass.testing.namespaces import Namespace, VethPair
+
+POLICY = """
+[interface]
+drop = ["udp"]
+udp-ports = [5353]
+[lists.bad]
+prefixes = ["198.51.100.0/24"]
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("hello\n")
+    (tmp_path / "shield.toml").write_text(POLICY)
+    return tmp_path
+
+
+Server = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def serve(veth: VethPair, site: Path) -> Iterator[Server]:
+    """Starts `underpass serve` on our side, and waits until it says that it serves."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(*words: str) -> subprocess.Popen[str]:
+        command = veth.ours.command(sys.executable, "-m", "underpass.cli", "serve", str(site / "site"), "-i",
+                                    veth.ours.interface, *words)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        running.append(process)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("serving"):
+                return process
+        raise AssertionError("it did not serve")
+
+    yield start
+    for process in running:
+        process.terminate()
+        process.wait(20)
+
+
+def shield(end: Namespace, *words: str, status: int = 0) -> str:
+    done = subprocess.run(end.command(sys.executable, "-m", "underpass.cli", "shield", *words),
+                          capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == status, done.stderr
+    return done.stdout if status == 0 else done.stderr
+
+
+def fetch(veth: VethPair, *words: str) -> str:
+    done = veth.peer.run("curl", "-s", "--max-time", "5", *words, f"http://{veth.ours.v4}/index.html")
+    return done.stdout
+
+
+def datagrams(veth: VethPair, port: int) -> int:
+    """How many of ten datagrams a socket of Linux on that port gets."""
+    with veth.ours.entered():
+        taker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        taker.bind((veth.ours.v4, port))
+    with veth.peer.entered():
+        sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with taker, sender:
+        taker.settimeout(0.5)
+        for _ in range(10):
+            sender.sendto(b"x", (veth.ours.v4, port))
+        got = 0
+        try:
+            while got < 10:
+                taker.recv(10)
+                got += 1
+        except TimeoutError:
+            pass
+    return got
+
+
+def test_a_server_that_is_protected_from_its_start(veth: VethPair, serve: Server, site: Path) -> None:
+    """UDP is dropped except to open ports; HTTP is served."""
+    serve("--shield", str(site / "shield.toml"))
+    assert fetch(veth) == "hello\n"
+    assert datagrams(veth, 5000) == 0
+    assert datagrams(veth, 5353) == 10
+    stats = json.loads(shield(veth.ours, "stats", "--json"))
+    assert stats["dropped"]["interface"]["dropped_protocol"]["packets"] == 10
+    assert POLICY.strip() in shield(veth.ours, "show")
+
+
+def test_blocks_from_beside(veth: VethPair, serve: Server, site: Path) -> None:
+    serve()
+    assert "no policy is loaded" in shield(veth.ours, "block", veth.peer.v4, status=1)
+    assert "is in force: sections interface, services, list bad of 1 prefixes" in shield(
+        veth.ours, "load", str(site / "shield.toml"))
+    assert fetch(veth) == "hello\n"
+    shield(veth.ours, "block", veth.peer.v4, "--for", "10m")
+    assert f"{veth.peer.v4}/32  blocked" in shield(veth.ours, "show")
+    with veth.peer.entered(), pytest.raises(TimeoutError):
+        socket.create_connection((veth.ours.v4, 80), timeout=1)
+    shield(veth.ours, "unblock", veth.peer.v4)
+    assert fetch(veth) == "hello\n"
+    assert "neither blocked nor allowed" in shield(veth.ours, "unblock", veth.peer.v4, status=1)
+
+
+def test_the_policy_outlives_a_restart_of_the_workers(veth: VethPair, serve: Server, site: Path) -> None:
+    process = serve("--workers", "1", "--shield", str(site / "shield.toml"))
+    shield(veth.ours, "block", "203.0.113.0/24")
+    subprocess.run([sys.executable, "-m", "underpass.cli", "restart", "--pid", str(process.pid)], check=True,
+                   capture_output=True, timeout=60)
+    assert "203.0.113.0/24" in shield(veth.ours, "show")
+    assert until(lambda: fetch(veth) == "hello\n", 10)
+    assert datagrams(veth, 5000) == 0
+
+
+def test_faults_of_a_policy_keep_the_server_from_starting(veth: VethPair, site: Path) -> None:
+    (site / "shield.toml").write_text("[interface]\ndrop = ['upd']\n")
+    done = subprocess.run(
+        veth.ours.command(sys.executable, "-m", "underpass.cli", "serve", str(site / "site"), "-i",
+                          veth.ours.interface, "--shield", str(site / "shield.toml")),
+        capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert f"{site}/shield.toml:2: interface.drop: a protocol" in done.stderr
+
+
+def test_check_names_every_fault_and_needs_no_server(site: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "underpass.cli", "shield", "check"]
+    right = str(site / "shield.toml")
+    done = subprocess.run([*command, right], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{right}: right; sections interface, services, list bad of 1 prefixes\n"
+    (tmp_path / "bad.toml").write_text("[interface]\ndrop = 'upd'\nbogons = 'none'\n")
+    done = subprocess.run([*command, str(tmp_path / "bad.toml")], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert [line.split(": ")[1] for line in done.stderr.splitlines()] == ["interface.drop", "interface.bogons"]
+
+
+def test_without_a_server_the_shield_says_so(veth: VethPair) -> None:
+    assert "Underpass serves no interface here" in shield(veth.ours, "show", status=1)

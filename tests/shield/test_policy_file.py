@@ -1,0 +1,195 @@
+"""Policy files: what they mean; every kind of mistake has its line, its key and what would be right."""
+
+import ipaddress
+from pathlib import Path
+
+import pytest
+
+from underpass.shield import policy_file
+from underpass.shield.policy import Rate
+from underpass.shield.policy_file import PolicyError
+from underpass.shield.toml_lines import lines_of
+
+FAULTS = [
+    ("[interface]\nfragments = 'some'", 2, "interface.fragments", 'one of "pass", "first", "drop"'),
+    ("[interface]\n\nfragmnets = 'drop'", 3, "interface.fragmnets", "not known here; fragments is meant?"),
+    ("[interfaces]", 1, "interfaces", "interface is meant?"),
+    (
+        "[interface]\ndrop = ['udp', 'upd']",
+        2,
+        "interface.drop",
+        "a protocol: a number from 0 to 255, or one of",
+    ),
+    ("[interface]\nudp-ports = '90-80'", 2, "interface.udp-ports", 'a range such as "6000-6010"'),
+    ("[interface]\nudp-ports = [\n  53,\n  70000]", 2, "interface.udp-ports", "a port from 0 to 65535"),
+    ("[services]\ndefault = 'reject'", 2, "services.default", 'one of "pass", "drop"'),
+    ("[services]\norder = ['deny', 'deny']", 2, "services.order", "each word stands there once"),
+    ("[services]\ntcp-flags = 1", 2, "services.tcp-flags", "true or false"),
+    ("[services]\ntcp-ports = [80]", 2, "services.tcp-ports", "is not known here"),
+    ("[services]\nvlans = [5000]", 2, "services.vlans", "a whole number from 0 to 4094"),
+    ("[services]\ndeny = ['bad']", 2, "services.deny", "'bad' is no list; there are no lists"),
+    ("[lists.a]\nprefixes=[]\n[services]\nallow='b'", 4, "services.allow", "'b' is no list; lists are a"),
+    ("[lists.bad]\naction = 'deny'", 1, "lists.bad", 'needs file = "..." or prefixes = [...]'),
+    (
+        "[lists.bad]\nprefixes = ['192.0.2.1/24']",
+        2,
+        "lists.bad.prefixes",
+        "\"192.0.2.0/24\", not '192.0.2.1/24'",
+    ),
+    ("[lists.bad]\nprefixes = ['192.0.2']", 2, "lists.bad.prefixes", "an address or prefix"),
+    ("[[service]]\naddress = '192.0.2.1'", 1, "service", "needs port = ..."),
+    ("[[service]]\nport = 80\n[[service]]\nport = 80", 3, "service", "*:80 stands there twice"),
+    ("[[service]]\nport = 80\naddress = 'here'", 3, "service.address", "an address, such as"),
+    ("[service]\nport = 80", 1, "service", "is written [[service]]"),
+    ("[[interface.rule]]\nprotocol = 'udp'", 1, "interface.rule", 'needs action = "pass", "drop" or "count"'),
+    (
+        "[[interface.rule]]\naction = 'drop'\nflags = 'synack'",
+        3,
+        "interface.rule.flags",
+        "TCP flags, such as",
+    ),
+    (
+        "[[interface.rule]]\naction = 'drop'\nflags = 'syn'\nprotocol = 'udp'",
+        3,
+        "interface.rule.flags",
+        "are TCP's",
+    ),
+    (
+        "[[interface.rule]]\naction = 'drop'\nto-ports = 7\nprotocol = 'gre'",
+        4,
+        "interface.rule.protocol",
+        "no ports",
+    ),
+    ("[[services.rate]]\nsyns = 5", 1, "services.rate", 'needs per = "source" or "service"'),
+    ("[[services.rate]]\nper = 'source'", 1, "services.rate", "limits nothing"),
+    ("[[services.rate]]\nper = 'source'\nsyns = 0", 3, "services.rate.syns", "a whole number from 1"),
+    ("[[services.rate]]\nper = 'service'\nconnections = 5", 3, "services.rate.connections", "is for sources"),
+    ("[detection]\nblock-for = '10m'", 1, "detection", "needs packets = ..."),
+    (
+        "[detection]\npackets = 5\nblock-for = '10 minutes'",
+        3,
+        "detection.block-for",
+        "a span of time above zero",
+    ),
+    ("interface = 5", 1, "interface", "is a table"),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key", "wrong"), FAULTS, ids=[it[2] + str(at) for at, it in enumerate(FAULTS)]
+)
+def test_a_fault_has_line_key_and_what_would_be_right(text: str, line: int, key: str, wrong: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        policy_file.parse(text, "p.toml")
+    assert [(it.line, it.key) for it in caught.value.faults] == [(line, key)]
+    assert wrong in caught.value.faults[0].wrong
+    assert str(caught.value).startswith(f"p.toml:{line}: {key}: ")
+
+
+def test_all_faults_are_told_at_once_in_the_order_of_the_file() -> None:
+    with pytest.raises(PolicyError) as caught:
+        policy_file.parse("dry-run = 'no'\n[interface]\nbogons = 1\n[services]\ncolour = 'red'")
+    assert [it.line for it in caught.value.faults] == [1, 3, 5]
+
+
+def test_what_is_no_toml_says_where(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match=r"p\.toml: is not TOML: .*line 2"):
+        policy_file.parse("[interface]\ndrop = udp", "p.toml")
+    (tmp_path / "latin.toml").write_bytes(b"# f\n# \xe4\n")
+    with pytest.raises(PolicyError, match=r"latin\.toml:2: is not UTF-8"):
+        policy_file.read(str(tmp_path / "latin.toml"))
+    with pytest.raises(OSError, match=r"none\.toml: cannot be read"):
+        policy_file.read(str(tmp_path / "none.toml"))
+
+
+def test_inherited_settings_and_rules() -> None:
+    policy = policy_file.parse("""
+[lists.bad]
+prefixes = ["192.0.2.0/24"]
+[interface]
+default = "drop"
+bogons = "all"
+drop = "udp"
+[[interface.rule]]
+action = "drop"
+from = "198.51.100.0/24"
+[services]
+fragments = "drop"
+[[services.rate]]
+per = "source"
+syns = 20
+[[service]]
+port = 443
+bogons = "off"
+[[service.rule]]
+name = "own"
+action = "pass"
+""")
+    assert policy.interface is not None
+    assert (policy.services.default, policy.services.bogons, policy.services.drop) == ("pass", "all", ())
+    assert policy.services.rules == policy.interface.rules
+    (own,) = (it.section for it in policy.service)
+    assert (own.name, own.bogons, own.fragments, own.deny) == ("*:443", "off", "drop", ("bad",))
+    assert [it.name for it in own.rules] == ["own", "interface.rule 1"]
+    assert own.rates == policy.services.rates == (Rate("source", syns=20),)
+
+
+def test_a_fault_that_is_inherited_is_told_once() -> None:
+    with pytest.raises(PolicyError) as caught:
+        policy_file.parse("[interface]\nbogons = 'none'\n[[service]]\nport = 80")
+    assert [it.line for it in caught.value.faults] == [2]
+
+
+def test_files_are_relative_to_the_policy(tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text("[lists.bad]\nfile = 'bad.txt'")
+    (it,) = policy_file.read(str(tmp_path / "p.toml")).lists
+    assert it.file == str(tmp_path / "bad.txt")
+
+
+def test_values_have_the_forms_that_people_write() -> None:
+    policy = policy_file.parse("""
+[[interface.rule]]
+action = "drop"
+protocol = "TCP"
+from = "2001:db8::1"
+to-ports = [22, "8000-8010"]
+flags = "syn, !ack"
+[detection]
+packets = 1000
+block-for = "2h"
+""")
+    assert policy.interface is not None
+    (rule,) = policy.interface.rules
+    assert (rule.protocol, rule.ports, rule.flags) == (6, ((22, 22), (8000, 8010)), (0x12, 0x02))
+    assert rule.sources == (ipaddress.ip_network("2001:db8::1/128"),)
+    assert policy.detection is not None
+    assert policy.detection.block_s == 7200
+
+
+def test_lines_are_found_behind_strings_and_arrays() -> None:
+    found = lines_of('''# [no]
+a = """
+b = 1
+[c]
+"""
+[t] # x
+list = [
+  "]", # ]
+  5]
+"quoted.key" = { inner = 1 }
+[[t.many]]
+x = 1
+[[t.many]]
+y.z = "="
+''')
+    assert found == {
+        ("a",): 2,
+        ("t",): 6,
+        ("t", "list"): 7,
+        ("t", "quoted.key"): 10,
+        ("t", "many", 0): 11,
+        ("t", "many", 0, "x"): 12,
+        ("t", "many", 1): 13,
+        ("t", "many", 1, "y"): 14,
+        ("t", "many", 1, "y", "z"): 14,
+    }

@@ -1,0 +1,239 @@
+"""Loading, blocks and counters, by the process that attached the program and by another one."""
+
+import ipaddress
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from underpass.linux.netdev_features import netdev_features
+from underpass.shield import policy_file
+from underpass.shield.shield import Shield, open_shield
+from underpass.testing.namespaces import VethPair
+from underpass.testing.packets import TcpSegment
+from underpass.testing.probe_xdp import verdict
+from underpass.xdp.loader import XdpProgram
+
+NETWORK = ipaddress.ip_network
+LISTED = """
+[lists.bad]
+prefixes = ["198.51.100.0/24", "2001:db8:bad::/48"]
+[lists.good]
+action = "allow"
+prefixes = ["203.0.113.7"]
+[[services.rule]]
+name = "no port nine"
+action = "drop"
+from-ports = 9
+"""
+
+
+@pytest.fixture
+def program(veth: VethPair) -> Iterator[XdpProgram]:
+    """Attached without any feature, as `serve` does without a policy."""
+    with veth.ours.entered():
+        loaded = XdpProgram(netdev_features(veth.ours.interface))
+    with loaded:
+        loaded.claim(veth.ours.v4, 80)
+        veth.peer.run("ip", "link", "set", veth.peer.interface, "down")
+        yield loaded
+
+
+def shield_of(program: XdpProgram) -> Shield:
+    return Shield(program, program.netdev.index)
+
+
+def frame(veth: VethPair, src: str, src_port: int = 4000) -> bytes:
+    return TcpSegment(
+        src=src,
+        dst=veth.ours.v4,
+        src_port=src_port,
+        dst_port=80,
+        dst_mac=veth.ours.mac_text,
+        src_mac=veth.peer.mac_text,
+    ).build()
+
+
+def reason(program: XdpProgram, octets: bytes) -> str:
+    before = program.counters()
+    verdict(program, octets)
+    (found,) = [name for name, value in program.counters().items() if value == before[name] + 1]
+    return found
+
+
+def test_a_policy_comes_and_goes_while_the_program_runs(program: XdpProgram, veth: VethPair) -> None:
+    shield = shield_of(program)
+    assert shield.policy() is None
+    assert shield.stats() == {}
+    sizes = shield.load(policy_file.parse(LISTED))
+    assert sizes == {"bad": 2, "good": 1}
+    assert program.features == {"filters"}
+    assert reason(program, frame(veth, "198.51.100.9")) == "dropped_denied"
+    assert reason(program, frame(veth, "8.8.8.8")) == "dropped_no_socket"
+    assert reason(program, frame(veth, "8.8.8.8", 9)) == "dropped_rule"
+    stats = shield.stats()
+    assert stats["lists"]["bad"].packets == 1
+    assert stats["rules"]["no port nine"].packets == 1
+    assert {name: it.packets for name, it in stats["dropped"]["services"].items()} == {
+        "dropped_denied": 1,
+        "dropped_rule": 1,
+    }
+    shield.unload()
+    assert reason(program, frame(veth, "198.51.100.9")) == "dropped_no_socket"
+    assert shield.policy() is None
+
+
+def test_another_process_sees_and_changes_the_same(program: XdpProgram, veth: VethPair) -> None:
+    """Found by the kernel's numbers, as `underpass shield` does."""
+    with veth.ours.entered(), open_shield(veth.ours.interface) as other:
+        other.load(policy_file.parse(LISTED))
+        assert other.policy() is not None
+        other.block(NETWORK("8.8.8.0/24"), 3600)
+    with veth.ours.entered(), open_shield(veth.ours.interface) as third:
+        assert third.policy().text == LISTED  # type: ignore[union-attr]
+        (block,) = third.blocks()
+        assert (block.network, block.kind) == (NETWORK("8.8.8.0/24"), "block")
+        assert 3500 < block.left_s <= 3600  # type: ignore[operator]
+
+
+def test_claims_are_the_owners_after_another_process_has_exchanged_the_program(
+    program: XdpProgram, veth: VethPair
+) -> None:
+    with veth.ours.entered(), open_shield(veth.ours.interface) as other:
+        other.load(policy_file.parse("[interface]\ndefault = 'drop'"))
+    program.claim(veth.ours.v4, 81)
+    program.renew()
+    with veth.ours.entered(), open_shield(veth.ours.interface) as other:
+        assert other.policy() is not None
+
+
+def test_blocks_and_allowances(program: XdpProgram, veth: VethPair) -> None:
+    shield = shield_of(program)
+    with pytest.raises(OSError, match="no policy is loaded"):
+        shield.block(NETWORK("8.8.8.8"))
+    shield.load(policy_file.parse(LISTED))
+    shield.block(NETWORK("8.8.8.0/24"))
+    shield.block(NETWORK("203.0.113.0/24"))
+    shield.block(NETWORK("9.0.0.0/8"), 0.000001)
+    assert reason(program, frame(veth, "8.8.8.8")) == "dropped_blocked"
+    assert reason(program, frame(veth, "9.9.9.9")) == "dropped_no_socket"  # its time is over
+    assert reason(program, frame(veth, "203.0.113.8")) == "dropped_blocked"
+    assert reason(program, frame(veth, "203.0.113.7")) == "dropped_no_socket"  # the allow list always wins
+    shield.allow(NETWORK("8.8.8.8"))
+    assert reason(program, frame(veth, "8.8.8.8")) == "dropped_no_socket"
+    assert reason(program, frame(veth, "8.8.8.9")) == "dropped_blocked"
+    shield.allow(NETWORK("198.51.100.7"))
+    assert reason(program, frame(veth, "198.51.100.7")) == "dropped_no_socket"
+    assert reason(program, frame(veth, "198.51.100.8")) == "dropped_denied"
+    assert shield.sweep() == 1
+    assert shield.unblock(NETWORK("8.8.8.0/24"))
+    assert not shield.unblock(NETWORK("8.8.8.0/24"))
+    assert reason(program, frame(veth, "8.8.8.9")) == "dropped_no_socket"
+
+
+def test_blocks_have_eight_lengths_at_most(program: XdpProgram) -> None:
+    shield = shield_of(program)
+    shield.load(policy_file.parse(""))
+    for bits in range(20, 28):
+        shield.block(NETWORK((0x08000000, bits)))
+    with pytest.raises(OSError, match="IPv4 prefixes of 8 different lengths are blocked, and no more can be"):
+        shield.block(NETWORK("8.0.0.0/8"))
+    assert len(shield.blocks()) == 8
+
+
+def test_blocks_stay_and_counts_go_on_when_a_policy_is_loaded(program: XdpProgram, veth: VethPair) -> None:
+    shield = shield_of(program)
+    shield.load(policy_file.parse(LISTED))
+    shield.block(NETWORK("8.8.8.8"))
+    reason(program, frame(veth, "198.51.100.9"))
+    reason(program, frame(veth, "7.7.7.7", 9))
+    more = "[lists.first]\nprefixes = ['192.0.2.0/24']\n" + LISTED
+    shield.load(policy_file.parse(more))
+    stats = shield.stats()
+    assert (stats["lists"]["first"].packets, stats["lists"]["bad"].packets) == (0, 1)
+    assert stats["rules"]["no port nine"].packets == 1
+    assert reason(program, frame(veth, "8.8.8.8")) == "dropped_blocked"
+
+
+def test_a_policy_that_cannot_be_loaded_leaves_the_one_before(
+    program: XdpProgram, veth: VethPair, tmp_path: Path
+) -> None:
+    shield = shield_of(program)
+    shield.load(policy_file.parse(LISTED))
+    with pytest.raises(OSError, match=r"list far: .*nowhere\.txt: No such file"):
+        shield.load(policy_file.parse("[lists.far]\nfile = 'nowhere.txt'", folder=str(tmp_path)))
+    (tmp_path / "bad.txt").write_text("# countries\n192.0.2.0/24 ; SBL1\n\n192.0.2.1/24\n")
+    with pytest.raises(
+        ValueError, match=r"bad\.txt:4: 192\.0\.2\.1/24 has bits beyond its length; 192\.0\.2\.0/24 is"
+    ):
+        shield.load(policy_file.parse("[lists.near]\nfile = 'bad.txt'", folder=str(tmp_path)))
+    assert shield.policy().text == LISTED  # type: ignore[union-attr]
+    assert reason(program, frame(veth, "198.51.100.9")) == "dropped_denied"
+
+
+def test_no_packet_passes_while_policies_are_exchanged(program: XdpProgram, veth: VethPair) -> None:
+    """Two policies that both drop it, loaded in turns while test runs go on in another thread."""
+    shield = shield_of(program)
+    policies = [
+        policy_file.parse(f"[lists.l{it}]\nprefixes = ['198.51.100.0/24', '10.{it}.0.0/16']") for it in (1, 2)
+    ]
+    shield.load(policies[0])
+    octets, passed, done = frame(veth, "198.51.100.9"), [], threading.Event()
+
+    def send() -> None:
+        while not done.is_set():
+            before = program.counters()["dropped_denied"]
+            for _ in range(20):
+                verdict(program, octets)
+            if program.counters()["dropped_denied"] != before + 20:
+                passed.append(1)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    for turn in range(40):
+        shield.load(policies[turn % 2])
+    done.set()
+    sender.join()
+    assert not passed
+
+
+def test_who_changes_it_is_alone(
+    program: XdpProgram, veth: VethPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("underpass.shield.shield.LOCK_S", 0.05)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as lock:
+        lock.bind(f"\0underpass-shield-{program.netdev.index}")
+        with pytest.raises(OSError, match="another process is changing the shield"):
+            shield_of(program).load(policy_file.parse(""))
+
+
+def test_an_interface_without_underpass_is_named(veth: VethPair) -> None:
+    with (
+        veth.ours.entered(),
+        pytest.raises(OSError, match=f"Underpass serves nothing on {veth.ours.interface}"),
+        open_shield(veth.ours.interface),
+    ):
+        pass
+
+
+def test_a_million_prefixes_are_searched_as_they_are_written(program: XdpProgram, veth: VethPair) -> None:
+    """Random addresses of a list of a million, and random others: each as the list says."""
+    numbers = {int.from_bytes(os.urandom(4), "big") for _ in range(1_000_000)}
+    numbers = {it for it in numbers if 1 <= it >> 24 < 127}
+    text = "\n".join(str(ipaddress.IPv4Address(it)) for it in numbers).encode()
+    path = Path(f"/tmp/underpass-test-{os.getpid()}.txt")
+    path.write_bytes(text)
+    try:
+        shield = shield_of(program)
+        sizes = shield.load(policy_file.parse(f"[lists.many]\nfile = '{path}'"))
+    finally:
+        path.unlink()
+    assert sizes == {"many": len(numbers)}
+    listed = list(numbers)[:300]
+    others = [it for it in (int.from_bytes(os.urandom(4), "big") for _ in range(600)) if 1 <= it >> 24 < 127]
+    for it in (*listed, *(near + 1 for near in listed), *others):
+        expected = "dropped_denied" if it in numbers else "dropped_no_socket"
+        assert reason(program, frame(veth, str(ipaddress.IPv4Address(it)))) == expected
