@@ -141,7 +141,8 @@ def test_check_names_every_fault_and_needs_no_server(site: Path, tmp_path: Path)
     (tmp_path / "bad.toml").write_text("[interface]\ndrop = 'upd'\nbogons = 'none'\n")
     done = subprocess.run([*command, str(tmp_path / "bad.toml")], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert [line.split(": ")[1] for line in done.stderr.splitlines()] == ["interface.drop", "interface.bogons"]
+    keys = [line.split(": ")[1] for line in done.stderr.splitlines()]
+    assert keys == ["interface.drop", "interface.bogons"]
 
 
 def test_without_a_server_the_shield_says_so(veth: VethPair) -> None:
