@@ -31,7 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     for kind in (peers, recovery, cores):
         kind.add_argument("--rounds", type=count, default=3,
                           help="how often each row is measured (default: 3)")
-    for kind in (peers, recovery):
+    for kind in (peers, recovery, cores):
         kind.add_argument("--only", action="append", default=[], metavar="ROW",
                           help="only this row; may be repeated")
         kind.add_argument("--rows", action="store_true", help="list the rows and exit")
@@ -46,22 +46,23 @@ def run(options: argparse.Namespace) -> int:
     """Measure, show, write. 0 also where goals are missed; 1 where a measurement failed."""
     if options.kind == "virtual":
         return run_virtual(options)
-    if options.kind == "cores":
-        return run_cores(options)
     if options.rows:
         return list_rows(options.kind)
+    if options.kind == "cores":
+        return run_cores(options)
     report = run_recovery(options) if options.kind == "recovery" else run_peers(options)
     return deliver(report, options)
 
 
 def list_rows(kind: str) -> int:
     """The rows of one kind, one a line."""
-    from underpass.apps.bench.paths import PATHS
-    from underpass.apps.bench.rows import ROWS
+    from underpass.apps.bench import cores, paths, rows
 
-    rows = [(row.name, f"{row.what} ({row.path})") for row in PATHS] if kind == "recovery" else \
-        [(row.name, f"{row.what} ({row.placement})") for row in ROWS]
-    for name, what in rows:
+    found = {"recovery": [(row.name, f"{row.what} ({row.path})") for row in paths.PATHS],
+             "peers": [(row.name, f"{row.what} ({row.placement})") for row in rows.ROWS],
+             "cores": [(row.name, f"{row.what} ({', '.join(it.name for it in row.layouts)})")
+                       for row in cores.ROWS]}
+    for name, what in found[kind]:
         print(f"{name:24} {what}")
     return 0
 
@@ -87,10 +88,11 @@ def run_recovery(options: argparse.Namespace) -> dict[str, Any]:
 
 def run_cores(options: argparse.Namespace) -> int:
     """Several workers on one interface."""
-    from underpass.apps.bench import cores
+    from underpass.apps.bench import cores, peers
 
+    rows = peers.by_name(cores.ROWS, options.only)
     check_root("making the namespaces to measure in")
-    results = cores.measure(options.rounds, options.seconds, say)
+    results = cores.measure(rows, options.rounds, options.seconds, say)
     report = cores.report(results, options.rounds, options.seconds)
     status = deliver(report, options)
     if options.json != STDOUT:
