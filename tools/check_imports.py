@@ -14,7 +14,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "underpass"
 
 PATH = {"xdp", "link", "wire", "ip", "tcp", "stack"}
-CONTROL = {"linux", "shield"}
+CONTROL = {"linux", "shield", "log"}
 
 # What the modules of a layer may import, besides their own; a layer is a folder of the package or a module at
 # its top, and "" is the package's own public names.
@@ -25,8 +25,9 @@ MAY: dict[str, set[str]] = {
     "ip": {"link", "wire"},
     "tcp": {"link", "wire", "ip"},
     "stack": {"link", "wire", "ip", "tcp"},
-    "linux": PATH,
-    "shield": {"xdp", "linux"},
+    "log": set(),
+    "linux": PATH | {"log"},
+    "shield": {"xdp", "linux", "log"},
     "nic": PATH | CONTROL,
     "workers": PATH | CONTROL | {"nic"},
     "observe": PATH | CONTROL | {"nic"},

@@ -22,9 +22,11 @@ from underpass.linux.claim_table import ClaimTable
 from underpass.linux.commands import commands
 from underpass.linux.control import Control
 from underpass.linux.control_socket import ControlSocket
+from underpass.linux.holders import refuse_second
 from underpass.linux.mirror import Mirror
 from underpass.linux.netdev_features import NetdevFeatures, netdev_features
 from underpass.linux.ports import DEFAULT_COUNT, PortRange
+from underpass.log import Say, silent
 from underpass.shield.policy import Policy
 from underpass.shield.policy_file import read as read_policy
 from underpass.shield.shield import Shield, features_of
@@ -39,7 +41,8 @@ SPIN_S = 0.05           # with busy polling: how long to look for packets before
 def attach(ifname: str, mode: str = "auto", *, queues: Sequence[int] | None = None, frames: int = 16384,
            busy_poll: bool = False, zero_copy: bool | None = None, checksum: bool = True,
            segmentation: bool = True, moderation: float = MODERATION_S,
-           source_ports: int = DEFAULT_COUNT, shield: Policy | str | None = None) -> "Nic":
+           source_ports: int = DEFAULT_COUNT, shield: Policy | str | None = None,
+           say: Say = silent) -> "Nic":
     """Put Underpass under an Ethernet interface; what it does not claim stays with the kernel.
 
     `mode` of XDP: "auto" (native, or generic where the driver has none), "native", "generic". `queues`: all
@@ -47,14 +50,15 @@ def attach(ifname: str, mode: str = "auto", *, queues: Sequence[int] | None = No
     ports to take from the kernel for outgoing connections; 0 for none. `segmentation`: what a connection has
     ready leaves as one packet that the kernel or the device cuts up. `moderation`: how many seconds a loaded
     worker sleeps, where it serves as many connections so as when packets wake it; 0: never. `shield`: a
-    policy that protects the interface from the first packet on, or the TOML file that has one.
+    policy that protects the interface from the first packet on, or the TOML file that has one. `say` is told
+    what happens to the interface and to the claimed ports (`underpass.log`).
 
     Raises OSError in one line: ENODEV, which names the interfaces that are here; EPERM, what is missing and
     how to get it; EBUSY, which XDP program is attached; ENETDOWN.
     """
     return Nic(ifname, mode, queues=queues, frames=frames, busy_poll=busy_poll, zero_copy=zero_copy,
                checksum=checksum, segmentation=segmentation, moderation=moderation, source_ports=source_ports,
-               shield=shield)
+               shield=shield, say=say)
 
 
 class Nic:
@@ -62,8 +66,8 @@ class Nic:
 
     def __init__(self, ifname: str, mode: str, *, queues: Sequence[int] | None, frames: int, busy_poll: bool,
                  zero_copy: bool | None, checksum: bool, segmentation: bool, moderation: float,
-                 source_ports: int, shield: Policy | str | None) -> None:
-        self.name = ifname
+                 source_ports: int, shield: Policy | str | None, say: Say) -> None:
+        self.name, self.say = ifname, say
         self._moderation = moderation
         self.netdev = checked(ifname)
         self._stack: NicStack | None = None
@@ -79,7 +83,7 @@ class Nic:
                 self.frames, self.netdev, range(self.netdev.queues) if queues is None else queues,
                 program=self.program, zero_copy=zero_copy, checksum=checksum, segmentation=segmentation,
                 busy_poll=busy_poll)))
-            self.claims = undo.enter_context(closing(ClaimTable(ifname, self.program)))
+            self.claims = undo.enter_context(closing(ClaimTable(ifname, self.program, say)))
             self._undo = undo.pop_all()
 
     def stack(self, **limits: int | str) -> "NicStack":
@@ -167,6 +171,7 @@ def checked(ifname: str) -> NetdevFeatures:
     """The interface's features, once it is sure that it is here, is up, and that we may attach to it."""
     facts = interface.facts(ifname)
     privileges.require()
+    refuse_second(facts.link)
     if not facts.link.up:
         raise OSError(errno.ENETDOWN, f"interface {ifname} is down: `ip link set {ifname} up`")
     return netdev_features(ifname)
@@ -207,7 +212,7 @@ class NicStack(Stack):
         self._nic = nic
         self._events_fd = nic.mirror.fileno()
         self.set_interface(nic.name)
-        self._control = Control(self, nic.mirror, nic.program, nic.claims)
+        self._control = Control(self, nic.mirror, nic.program, nic.claims, nic.say)
         self._asked = ControlSocket(commands(self, nic.name))
 
     # sockets
@@ -257,6 +262,10 @@ class NicStack(Stack):
             return super().connect(address, source, options)
         finally:
             release()
+
+    def publish(self, xdp: dict[str, int]) -> None:
+        """Copy what Linux counts to where others can read it."""
+        self.set_kernel_counters(xdp, self._nic.link.kernel_stats())
 
     def close(self) -> None:
         """End what others asked for over the control socket, and close the link."""

@@ -30,9 +30,10 @@ class Web:
         self.address = self.host.station.v4 if family == 4 else self.host.station.v6
         self.client.application = self._happened
         self.open: dict[Connection, Browser] = {}
+        self.stepped_ns = 0         # by how much somebody has set the wall's clock
 
     def wall_ns(self) -> int:
-        return WALL_S * SECOND + self.network.clock.now_ns - self._started_ns
+        return WALL_S * SECOND + self.network.clock.now_ns - self._started_ns + self.stepped_ns
 
     def connect(self) -> "Browser":
         return Browser(self)

@@ -1,6 +1,8 @@
 """The HTTP server end to end over the virtual network: RFC 9110, RFC 9112, limits and timeouts."""
 
 import os
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
@@ -344,6 +346,26 @@ def test_the_date_follows_the_clock(www):
         browser.send(get("/a.txt", close=False))
         assert web.run(lambda: browser.received.endswith(b"0123456789"))
         assert parts(browser.received)[1]["date"].endswith("22:13:23 GMT")
+
+
+@pytest.mark.parametrize("days", [-4000, -1, 1, 4000])
+def test_a_clock_that_is_set_changes_the_date_and_nothing_else(www, days):
+    """RFC 9110 6.6.1: timers and TCP go by another clock, which nobody sets."""
+    with Web(www, idle_timeout_s=75) as web:
+        browser = web.connect()
+        browser.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert web.run(lambda: browser.received)
+        web.run(for_ns=60 * SECOND)
+        web.stepped_ns = days * 86400 * SECOND
+        web.server.tick()
+        browser.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert web.run(lambda: len(split(browser.received)) == 2)
+        before, after = (parsedate_to_datetime(fields["date"]) for _, fields, _ in split(browser.received))
+        assert timedelta(0) <= after - before - timedelta(days=days) <= timedelta(seconds=62)
+        web.run(for_ns=60 * SECOND)
+        assert (web.http()["idle_timeouts"], web.http()["open"], browser.ended) == (0, 1, False)
+        web.run(for_ns=20 * SECOND)
+        assert (web.http()["idle_timeouts"], browser.ended) == (1, True)
 
 
 def test_draining_ends_idle_connections_and_finishes_the_others(www):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from underpass.apps.sites import Site
 from underpass.cli import main, parser_for
 from underpass.cli.settings import FIELDS, complete, read
 
@@ -23,6 +24,17 @@ user = "www-data"
 shield = "/etc/underpass/shield.toml"
 mode = "native"
 busy-poll = true
+log-format = "json"
+"""
+SITES = """
+interface = "eth0"
+[[site]]
+directory = "/srv/www"
+[[site]]
+directory = "/srv/api"
+address = ["192.0.2.1"]
+port = 8080
+access-log = "-"
 """
 
 
@@ -110,6 +122,58 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_default(file:
     alone = options("site", "-i", "eth1")
     assert complete(alone, {}) == []
     assert (alone.port, alone.mode, alone.busy_poll, alone.address) == (80, "auto", False, None)
+
+
+def test_several_sites_stand_in_tables_of_their_own(file: Path) -> None:
+    file.write_text(SITES)
+    assert main(["check", str(file)]) == 0
+    given = options()
+    assert complete(given, read(str(file))[0]) == []
+    assert given.sites == [Site("/srv/www"), Site("/srv/api", ["192.0.2.1"], 8080, "-")]
+
+
+def test_a_single_site_is_one_of_the_command_line(file: Path) -> None:
+    given = options("site", "-i", "eth0", "--port", "81")
+    assert complete(given, {}) == []
+    assert given.sites == [Site("site", port=81)]
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ('port = 80\n[[site]]\ndirectory = "/a"', "port: stands in each [[site]]"),
+    ("site = 1", "site: 1 is no list of tables"), ("site = []", "site: [] is no list of tables"),
+    ("[[site]]\nport = 80", 'site 1: directory: missing; it must be an absolute path, such as "/srv/www"'),
+    ('[[site]]\ndirectory = "/a"\nmode = "auto"', "site 1: mode: unknown key; known are directory, "),
+    ('[[site]]\ndirectory = "/a"\nprot = 1', "site 1: prot: unknown key; did you mean port?"),
+    ('[[site]]\ndirectory = "/a"\nport = 0', "site 1: port: 0 is not a whole number"),
+    ('[[site]]\ndirectory = "/a"\n[[site]]\ndirectory = "/b"', "site 2: 0.0.0.0 port 80 is site 1's already"),
+    ('[[site]]\ndirectory = "/a"\n[[site]]\ndirectory = "/b"\naddress = ["::1"]',
+     "site 2: ::1 port 80 is site 1's already"),
+    ("".join(f'[[site]]\ndirectory = "/a"\nport = {port}\n' for port in range(1, 18)),
+     "site: 17 sites are more than 16"),
+])
+def test_what_is_wrong_with_sites(
+        file: Path, text: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(f'interface = "eth0"\n{text}\n')
+    assert main(["check", str(file)]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"{file}: {said}")
+    assert err.count("\n") == 1
+
+
+def test_the_same_port_of_different_addresses_is_no_clash(file: Path) -> None:
+    sites = [f'[[site]]\ndirectory = "/a"\naddress = ["{address}"]\n'
+             for address in ("192.0.2.1", "192.0.2.2", "2001:db8::1", "::ffff:0:0:0")]
+    file.write_text('interface = "eth0"\n' + "".join(sites))
+    assert main(["check", str(file)]) == 0
+
+
+def test_the_command_line_cannot_say_which_site_it_means(
+        file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(SITES)
+    with pytest.raises(SystemExit) as end:
+        main(["serve", "--config", str(file), "--port", "81"])
+    assert end.value.code == 2
+    assert "port: the file has several sites" in capsys.readouterr().err
 
 
 def test_every_setting_is_an_option_of_serve() -> None:

@@ -5,12 +5,13 @@ import os
 import socket
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from underpass.workers.channel import MESSAGE_BYTES, Channel
+from underpass.workers.counters import summed
 from underpass.workers.remote import Waiting
-from underpass.workers.supervisor import Fleet, shares, summed, text_of
+from underpass.workers.supervisor import Fleet, shares, text_of
 
 
 @pytest.fixture
@@ -86,6 +87,7 @@ json_values = st.recursive(
 hints = st.fixed_dictionaries({"say": st.sampled_from(["wanted", "using", "x"]), "neighbours": json_values})
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])     # what a busy machine takes is no failure
 @given(st.lists(hints))
 def test_hints_of_a_worker_gone_wrong_say_nothing_else(messages):
     fleet = Fleet([])

@@ -20,6 +20,8 @@ cdef void histogram_reset(Histogram *histogram) noexcept nogil
 # The value that `share` (0 to 1) of the recorded ones do not exceed; 0 when there are none.
 cdef uint64_t histogram_quantile(const Histogram *histogram, double share) noexcept nogil
 cdef dict histogram_summary(const Histogram *histogram)
+# Its counts by index, as text, and "total": those of several can be summed. `LatencyHistogram.of` makes one of them again.
+cdef dict histogram_tally(const Histogram *histogram)
 
 
 cdef inline uint32_t histogram_index(uint64_t value) noexcept nogil:

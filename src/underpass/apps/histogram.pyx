@@ -56,6 +56,34 @@ cdef class LatencyHistogram:
         """count, mean, least, p50, p90, p99, p99.9 and most, in the unit that was recorded."""
         return histogram_summary(&self.histogram)
 
+    @staticmethod
+    def of(counts):
+        """See histogram.pyi."""
+        cdef LatencyHistogram made = LatencyHistogram()
+        cdef Histogram *it = &made.histogram
+        cdef uint32_t index
+        for name, number in counts.items():
+            if name == "total":
+                it.total = number
+                continue
+            index = int(name)
+            if index >= HISTOGRAM_COUNTS:
+                raise ValueError(f"a histogram has {HISTOGRAM_COUNTS} counts, none at {index}")
+            it.counts[index] = number
+            it.count += number
+            it.least = min(it.least, histogram_bound(index))
+            it.most = max(it.most, histogram_bound(index))
+        return made
+
+
+cdef dict histogram_tally(const Histogram *histogram):
+    cdef uint32_t index
+    cdef dict tally = {"total": histogram.total}
+    for index in range(HISTOGRAM_COUNTS):
+        if histogram.counts[index]:
+            tally[str(index)] = histogram.counts[index]
+    return tally
+
 
 cdef dict histogram_summary(const Histogram *histogram):
     cdef dict row = {"count": histogram.count}

@@ -22,7 +22,9 @@ cdef struct HttpHeader:
 
 
 cdef class HttpMemory:
-    """Owns the memory. `memfd` is what another process has left, of the same sizes, which stays the caller's."""
+    """Owns the memory. `memfd`, which stays the caller's, has it from `at` on, as another process has left it, of the same
+    sizes; where it ends there it is made longer. `end` is where this one ends.
+    """
     cdef HttpHeader *header
     cdef HttpConn *conns
     cdef Block *blocks
@@ -30,4 +32,5 @@ cdef class HttpMemory:
     cdef NamedFile *files
     cdef void *base
     cdef size_t bytes
+    cdef readonly uint64_t end
     cdef readonly int memfd

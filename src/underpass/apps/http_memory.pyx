@@ -25,7 +25,7 @@ cdef uint64_t place(uint64_t *end, uint64_t octets) noexcept:
 
 
 cdef class HttpMemory:
-    def __cinit__(self, uint32_t capacity, uint32_t blocks, uint32_t files, int memfd=-1):
+    def __cinit__(self, uint32_t capacity, uint32_t blocks, uint32_t files, int memfd=-1, uint64_t at=0):
         cdef uint64_t end = PAGE
         cdef uint64_t conns_at = place(&end, capacity * sizeof(HttpConn))
         cdef uint64_t blocks_at = place(&end, blocks * sizeof(Block))
@@ -34,12 +34,15 @@ cdef class HttpMemory:
         self.base = NULL
         self.memfd = -1
         self.bytes = end
-        if memfd >= 0 and <size_t>os.fstat(memfd).st_size != end:
-            raise ValueError(f"{os.fstat(memfd).st_size} bytes are not the memory of {capacity} HTTP connections, {end} are")
+        self.end = at + end
+        cdef uint64_t there = os.fstat(memfd).st_size if memfd >= 0 else 0
+        cdef bint fresh = there == at
+        if not fresh and there < self.end:
+            raise ValueError(f"{there} bytes are not the memory of {capacity} HTTP connections, {self.end} are")
         self.memfd = dup(memfd) if memfd >= 0 else memfd_create(b"underpass-http", MFD_CLOEXEC)
-        if self.memfd < 0 or (memfd < 0 and ftruncate(self.memfd, end) < 0):
+        if self.memfd < 0 or (fresh and ftruncate(self.memfd, self.end) < 0):
             raise OSError(errno, f"memory of {capacity} HTTP connections: {strerror(errno).decode()}")
-        self.base = mmap(NULL, end, PROT_READ | PROT_WRITE, MAP_SHARED, self.memfd, 0)
+        self.base = mmap(NULL, end, PROT_READ | PROT_WRITE, MAP_SHARED, self.memfd, at)
         if self.base == MAP_FAILED:
             self.base = NULL
             raise OSError(errno, f"memory of {capacity} HTTP connections: {strerror(errno).decode()}")
@@ -48,7 +51,7 @@ cdef class HttpMemory:
         self.blocks = <Block *>(<char *>self.base + blocks_at)
         self.owners = <BlockOwner *>(<char *>self.base + owners_at)
         self.files = <NamedFile *>(<char *>self.base + files_at)
-        if memfd < 0:
+        if fresh:
             self.header.layout = LAYOUT
             self.header.capacity, self.header.blocks, self.header.files = capacity, blocks, files
         elif (self.header.layout, self.header.capacity, self.header.blocks, self.header.files) != (

@@ -37,5 +37,7 @@ class LoadClient:
     @property
     def open(self) -> int:
         """Connections that are established now."""
+    def tally(self) -> dict[str, dict[str, int]]:
+        """The same as counters, to which those of other clients can be added: `load_worker.results_of`."""
     def results(self) -> LoadResults:
         """What was measured: counts, bytes, seconds, latencies in nanoseconds."""

@@ -8,7 +8,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from underpass.apps.histogram cimport histogram_reset, histogram_summary
+from underpass.apps.histogram cimport histogram_reset, histogram_summary, histogram_tally
 from underpass.apps.load_native cimport FAILURES, Exchange, Load, load_app, load_close
 from underpass.stack.stack cimport Stack
 from underpass.tcp.tcb cimport NO_CONN, App
@@ -106,6 +106,18 @@ cdef class LoadClient:
     def open(self):
         """Connections that are established now."""
         return self.load.open - self.load.opening
+
+    def tally(self):
+        """See load.pyi."""
+        cdef Load *load = &self.load
+        cdef uint64_t end_ns = load.end_ns if load.over else self.stack.tcp.now_ns
+        return {
+            "load": {"requests": load.answered, "bytes": load.octets, "connections": load.established,
+                     "ns": end_ns - load.start_ns if load.started else 0, "clients": 1},
+            "status": {f"{i}xx": load.statuses[i] for i in range(1, 6) if load.statuses[i]},
+            "errors": {FAILURE_NAMES[i]: load.failures[i] for i in range(FAILURES) if load.failures[i]},
+            "latency_ns": histogram_tally(&load.latency), "connect_ns": histogram_tally(&load.connecting),
+        }
 
     def results(self):
         """What was measured, as a dictionary for JSON: counts, bytes, seconds, latencies in nanoseconds."""

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -12,6 +13,10 @@ from typing import Any
 import underpass
 from underpass.apps.access_log import AccessLog
 from underpass.apps.serve import HttpServer
+from underpass.apps.sites import Site, claims_of
+from underpass.log import Event
+from underpass.nic import Nic
+from underpass.workers.counters import summed
 from underpass.workers.supervisor import Supervisor, WorkerPlan
 
 TICK_S = 1.0
@@ -19,96 +24,90 @@ DRAIN_S = 5.0
 
 
 def serve(
-    directory: str,
+    sites: Sequence[Site],
     interface: str,
     *,
-    addresses: Sequence[str] = ("", "::"),
-    port: int = 80,
-    access_log: str | None = None,
-    ready: Callable[[Any, HttpServer], None] | None = None,
-    every_second: Callable[[HttpServer], None] | None = None,
+    ready: Callable[[Nic], None] | None = None,
     limits: dict[str, int | str] | None = None,
     **attach: Any,
 ) -> dict[str, dict[str, int]]:
-    """Serve `directory` over `interface` until SIGINT or SIGTERM; returns the server's counters.
+    """Serve `sites` over `interface` until SIGINT or SIGTERM; returns the servers' counters, summed.
 
-    `access_log` names a file, or is "-" for stdout. `ready` is called once, with the interface and the
-    server, when requests are served. `limits` are the stack's, `attach` goes to `underpass.attach`. The first
-    signal lets responses in work be finished, within DRAIN_S; a second one does not. Raises OSError in one
-    line for what cannot be had: directory, interface, port, privileges, log file.
+    `ready` is called once, when requests are served. `limits` are the stack's, `attach` goes to
+    `underpass.attach`. The first signal lets responses in work be finished, within DRAIN_S; a second one does
+    not. Raises OSError in one line for what cannot be had: directory, interface, port, privileges, log file.
     """
     with ExitStack() as undo:
-        file = "/dev/stdout" if access_log == "-" else access_log
-        log = undo.enter_context(closing(AccessLog(file))) if file else None
+        files = ["/dev/stdout" if site.access_log == "-" else site.access_log for site in sites]
+        logs = [undo.enter_context(closing(AccessLog(file))) if file else None for file in files]
         nic = undo.enter_context(underpass.attach(interface, **attach))
         stack = nic.stack(**(limits or {}))
-        server = HttpServer(stack, directory, access_log=log)
-        for address in addresses:
-            server.listen(address, port)
+        servers = [HttpServer(stack, site.directory, access_log=log)
+                   for site, log in zip(sites, logs, strict=True)]
+        for site, server in zip(sites, servers, strict=True):
+            for address in site.addresses:
+                server.listen(address, site.port)
         stopping = undo.enter_context(Stopping())
         if ready is not None:
-            ready(nic, server)
+            ready(nic)
         while not stopping.signals:
             stack.run(TICK_S)
-            server.tick()
-            if every_second is not None:
-                every_second(server)
-        _drain(server, stopping)
-        return server.stats()
+            for server in servers:
+                server.tick()
+        nic.say(f"draining: open connections have {DRAIN_S:g} s", Event.DRAIN, interface=interface,
+                seconds=DRAIN_S)
+        _drain(servers, stopping)
+        return summed(server.stats() for server in servers)
 
 
 def serve_by_workers(
-    directory: str,
+    sites: Sequence[Site],
     interface: str,
     *,
     workers: int,
     cores: Sequence[int] | None = None,
     user: str | None = "nobody",
-    addresses: Sequence[str] = ("", "::"),
-    port: int = 80,
-    access_log: str | None = None,
     ready: Callable[[Supervisor], None] | None = None,
     limits: dict[str, int | str] | None = None,
-    say: Callable[[str], None] = print,
+    log_format: str = "text",
     **options: Any,
 ) -> dict[str, dict[str, int]]:
-    """Serve `directory` by so many workers, each with its share of the interface's queues, under a
-    supervisor.
+    """Serve `sites` by so many workers, each with its share of the interface's queues, under a supervisor.
 
-    As `serve`; `user` is whom the workers become. `say` is told what becomes of them. SIGHUP starts them
-    anew, one after the other.
+    As `serve`; `user` is whom the workers become, `log_format` is that of what they say themselves, `options`
+    go to `Supervisor`. SIGHUP has them go on in new processes, one after the other.
     """
-    plan = http_plan(directory, addresses, port, access_log=access_log, limits=limits or {}, user=user)
-    with Supervisor(interface, plan, workers=workers, cores=cores, say=say, **options) as supervisor:
+    plan = replace(http_plan(sites, limits=limits or {}, user=user), log_format=log_format)
+    with Supervisor(interface, plan, workers=workers, cores=cores, **options) as supervisor:
         supervisor.wait_ready()
         if ready is not None:
             ready(supervisor)
         return supervisor.run()
 
 
-def http_plan(directory: str, addresses: Sequence[str], port: int, *, access_log: str | None,
-              limits: dict[str, int | str], user: str | None) -> WorkerPlan:
-    """What each worker is to do to serve a directory. Raises OSError where that is none."""
-    if not Path(directory).is_dir():
-        raise OSError(errno.ENOTDIR, f"{directory} is no directory")
-    arguments = {"directory": str(Path(directory).resolve()), "addresses": list(addresses), "port": port,
-                 "access_log": access_log}
-    claims = [(address, port) for address in addresses]
-    return WorkerPlan("underpass.apps.http_worker:HttpWorker", arguments, claims,
-                      readable=[str(Path(directory).resolve())], user=user, limits=limits)
+def http_plan(sites: Sequence[Site], *, limits: dict[str, int | str], user: str | None) -> WorkerPlan:
+    """What each worker is to do to serve directories. Raises OSError where one is none."""
+    for site in sites:
+        if not Path(site.directory).is_dir():
+            raise OSError(errno.ENOTDIR, f"{site.directory} is no directory")
+    resolved = [replace(site, directory=str(Path(site.directory).resolve())) for site in sites]
+    return WorkerPlan("underpass.apps.http_worker:HttpWorker", {"sites": [asdict(it) for it in resolved]},
+                      claims_of(sites), readable=[it.directory for it in resolved], user=user, limits=limits)
 
 
-def _drain(server: HttpServer, stopping: "Stopping") -> None:
+def _drain(servers: Sequence[HttpServer], stopping: "Stopping") -> None:
     """Let the responses in work be finished."""
-    server.drain()
+    for server in servers:
+        server.drain()
     end = time.monotonic() + DRAIN_S
-    while _still_sends(server) and time.monotonic() < end and stopping.signals < 2:
-        server.stack.run(0.05)
+    while _still_sends(servers) and time.monotonic() < end and stopping.signals < 2:
+        servers[0].stack.run(0.05)
 
 
-def _still_sends(server: HttpServer) -> bool:
+def _still_sends(servers: Sequence[HttpServer]) -> bool:
     """Whether a connection is open, or closed by the server and not yet acknowledged to its end."""
-    return server.open > 0 or server.stack.stats()["tcp"]["connections"] > 0
+    connections: int = servers[0].stack.stats()["tcp"]["connections"]
+    return connections > 0 or any(server.open > 0 for server in servers)
 
 
 class Stopping:

@@ -10,8 +10,9 @@ class HttpServer:
     directory: what is served; no path leads out of it. Seconds: header_timeout_s for a request to be
     complete, idle_timeout_s between two requests, send_timeout_s without progress. requests: of one
     connection, 0 for any number. blocks: requests that may be in parts at the same time. memory: another
-    process's, to go on with (see `take_up`). `wall` gives nanoseconds since 1970 and `now` the stack's clock.
-    Raises OSError for a directory that cannot be served.
+    process's, to go on with (see `take_up`), from memory_at on; where it ends there, it is made longer for
+    this server. `wall` gives nanoseconds since 1970 and `now` the stack's clock. Raises OSError for a
+    directory that cannot be served.
     """
 
     stack: Stack
@@ -31,6 +32,7 @@ class HttpServer:
         requests: int = 0,
         blocks: int = 1024,
         memory: int = -1,
+        memory_at: int = 0,
         wall: Callable[[], int] = ...,
         now: Callable[[], int] = ...,
     ) -> None: ...
@@ -50,6 +52,9 @@ class HttpServer:
     @property
     def memory(self) -> int:
         """The memfd in which everything about open connections stands, for another process."""
+    @property
+    def memory_end(self) -> int:
+        """Where it ends in there."""
     def take_up(self) -> dict[str, int]:
         """Go on with another process's connections and listeners, over its memory and on a stack that took
         its arena over. A response whose file has changed since is reset, and so is what a crash has left in

@@ -42,7 +42,8 @@ cdef class HttpServer:
 
     def __init__(self, Stack stack, str directory, *, AccessLog access_log=None, FileCache files=None,
                  header_timeout_s=10.0, idle_timeout_s=75.0, send_timeout_s=60.0, linger_timeout_s=5.0,
-                 uint32_t requests=0, uint32_t blocks=1024, int memory=-1, wall=time.time_ns, now=time.monotonic_ns):
+                 uint32_t requests=0, uint32_t blocks=1024, int memory=-1, uint64_t memory_at=0, wall=time.time_ns,
+                 now=time.monotonic_ns):
         self.stack = stack
         self.files = files if files is not None else FileCache(directory)
         self.access_log = access_log
@@ -55,11 +56,11 @@ cdef class HttpServer:
         self.http.limits.linger_ns = <uint64_t>(linger_timeout_s * 1e9)
         self.http.limits.skip_octets = SKIP_OCTETS
         self.http.limits.requests = requests
-        self._take_memory(blocks, memory)
+        self._take_memory(blocks, memory, memory_at)
         self._register()
         self.tick()
 
-    cdef int _take_memory(self, uint32_t blocks, int memfd) except -1:
+    cdef int _take_memory(self, uint32_t blocks, int memfd, uint64_t at) except -1:
         """Connection states and blocks: reserved here, touched when first used."""
         self.http.cache = &self.files.cache
         self.http.log = &self.access_log.ring if self.access_log is not None else NULL
@@ -67,7 +68,7 @@ cdef class HttpServer:
         self.http.capacity = self.stack.tcp.state.limits.connections
         if blocks < 1:
             raise ValueError("an HTTP server needs at least 1 block")
-        self._memory = HttpMemory(self.http.capacity, blocks, self.files.cache.capacity, memfd)
+        self._memory = HttpMemory(self.http.capacity, blocks, self.files.cache.capacity, memfd, at)
         self.http.conns = self._memory.conns
         self.http.counters = &self._memory.header.counters
         self.http.files = self._memory.files
@@ -135,6 +136,11 @@ cdef class HttpServer:
     def memory(self):
         """See serve.pyi."""
         return self._memory.memfd
+
+    @property
+    def memory_end(self):
+        """See serve.pyi."""
+        return self._memory.end
 
     def take_up(self):
         """See serve.pyi."""

@@ -8,6 +8,8 @@ from collections.abc import Collection, Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
+from underpass.log import Event, Log
+
 COMMANDS = {
     "demo": "show the whole path on this machine in half a minute",
     "serve": "serve a directory over HTTP from the user-space stack",
@@ -95,8 +97,16 @@ def guarded(arguments: argparse.Namespace) -> int:
     except (Failure, OSError, ValueError, ImportError) as error:
         if os.environ.get("UNDERPASS_TRACEBACK"):
             raise
-        print(f"underpass: {one_line(error)}", file=sys.stderr)
+        complain(one_line(error), arguments)
         return 1
+
+
+def complain(why: str, arguments: argparse.Namespace) -> None:
+    """One line on stderr, in the form of the command's log."""
+    if getattr(arguments, "log_format", None) == "json":
+        Log("json")(why, Event.FAILED, command=arguments.command, reason=why)
+    else:
+        print(f"underpass: {why}", file=sys.stderr)
 
 
 def one_line(error: BaseException) -> str:

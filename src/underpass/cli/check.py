@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from underpass.cli.common import add_json, print_json
-from underpass.cli.settings import FIELDS, missing, read
+from underpass.cli.settings import FIELDS, SITE_FIELDS, missing, read
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,8 +13,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     keys = "\n".join(f"  {field.name:<12} {field.right}{'; required' if field.required else ''}"
                      for field in FIELDS.values())
-    parser.epilog = f"settings, each as the option of `underpass serve` with its name:\n{keys}\n\n" \
-                    "example:\n  underpass check /etc/underpass/site.toml"
+    its = ", ".join(SITE_FIELDS)
+    parser.epilog = (
+        f"settings, each as the option of `underpass serve` with its name:\n{keys}\n\n"
+        f"Where several directories are served, {its}\nstand in a table [[site]] for each instead.\n\n"
+        "example:\n  underpass check /etc/underpass/site.toml")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -9,11 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from underpass.cli import Failure
+from underpass.log import FORMATS
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     """--json, for programs."""
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+
+def add_log_format(parser: argparse.ArgumentParser) -> None:
+    """--log-format, for commands that run on."""
+    parser.add_argument("--log-format", choices=FORMATS, default="text",
+                        help="what happens, on stderr: a line for people, or a JSON object (default: text)")
 
 
 def add_interface(parser: argparse.ArgumentParser, required: bool = True) -> None:

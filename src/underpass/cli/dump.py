@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import IO, TYPE_CHECKING, Protocol
 
 from underpass.cli import Failure
-from underpass.cli.common import add_json, count, positive
+from underpass.cli.common import add_json, add_log_format, count, positive
+from underpass.log import Event, Log
 
 if TYPE_CHECKING:
     from underpass.apps.runner import Stopping
@@ -31,6 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-d", dest="seconds", type=positive, metavar="SECONDS", help="end after so long")
     parser.add_argument("--refused", action="store_true", help="only packets that were not accepted")
     add_json(parser)
+    add_log_format(parser)
     parser.epilog = ("examples:\n"
                      "  underpass dump -i eth0 tcp port 80\n"
                      "  underpass dump --refused\n"
@@ -72,12 +74,14 @@ def run(options: argparse.Namespace) -> int:
             sink = Writer(file, expression, options.snaplen)
         stopping = undo.enter_context(Stopping())
         sink.begin(captures)
+        log = Log(options.log_format)
         for it in captures:
-            print(f"capturing on {it.interface} (worker {it.pid})", file=sys.stderr, flush=True)
+            log(f"capturing on {it.interface} (worker {it.pid})", Event.CAPTURE_BEGAN, interface=it.interface,
+                pid=it.pid)
         taken = follow(captures, sink, options.count or sys.maxsize,
                        time.monotonic() + (options.seconds or math.inf), stopping)
         sink.end(captures)
-        summary(captures, taken)
+        summary(captures, taken, log)
     return 0
 
 
@@ -107,15 +111,16 @@ def follow(captures: "list[Capture]", sink: Sink, most: int, end: float, stoppin
     return taken
 
 
-def summary(captures: "list[Capture]", taken: int) -> None:
+def summary(captures: "list[Capture]", taken: int, log: Log) -> None:
     """The counts, on stderr, as tcpdump has them."""
     counts = [it.reader.counts() for it in captures]
     passed, dropped = (sum(one[name] for one in counts) for name in ("passed", "dropped"))
-    print(f"{taken} packets captured, {passed} passed, {dropped} dropped because this program was too slow",
-          file=sys.stderr)
+    log(f"{taken} packets captured, {passed} passed, {dropped} dropped because this program was too slow",
+        Event.CAPTURE_COUNTS, captured=taken, passed=passed, dropped=dropped)
     for it in captures:
         if it.ended:
-            print(f"worker {it.pid} on {it.interface} ended", file=sys.stderr)
+            log(f"worker {it.pid} on {it.interface} ended", Event.CAPTURE_ENDED, interface=it.interface,
+                pid=it.pid)
 
 
 class Writer:

@@ -5,6 +5,7 @@ import contextlib
 import json
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,12 +17,14 @@ from underpass.cli.common import (
     add_json,
     add_link_options,
     check_root,
+    cores,
     count,
     duration,
     positive,
     print_json,
     size,
 )
+from underpass.log import Log
 
 if TYPE_CHECKING:
     from underpass.apps.load import LoadResults
@@ -98,16 +101,26 @@ def arguments(parser: argparse.ArgumentParser) -> None:
                         help="for each answer (default: 10)")
     parser.add_argument("-o", "--output", metavar="FILE",
                         help="write the bodies there (- for stdout); -n 1 -c 1 unless given")
+    parser.add_argument("--workers", type=count, metavar="N",
+                        help="so many processes, each with its share of queues, connections and rate")
+    parser.add_argument("--cores", type=cores, metavar="LIST",
+                        help="where the workers run, such as 1,2 or 0-3")
     add_link_options(parser)
     add_json(parser)
+    parser.set_defaults(complain=parser.error)
     parser.epilog = ("examples:\n"
                      "  underpass load http://192.0.2.1/ -i eth0 -c 100 -d 30\n"
                      "  underpass load http://192.0.2.1/ -i eth0 --rate 20k --json\n"
+                     "  underpass load http://192.0.2.1/ -i eth0 -c 10k --workers 4 --cores 2-5\n"
                      "  underpass load http://192.0.2.1/big.iso -i eth0 -o big.iso")
 
 
 def run(options: argparse.Namespace) -> int:
     """Load and report; 1 where nothing was answered, or an answer of a fetch failed."""
+    if options.workers and (options.requests or options.output):
+        options.complain("a load by several --workers ends by its duration (-d), and writes no bodies")
+    if options.workers and options.workers > (options.connections or 50):
+        options.complain(f"{options.workers} --workers need as many connections (-c)")
     check_root("opening an AF_XDP socket")
     address = resolve(options.url.host)
     fetching = options.output is not None
@@ -155,6 +168,8 @@ def generate(options: argparse.Namespace, address: str, descriptor: int,
     requests = options.requests or (1 if fetching else 0)
     seconds = options.duration or (0 if requests else 10)
     check_sources(options.source, options.interface)
+    if options.workers:
+        return by_workers(options, address, connections, seconds)
     with attach(options.interface, mode=options.mode, busy_poll=options.busy_poll,
                 frames=frames_for(connections),
                 source_ports=ports_for(connections, max(len(options.source), 1))) as nic:
@@ -174,6 +189,28 @@ def generate(options: argparse.Namespace, address: str, descriptor: int,
         client.close()
         stack.run(0.05)                     # let the last segments go
         return result, nic.summary()[0]
+
+
+def by_workers(options: argparse.Namespace, address: str, connections: int,
+               seconds: float) -> tuple["LoadResults", str]:
+    """The same by a process for each share of the queues, each with its share of connections and rate."""
+    from underpass.apps.load_worker import load_plan, results_of
+    from underpass.workers.supervisor import Supervisor
+
+    each = -(-connections // options.workers)
+    plan = load_plan(
+        address, options.url.port, options.url.request(not options.no_keepalive), workers=options.workers,
+        connections=connections, duration_s=seconds, rate=options.rate, keep_alive=not options.no_keepalive,
+        sources=options.source, timeout_s=options.timeout, blocks=each + SPARE, frames=frames_for(each),
+        source_ports=ports_for(connections, max(len(options.source), 1)))
+    with Supervisor(options.interface, plan, workers=options.workers, cores=options.cores, mode=options.mode,
+                    busy_poll=options.busy_poll, say=Log(stream=sys.stderr)) as supervisor:
+        supervisor.wait_ready()
+        path, end = supervisor.summary()[0], time.monotonic() + seconds
+        with contextlib.suppress(KeyboardInterrupt):
+            while time.monotonic() < end:
+                supervisor.turn(end - time.monotonic())
+        return results_of(supervisor.drain()), path
 
 
 def frames_for(connections: int) -> int:

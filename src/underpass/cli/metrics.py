@@ -5,7 +5,8 @@ import ipaddress
 import sys
 
 from underpass.cli import Failure
-from underpass.cli.common import port
+from underpass.cli.common import add_log_format, port
+from underpass.log import Event, Log
 
 DEFAULT = "127.0.0.1:9464"
 
@@ -15,6 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--listen", type=endpoint, default=endpoint(DEFAULT), metavar="ADDRESS:PORT",
                         help=f"where to be asked (default: {DEFAULT})")
     parser.add_argument("--once", action="store_true", help="print the metrics and end")
+    add_log_format(parser)
     parser.epilog = ("needs prometheus-client: pip install 'underpass[metrics]'\n"
                      "share/grafana/underpass.json is a dashboard of these metrics\n\n"
                      "examples:\n"
@@ -63,7 +65,9 @@ def run(options: argparse.Namespace) -> int:
     except OSError as error:
         raise Failure(f"cannot listen on {shown(options.listen)}: {error.strerror}") from None
     with exporter:
-        print(f"metrics at http://{shown(options.listen)}/metrics", flush=True)
+        said = f"metrics at http://{shown(options.listen)}/metrics"
+        log = Log(options.log_format, sys.stdout if options.log_format == "text" else None)
+        log(said, Event.LISTENING, address=options.listen[0], port=options.listen[1])
         exporter.serve_forever(poll_interval=60)
     return 0
 

@@ -1,6 +1,7 @@
 """`underpass serve`: a directory over HTTP, from the user-space stack."""
 
 import argparse
+import os
 import sys
 from typing import Any
 
@@ -8,12 +9,14 @@ from underpass.cli import settings
 from underpass.cli.common import (
     add_interface,
     add_link_options,
+    add_log_format,
     check_root,
     cores,
     count,
     port,
     print_json,
 )
+from underpass.log import Event, Log
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,9 +42,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shield", metavar="FILE",
                         help="protect the interface by this policy (see `underpass shield check`)")
     add_link_options(parser)
+    add_log_format(parser)
     parser.add_argument("--json", action="store_true", help="print counters as JSON at the end")
     # None: not given, so that the file's setting counts, and then the default
-    parser.set_defaults(mode=None, busy_poll=None, complain=parser.error)
+    parser.set_defaults(mode=None, busy_poll=None, log_format=None, complain=parser.error)
     parser.epilog = ("examples:\n"
                      "  underpass serve site -i eth0\n"
                      "  underpass serve . -i eth0 --port 8080 --busy-poll\n"
@@ -55,29 +59,40 @@ def run(options: argparse.Namespace) -> int:
     if not _settled(options):
         return 1
 
-    def said(summary: list[str], by: str) -> None:
-        out = sys.stderr if options.json else sys.stdout
-        active, *why_not = summary
-        print(f"path: {active}", *(f"      {line}" for line in why_not), sep="\n", file=out)
-        print(f"serving {options.directory} on port {options.port}{by}", file=out, flush=True)
-
+    say = Log(options.log_format)
     chosen = {"connections": options.connections, "congestion": options.congestion}
     check_root("attaching to an interface")
     common: dict[str, Any] = {
-        "addresses": options.address or ("", "::"), "port": options.port, "access_log": options.access_log,
         "limits": {name: value for name, value in chosen.items() if value is not None}, "mode": options.mode,
-        "busy_poll": options.busy_poll, "shield": options.shield}
+        "busy_poll": options.busy_poll, "shield": options.shield, "say": say}
     if options.workers is None:
-        counters = serve(options.directory, options.interface, **common,
-                         ready=lambda nic, _: said(nic.summary(), ""))
+        counters = serve(options.sites, options.interface, **common,
+                         ready=lambda nic: _began(options, say, nic.summary(), ""))
     else:
         counters = serve_by_workers(
-            options.directory, options.interface, **common, workers=options.workers, cores=options.cores,
-            user=options.user, say=lambda line: print(line, file=sys.stderr, flush=True),
-            ready=lambda supervisor: said(supervisor.summary(), f" by {options.workers} workers"))
+            options.sites, options.interface, **common, workers=options.workers, cores=options.cores,
+            user=options.user, log_format=options.log_format,
+            ready=lambda supervisor: _began(options, say, supervisor.summary(),
+                                            f" by {options.workers} workers"))
+    say("ended", Event.ENDED, interface=options.interface, counters=counters)
     if options.json:
         print_json(counters)
     return 0
+
+
+def _began(options: argparse.Namespace, say: Log, summary: list[str], by: str) -> None:
+    """Say which path is active, and what is served: on stdout for people, as events for programs."""
+    active, *why_not = summary
+    if say.form == "text":
+        out = sys.stderr if options.json else sys.stdout
+        print(f"path: {active}", *(f"      {line}" for line in why_not), sep="\n", file=out)
+        print(*(f"serving {site}{by}" for site in options.sites), sep="\n", file=out, flush=True)
+        return
+    say(f"path: {active}", Event.STARTED, interface=options.interface, pid=os.getpid(), path=active,
+        why_not=why_not)
+    for site in options.sites:
+        say(f"serving {site}{by}", Event.SERVING, interface=options.interface, directory=site.directory,
+            addresses=list(site.addresses), port=site.port, workers=options.workers)
 
 
 def _settled(options: argparse.Namespace) -> bool:
@@ -86,7 +101,10 @@ def _settled(options: argparse.Namespace) -> bool:
     if faults:
         print(*faults, sep="\n", file=sys.stderr)
         return False
-    lacking = settings.complete(options, found)
+    try:
+        lacking = settings.complete(options, found)
+    except ValueError as error:
+        options.complain(str(error))
     if lacking:
         names = {"directory": "DIR", "interface": "--interface/-i"}
         options.complain("the following arguments are required: "

@@ -1,6 +1,7 @@
 """The settings of a service: a TOML file whose keys are named as the options of `underpass serve`.
 
 A setting is one line of FIELDS; reading, checking, the nearest known name and the defaults follow from it.
+Those of a site stand at the top, or, where several directories are served, in a table [[site]] for each.
 """
 
 import difflib
@@ -11,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from underpass.apps.sites import EVERY_ADDRESS, MOST_SITES, Site, clashes
+from underpass.log import FORMATS
+
 CONGESTION = ("cubic", "reno", "dctcp", "bbr")
 MODES = ("auto", "native", "generic")
 NAME_BYTES = 15                     # IFNAMSIZ - 1
@@ -18,7 +22,9 @@ NAME_BYTES = 15                     # IFNAMSIZ - 1
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One setting: `right` says in words which values `accepts` takes; all of them are of type `kind`."""
+    """One setting: `right` says in words which values `accepts` takes; all of them are of type `kind`.
+    `of_site`: it may stand in a table of its own for each site.
+    """
 
     name: str
     kind: type
@@ -26,6 +32,7 @@ class Field:
     right: str
     default: Any = None
     required: bool = False
+    of_site: bool = False
 
 
 def _is_address(text: Any) -> bool:
@@ -49,13 +56,13 @@ def _one_of(names: tuple[str, ...]) -> tuple[Callable[[Any], bool], str]:
 
 
 FIELDS = {field.name: field for field in (
-    Field("directory", str, _is_path, 'an absolute path, such as "/srv/www"', required=True),
+    Field("directory", str, _is_path, 'an absolute path, such as "/srv/www"', required=True, of_site=True),
     Field("interface", str, _is_interface, 'the name of a network interface, such as "eth0"', required=True),
     Field("address", list, lambda them: bool(them) and all(map(_is_address, them)),
-          'a list of IPv4 and IPv6 addresses, such as ["192.0.2.1", "2001:db8::1"]'),
-    Field("port", int, lambda port: 1 <= port <= 65535, "a whole number from 1 to 65535", 80),
+          'a list of IPv4 and IPv6 addresses, such as ["192.0.2.1", "2001:db8::1"]', of_site=True),
+    Field("port", int, lambda port: 1 <= port <= 65535, "a whole number from 1 to 65535", 80, of_site=True),
     Field("access-log", str, lambda text: text == "-" or _is_path(text),
-          'an absolute path, or "-" for stdout'),
+          'an absolute path, or "-" for stdout', of_site=True),
     Field("connections", int, lambda count: count > 0, "a whole number above zero"),
     Field("congestion", str, *_one_of(CONGESTION)),
     Field("workers", int, lambda count: 1 <= count <= 64, "a whole number from 1 to 64"),
@@ -66,7 +73,10 @@ FIELDS = {field.name: field for field in (
     Field("shield", str, _is_path, 'an absolute path, such as "/etc/underpass/shield.toml"'),
     Field("mode", str, *_one_of(MODES), "auto"),
     Field("busy-poll", bool, lambda _: True, "true or false", False),
+    Field("log-format", str, *_one_of(FORMATS), "text"),
 )}
+
+SITE_FIELDS = {name: field for name, field in FIELDS.items() if field.of_site}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +99,45 @@ def read(file: str) -> tuple[dict[str, Any], list[Fault]]:
         return {}, [Fault(file, "", f"cannot be read: {error.strerror}")]
     except (ValueError, RecursionError) as error:       # tomllib's and the decoder's are both ValueErrors
         return {}, [Fault(file, "", f"not TOML: {' '.join(str(error).split())}")]
-    wrong = {key: _wrong(key, value) for key, value in table.items()}
-    faults = [Fault(file, ascii(key)[1:-1], text) for key, text in wrong.items() if text]
+    sites, site_faults = _sites(file, table.pop("site", None), {key for key in table if key in SITE_FIELDS})
+    found, faults = _checked(file, table, FIELDS, "")
+    return found | ({"site": sites} if sites is not None else {}), faults + site_faults
+
+
+def _checked(file: str, table: Mapping[str, Any], fields: Mapping[str, Field],
+             where: str) -> tuple[dict[str, Any], list[Fault]]:
+    """The valid settings of a table, and a fault for each other one; `where` stands before their names."""
+    wrong = {key: _wrong(key, value, fields) for key, value in table.items()}
+    faults = [Fault(file, where + ascii(key)[1:-1], text) for key, text in wrong.items() if text]
     return {key: value for key, value in table.items() if not wrong[key]}, faults
+
+
+def _sites(file: str, tables: Any, at_the_top: set[str]) -> tuple[list[dict[str, Any]] | None, list[Fault]]:
+    """The tables [[site]], None where there are none, and what is wrong with them and between them."""
+    if tables is None:
+        return None, []
+    if not isinstance(tables, list) or not tables or not all(isinstance(it, dict) for it in tables):
+        return None, [Fault(file, "site", f"{_shown(tables)} is no list of tables, each begun by [[site]]")]
+    faults = [Fault(file, key, "stands in each [[site]], where there are such") for key in sorted(at_the_top)]
+    if len(tables) > MOST_SITES:
+        faults.append(Fault(file, "site", f"{len(tables)} sites are more than {MOST_SITES}"))
+    found = []
+    for number, table in enumerate(tables, 1):
+        settings, wrong = _checked(file, table, SITE_FIELDS, f"site {number}: ")
+        if "directory" not in table:
+            wrong.append(Fault(file, f"site {number}: directory",
+                               f"missing; it must be {FIELDS['directory'].right}"))
+        found.append(settings)
+        faults += wrong
+    faults += [Fault(file, f"site {later + 1}", f"{what} is site {earlier + 1}'s already")
+               for later, earlier, what in clashes([site_of(it) for it in found])]
+    return found, faults
+
+
+def site_of(settings: Mapping[str, Any]) -> Site:
+    """A site by its settings, with the defaults."""
+    return Site(settings.get("directory", ""), settings.get("address") or EVERY_ADDRESS,
+                settings.get("port") or FIELDS["port"].default, settings.get("access-log"))
 
 
 def missing(file: str, settings: Mapping[str, Any], faults: list[Fault]) -> list[Fault]:
@@ -99,16 +145,18 @@ def missing(file: str, settings: Mapping[str, Any], faults: list[Fault]) -> list
     there = {*settings, *(fault.key for fault in faults)}
     if any(not fault.key for fault in faults):
         return []
+    if "site" in there:
+        there |= SITE_FIELDS.keys()
     return [Fault(file, field.name, f"missing; it must be {field.right}")
             for field in FIELDS.values() if field.required and field.name not in there]
 
 
-def _wrong(key: str, value: Any) -> str:
+def _wrong(key: str, value: Any, fields: Mapping[str, Field]) -> str:
     """What is wrong with a setting, "" where nothing is."""
-    field = FIELDS.get(key)
+    field = fields.get(key)
     if field is None:
-        near = difflib.get_close_matches(key.lower().replace("_", "-"), FIELDS, 1)
-        known = f"did you mean {near[0]}?" if near else f"known are {', '.join(FIELDS)}"
+        near = difflib.get_close_matches(key.lower().replace("_", "-"), fields, 1)
+        known = f"did you mean {near[0]}?" if near else f"known are {', '.join(fields)}"
         return f"unknown key; {known}"
     if type(value) is field.kind and field.accepts(value):      # not isinstance: true is no number here
         return ""
@@ -124,10 +172,24 @@ def _shown(value: Any) -> str:
 
 
 def complete(options: Any, settings: Mapping[str, Any]) -> list[str]:
-    """Fill in what the command line left open (None), by the file or the default; returns what is missing."""
+    """Fill in what the command line left open (None), by the file or the default; returns what is missing.
+
+    `options.sites` are the sites then. Raises ValueError where the file has several and an option is one's.
+    """
+    given = [field for field in SITE_FIELDS if getattr(options, _attribute(field)) is not None]
+    if "site" in settings and given:
+        raise ValueError(f"{', '.join(given)}: the file has several sites, and the command line"
+                         " cannot say which is meant")
     for field in FIELDS.values():
-        name = field.name.replace("-", "_")
-        if getattr(options, name) is None:
-            setattr(options, name, settings.get(field.name, field.default))
-    return [field.name for field in FIELDS.values()
-            if field.required and getattr(options, field.name.replace("-", "_")) is None]
+        if getattr(options, _attribute(field.name)) is None:
+            setattr(options, _attribute(field.name), settings.get(field.name, field.default))
+    its = {name: getattr(options, _attribute(name)) for name in SITE_FIELDS}
+    options.sites = [site_of(it) for it in settings.get("site", [its])]
+    needed = [field.name for field in FIELDS.values()
+              if field.required and not (field.of_site and "site" in settings)]
+    return [name for name in needed if getattr(options, _attribute(name)) is None]
+
+
+def _attribute(name: str) -> str:
+    """What argparse calls the option of a setting."""
+    return name.replace("-", "_")

@@ -3,14 +3,14 @@
 import argparse
 import json
 import math
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from underpass.cli import Failure
-from underpass.cli.common import add_json, output_file, port, positive
+from underpass.cli.common import add_json, add_log_format, output_file, port, positive
+from underpass.log import Event, Log
 
 if TYPE_CHECKING:
     from underpass.apps.runner import Stopping
@@ -29,6 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-d", dest="seconds", type=positive, metavar="SECONDS", help="end after so long")
     parser.add_argument("--plot", type=output_file, metavar="FILE.png", help="draw it, too")
     add_json(parser)
+    add_log_format(parser)
     parser.epilog = ("With the peer's port a connection is followed that is there, else the next that fits.\n"
                      "It ends with the connection.\n\n"
                      "examples:\n"
@@ -63,12 +64,13 @@ def run(options: argparse.Namespace) -> int:
                              interface=options.interface)
         if not traces:
             raise Failure("no worker of yours runs that is meant; `underpass stats` lists those that run")
-        print("following the connection, or waiting for it", file=sys.stderr, flush=True)
+        log = Log(options.log_format)
+        log("following the connection, or waiting for it", Event.CAPTURE_BEGAN, peer=options.peer)
         stopping = undo.enter_context(Stopping())
         end = time.monotonic() + (options.seconds or math.inf)
         kept: list[dict[str, Any]] = []
         tell(followed(traces, stopping, end, kept if options.plot else None), options.json)
-        summary(traces)
+        summary(traces, log)
     if options.plot:
         plot(kept, str(options.plot))
     return 0
@@ -100,14 +102,16 @@ def tell(rows: Iterator[dict[str, Any]], as_json: bool) -> None:
         print(line, flush=True)
 
 
-def summary(traces: "list[Capture]") -> None:
+def summary(traces: "list[Capture]", log: Log) -> None:
     """The counts, on stderr."""
     counts = [it.reader.counts() for it in traces]
     passed, dropped = (sum(one[name] for one in counts) for name in ("passed", "dropped"))
-    print(f"{passed} records, {dropped} dropped because this program was too slow", file=sys.stderr)
+    log(f"{passed} records, {dropped} dropped because this program was too slow", Event.CAPTURE_COUNTS,
+        passed=passed, dropped=dropped)
     for it in traces:
         if it.ended:
-            print(f"worker {it.pid} on {it.interface} ended", file=sys.stderr)
+            log(f"worker {it.pid} on {it.interface} ended", Event.CAPTURE_ENDED, interface=it.interface,
+                pid=it.pid)
 
 
 def plot(rows: list[dict[str, Any]], path: str) -> None:

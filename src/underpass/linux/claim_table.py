@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from typing import Protocol
 
 from underpass.linux.claims import LentPort, PortClaim
+from underpass.log import Event, Say, silent
 
 
 class Steering(Protocol):
@@ -27,11 +28,11 @@ class ClaimTable:
     """Claims of (address, port), counted: a port claimed twice is given back by the second release.
 
     "" or "0.0.0.0" stands for every IPv4 address of the interface, "::" for every IPv6 one, as they come
-    and go.
+    and go. `say` is told of each.
     """
 
-    def __init__(self, interface: str, program: Steering) -> None:
-        self._interface, self._program = interface, program
+    def __init__(self, interface: str, program: Steering, say: Say = silent) -> None:
+        self._interface, self._program, self._say = interface, program, say
         self._addresses: list[str] = []
         self._entries: dict[tuple[str, int], _Entry] = {}
         self.refused: list[str] = []    # addresses that came later and on which another program has the port
@@ -78,11 +79,14 @@ class ClaimTable:
     def follow(self, addresses: Iterable[str]) -> None:
         """The interface's addresses are now these."""
         self._addresses = list(addresses)
-        self.refused = []
+        before, self.refused = self.refused, []
         for (address, port), entry in self._entries.items():
             errors = entry.holder.follow(self._covered(address))
             self.refused += [str(error.strerror) for error in errors]
             self._steer(entry, port)
+        for why in self.refused:
+            if why not in before:
+                self._say(why, Event.CLAIM_REFUSED, interface=self._interface, reason=why)
 
     def close(self) -> None:
         """Give everything back. May be called twice."""
@@ -101,15 +105,22 @@ class ClaimTable:
         """Have XDP take exactly what is held."""
         held = set(entry.holder.addresses)
         for address in entry.steered - held:
-            self._program.unclaim(address, port)
+            self._unclaim(address, port)
             entry.steered.discard(address)
         for address in held - entry.steered:
             self._program.claim(address, port)
             entry.steered.add(address)
+            self._say(f"port {port} on {address} is claimed", Event.CLAIM, interface=self._interface,
+                      address=address, port=port)
+
+    def _unclaim(self, address: str, port: int) -> None:
+        self._program.unclaim(address, port)
+        self._say(f"port {port} on {address} is Linux's again", Event.UNCLAIM, interface=self._interface,
+                  address=address, port=port)
 
     def _withdraw(self, entry: _Entry, port: int) -> None:
         for address in entry.steered:
-            self._program.unclaim(address, port)
+            self._unclaim(address, port)
         entry.holder.close()
 
 

@@ -6,25 +6,21 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Protocol
 
+from underpass.linux.changes import Changes
 from underpass.linux.claim_table import ClaimTable, Steering
 from underpass.linux.mirror import REFRESH_SECONDS, Controlled, Mirror
+from underpass.log import Say, silent
 
 PUBLISH_SECONDS = 0.5                   # how often Linux's counters are copied to where others can read them
 LOOK_SECONDS = 0.01                     # how often a busy worker looks whether Linux's tables changed
 
 
-class Link(Protocol):
-    """What it needs of the link."""
-
-    def kernel_stats(self) -> dict[str, int]: ...
-
-
 class Worker(Controlled, Protocol):
-    """What the control work needs of a `Stack`."""
+    """What the control work needs of a `Stack`, or of several. `publish` puts what XDP has counted where
+    others can read it, beside what Linux has counted for the sockets.
+    """
 
-    @property
-    def link(self) -> Link: ...
-    def set_kernel_counters(self, xdp: dict[str, int], sockets: dict[str, int]) -> None: ...
+    def publish(self, xdp: dict[str, int]) -> None: ...
     def connections(self) -> list[dict[str, int | str]]: ...
 
 
@@ -39,8 +35,10 @@ class Program(Steering, Protocol):
 class Control:
     """Stands between mirror and stack: what Linux says goes to the stack, the XDP program and the claims."""
 
-    def __init__(self, stack: Worker, mirror: Mirror, program: Program, claims: ClaimTable) -> None:
+    def __init__(self, stack: Worker, mirror: Mirror, program: Program, claims: ClaimTable,
+                 say: Say = silent) -> None:
         self._stack, self._mirror, self._program, self._claims = stack, mirror, program, claims
+        self._changes = Changes(mirror, say)
         self._mtu_max = mirror.link.mtu     # the frames and the XDP program were made for it
         self._look_at = self._publish_at = 0.0
         self.refresh_at = time.monotonic() + REFRESH_SECONDS
@@ -81,7 +79,8 @@ class Control:
             self._publish()
         if changed or now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
-            self._mirror.update(self)
+            if self._mirror.update(self):
+                self._changes.look()
             if self._mirror.gone:
                 raise OSError(errno.ENODEV, f"interface {self._mirror.link.name} was removed")
         worked |= self._mirror.serve_wanted(self)
@@ -95,7 +94,7 @@ class Control:
     def _publish(self) -> None:
         """Copy Linux's counters for those who look; that they cannot be read is no reason to stop."""
         with suppress(OSError):
-            self._stack.set_kernel_counters(self._program.counters(), self._stack.link.kernel_stats())
+            self._stack.publish(self._program.counters())
 
     def _let_go(self) -> None:
         """Release the claims that were given back and whose connections have ended."""

@@ -37,7 +37,7 @@ RTNH_F_DEAD, RTNH_F_LINKDOWN = 0x1, 0x10
 # RTMGRP_LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE and, as a bit, RTNLGRP_NEXTHOP
 EVENT_GROUPS = 0x1 | 0x4 | 0x10 | 0x40 | 0x100 | 0x400 | 1 << 31
 # linux/if.h, if_addr.h, neighbour.h
-IFF_UP, IFF_LOOPBACK, IFF_RUNNING = 0x1, 0x8, 0x40
+IFF_UP, IFF_LOOPBACK, IFF_RUNNING, IFF_LOWER_UP = 0x1, 0x8, 0x40, 0x10000
 IFA_F_DADFAILED, IFA_F_DEPRECATED, IFA_F_TENTATIVE = 0x08, 0x20, 0x40
 IFA_F_OPTIMISTIC = 0x04
 NTF_USE = 0x01
@@ -58,6 +58,7 @@ class LinkRecord:
     mac: bytes
     mtu: int
     up: bool
+    carrier: bool
     arp_type: int
     kind: str | None
     rx_queues: int
@@ -166,6 +167,7 @@ def link_record(message: Any) -> LinkRecord:
         mac=mac_octets(message.get_attr("IFLA_ADDRESS")),
         mtu=message.get_attr("IFLA_MTU"),
         up=bool(message["flags"] & IFF_UP),
+        carrier=bool(message["flags"] & IFF_LOWER_UP),
         arp_type=message["ifi_type"],
         kind=info and info.get_attr("IFLA_INFO_KIND"),
         rx_queues=message.get_attr("IFLA_NUM_RX_QUEUES") or 1,

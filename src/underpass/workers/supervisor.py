@@ -30,10 +30,12 @@ from underpass.linux.mirror import REFRESH_SECONDS, Mirror
 from underpass.linux.netlink import Route
 from underpass.linux.ports import PortRange
 from underpass.linux.rss import Queues, queues
+from underpass.log import Event, Log, Say
 from underpass.nic import MODERATION_S, checked, path_in_words, policy_of, protected
 from underpass.shield.policy import Policy
 from underpass.tcp.flows import FlowTable
 from underpass.workers.channel import Message
+from underpass.workers.counters import summed
 from underpass.workers.remote import RemoteWorker, Waiting, eventfd
 
 LOOK_S = 0.5                        # how often the supervisor looks at the clock, at least
@@ -42,6 +44,7 @@ DRAIN_S = 5.0
 WARM_S = 0.02                       # how often it looks whether a successor is warm
 QUEUES_MAX = 256                    # that the XDP program serves
 GRACE_S = 1.0                       # beyond the time to drain, before a worker is killed
+TO_STDERR = Log()
 FLOWS = 65536                       # connections of all workers, unless limits say more
 
 
@@ -65,6 +68,7 @@ class WorkerPlan:
     frames: int = 16384
     source_ports: int = 0
     drain_s: float = DRAIN_S
+    log_format: str = "text"            # of what a worker itself says
 
 
 class Fleet:
@@ -129,17 +133,10 @@ class Fleet:
         """Not asked for: claims stay until the supervisor ends."""
         return []
 
-    @property
-    def link(self) -> "Fleet":
-        """Where Linux counts for the sockets: each worker looks at its own."""
-        return self
-
-    def kernel_stats(self) -> dict[str, int]:
-        """Nothing here."""
-        return {}
-
-    def set_kernel_counters(self, xdp: dict[str, int], sockets: dict[str, int]) -> None:
-        """The interface's counters have one place: the first worker's arena."""
+    def publish(self, xdp: dict[str, int]) -> None:
+        """What XDP counts of the interface has one place, the first worker's arena; what Linux counts for its
+        sockets each worker copies itself.
+        """
         self.workers[0].set_xdp_counters(xdp)
 
 
@@ -147,14 +144,15 @@ class Supervisor:
     """An interface with `workers` workers, each with its share of the receive queues; a context manager.
 
     `cores`: where they run, in turns; None: worker 0 on the first core that this process may use, and so on.
-    `say` is told, in one line each, what happens. The other arguments are those of `underpass.attach`. Raises
-    OSError in one line, as `attach` does, and where there are fewer queues than workers.
+    `say` is told what happens, in one line each (`underpass.log`). The other arguments are those of
+    `underpass.attach`. Raises OSError in one line, as `attach` does, and where there are fewer queues than
+    workers.
     """
 
     def __init__(self, ifname: str, plan: WorkerPlan, *, workers: int = 1, cores: Sequence[int] | None = None,
                  mode: str = "auto", zero_copy: bool | None = None, checksum: bool = True,
                  segmentation: bool = True, busy_poll: bool = False, shield: Policy | str | None = None,
-                 say: Callable[[str], None] = print) -> None:
+                 say: Say = TO_STDERR) -> None:
         self.name, self.plan, self.say = ifname, plan, say
         self.netdev = checked(ifname)
         self._link_options: dict[str, Any] = {"zero_copy": zero_copy, "checksum": checksum,
@@ -179,8 +177,8 @@ class Supervisor:
             self.ports = undo.enter_context(PortRange(plan.source_ports)) if plan.source_ports else None
             if self.ports:
                 self.program.set_flow_range(self.ports.first, self.ports.last)
-            self.claims = undo.enter_context(closing(ClaimTable(ifname, self.program)))
-            self.control = Control(self.fleet, self.mirror, self.program, self.claims)
+            self.claims = undo.enter_context(closing(ClaimTable(ifname, self.program, say)))
+            self.control = Control(self.fleet, self.mirror, self.program, self.claims, say)
             for address, port in plan.claims:
                 self.claims.claim(address, port)
             self.flows = FlowTable(max(FLOWS, workers * int(plan.limits.get("connections", 0))))
@@ -236,7 +234,7 @@ class Supervisor:
             "application": self.plan.application, "arguments": self.plan.arguments,
             "limits": self.plan.limits, "ports": ports, "steering": self._steering(),
             "readable": list(self.plan.readable), "user": self.plan.user, "moderation": self.plan.moderation,
-            "drain_s": self.plan.drain_s,
+            "drain_s": self.plan.drain_s, "log": self.plan.log_format,
         }
 
     def _descriptors_for(self, worker: RemoteWorker) -> list[int]:
@@ -257,14 +255,16 @@ class Supervisor:
                     self.fleet.note(message)
                 case "serves":
                     if worker.serves(message.get("queue")):
-                        self.say(f"queue {message['queue']} is served by worker {worker.number}")
+                        self.say(f"queue {message['queue']} is served by worker {worker.number}",
+                                 Event.QUEUE_SERVED, queue=message["queue"], worker=worker.number)
                 case "ended":
                     worker.counters = message.get("counters")
                 case "failed":
                     worker.failed = str(message.get("why"))[:200]
                 case "unconfined":
                     why = str(message.get("why"))[:200]
-                    self.say(f"worker {worker.number} is less confined than it could be: {why}")
+                    self.say(f"worker {worker.number} is less confined than it could be: {why}",
+                             Event.WORKER_UNCONFINED, worker=worker.number, reason=why)
 
     def _is_ready(self, worker: RemoteWorker, message: Message) -> None:
         """It serves."""
@@ -273,7 +273,9 @@ class Supervisor:
         worker.is_ready()
         if worker.starts > 1:
             recovered = f": {outcome(message)}" if worker.crashed else ""
-            self.say(f"worker {worker.number} serves again, as process {worker.process.pid}{recovered}")
+            self.say(f"worker {worker.number} serves again, as process {worker.process.pid}{recovered}",
+                     Event.WORKER_SERVES, worker=worker.number, pid=worker.process.pid, starts=worker.starts,
+                     outcome=outcome(message) if worker.crashed else None)
         worker.crashed = False
 
     def _buried(self, worker: RemoteWorker) -> None:
@@ -291,14 +293,16 @@ class Supervisor:
         if worker.suspended:
             return
         if worker.crashed:
-            self.say(f"{who} {how}; another process goes on with its connections")
+            self.say(f"{who} {how}; another process goes on with its connections", Event.WORKER_DIED,
+                     worker=worker.number, pid=process.pid, queues=worker.queues, reason=how)
             return
         lost = self.flows.forget(worker.number)
         self.area.clear(worker.number)
         if worker.starts == 1 and not worker.ready:
             worker.failed = worker.failed or f"worker {worker.number} {how} before it served"
         elif not worker.leaving:
-            self.say(f"{who} {how}; {lost} connections are lost")
+            self.say(f"{who} {how}; {lost} connections are lost", Event.WORKER_DIED, worker=worker.number,
+                     pid=process.pid, queues=worker.queues, reason=how, connections_lost=lost)
 
     def _go_on(self, worker: RemoteWorker) -> bool:
         """Have the process that waits take over what the last one has left. False: there is none; the next
@@ -333,7 +337,8 @@ class Supervisor:
         self._look_at = time.monotonic() + LOOK_AT_QUEUES_S
         before, self.queues = self.queues, queues(self.name, self.netdev.index) or self.queues
         if self.queues.count != before.count:
-            self.say(f"{self.name} has {self.queues.count} receive queues now, it had {before.count}")
+            self.say(f"{self.name} has {self.queues.count} receive queues now, it had {before.count}",
+                     Event.QUEUES_CHANGED, interface=self.name, before=before.count, now=self.queues.count)
             self._renew_program()
         for queue in range(min(self.queues.count, QUEUES_MAX)):
             self._give(self.workers[queue % len(self.workers)], queue)
@@ -346,7 +351,8 @@ class Supervisor:
         try:
             self.program.renew()
         except OSError as error:
-            self.say(f"{error.strerror}: new queues are Linux's until the link goes down and up")
+            self.say(f"{error.strerror}: new queues are Linux's until the link goes down and up",
+                     Event.PROGRAM_NOT_RENEWED, interface=self.name, reason=error.strerror)
 
     def _give(self, worker: RemoteWorker, queue: int) -> None:
         """Unless it has the queue already, or is about to end."""
@@ -358,7 +364,7 @@ class Supervisor:
             why = f"queue {queue} is not served: {error.strerror}"
             if self._refused.get(queue) != why:
                 self._refused[queue] = why
-                self.say(why)
+                self.say(why, Event.QUEUE_REFUSED, queue=queue, worker=worker.number, reason=error.strerror)
 
     # all of them
 
@@ -407,6 +413,8 @@ class Supervisor:
         The new process takes over every connection, where its memory has the same layout and its plan is the
         same; else the open ones are drained.
         """
+        self.say("workers go on in new processes, one after the other", Event.RELOAD, interface=self.name,
+                 workers=len(self.workers))
         before, self.plan = self.plan, plan or self.plan
         self._keeps_connections = before == self.plan
         self._reloading = list(self.workers)
@@ -422,14 +430,16 @@ class Supervisor:
         """Once the successor is warm, the worker leaves."""
         if waiting.process.poll() is not None:
             status = waiting.process.returncode
-            self.say(f"worker {worker.number} goes on: its successor ended with status {status}")
+            self.say(f"worker {worker.number} goes on: its successor ended with status {status}",
+                     Event.SUCCESSOR_DIED, worker=worker.number, status=status)
             self._dismiss()
         elif not waiting.is_warm() or worker.leaving or worker.process is None:
             return
         elif self._keeps_connections and waiting.layout == worker.layout:
             worker.suspend()
         else:
-            self.say(f"worker {worker.number} is drained: its successor cannot take its connections over")
+            self.say(f"worker {worker.number} is drained: its successor cannot take its connections over",
+                     Event.WORKER_DRAINED, worker=worker.number, seconds=self.plan.drain_s)
             self._dismiss()
             worker.drain(self.plan.drain_s)
 
@@ -442,6 +452,8 @@ class Supervisor:
     def drain(self) -> dict[str, dict[str, int]]:
         """End all workers in order; returns their counters, summed. A second signal cuts it short."""
         self._reloading, self._ending = [], True
+        self.say(f"draining: open connections have {self.plan.drain_s:g} s", Event.DRAIN, interface=self.name,
+                 seconds=self.plan.drain_s)
         self._dismiss()
         for worker in self.workers:
             worker.drain(self.plan.drain_s)
@@ -524,15 +536,3 @@ def outcome(message: Message) -> str:
 def text_of(numbers: Iterable[int]) -> str:
     """Numbers for a line: 0, 2."""
     return ", ".join(map(str, numbers))
-
-
-def summed(counters: Iterable[Any]) -> dict[str, dict[str, int]]:
-    """Counters by layer and name, of all workers together; what has another form is none."""
-    total: dict[str, dict[str, int]] = {}
-    for one in counters:
-        for layer, values in one.items() if isinstance(one, dict) else ():
-            for name, value in values.items() if isinstance(values, dict) else ():
-                if isinstance(value, int):
-                    into = total.setdefault(layer, {})
-                    into[name] = into.get(name, 0) + value
-    return total

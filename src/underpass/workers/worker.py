@@ -31,6 +31,7 @@ from underpass.linux.commands import commands
 from underpass.linux.control_socket import ControlSocket
 from underpass.linux.mirror import REFRESH_SECONDS, USED_LATELY_NS
 from underpass.linux.netdev_features import NetdevFeatures
+from underpass.log import Event, Log
 from underpass.stack.arena import VERSION
 from underpass.stack.sockets import Connection
 from underpass.stack.stack import Stack
@@ -164,7 +165,7 @@ class Worker:
     """Everything of one worker, from its plan on."""
 
     def __init__(self, channel: Channel, plan: Message, descriptors: list[int]) -> None:
-        self.channel, self.plan = channel, plan
+        self.channel, self.plan, self.say = channel, plan, Log(plan["log"])
         self.supervised = True
         self.drain_until: float | None = None
         self._refresh_at = time.monotonic() + REFRESH_SECONDS
@@ -237,7 +238,8 @@ class Worker:
                 heard = self.channel.receive()
             except EOFError:
                 self.supervised = False
-                print(f"worker {self.plan['number']}: the supervisor is gone; serving on", file=sys.stderr)
+                self.say(f"worker {self.plan['number']}: the supervisor is gone; serving on",
+                         Event.SUPERVISOR_GONE, worker=self.plan["number"], pid=os.getpid())
                 return
             if heard is None:
                 return
@@ -281,7 +283,8 @@ class Worker:
         try:
             self.stack.add_queue(queue, descriptor)
         except OSError as error:
-            print(f"worker {self.plan['number']}: queue {queue}: {error.strerror}", file=sys.stderr)
+            self.say(f"worker {self.plan['number']}: queue {queue}: {error.strerror}", Event.QUEUE_REFUSED,
+                     worker=self.plan["number"], queue=queue, reason=error.strerror)
         else:
             self.channel.send({"say": "serves", "queue": queue})
 
