@@ -22,6 +22,7 @@ class Web:
     def __init__(self, directory: Path, *, network: dict[str, Any] | None = None,
                  log: AccessLog | None = None, family: int = 4, **server: Any) -> None:  # fmt: skip
         self.network = Network(seed=1)
+        self.stepped_ns = 0         # by how much somebody has set the wall's clock
         self._started_ns = self.network.clock.now_ns
         self.client, self.host = self.network.pair(**(network or {}))
         self.server = HttpServer(self.host.stack, str(directory), access_log=log, wall=self.wall_ns,
@@ -30,7 +31,6 @@ class Web:
         self.address = self.host.station.v4 if family == 4 else self.host.station.v6
         self.client.application = self._happened
         self.open: dict[Connection, Browser] = {}
-        self.stepped_ns = 0         # by how much somebody has set the wall's clock
 
     def wall_ns(self) -> int:
         return WALL_S * SECOND + self.network.clock.now_ns - self._started_ns + self.stepped_ns

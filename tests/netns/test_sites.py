@@ -56,10 +56,13 @@ class Sites(Underpass):
         """What it has logged, as JSON."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
-    def event(self, name: str) -> dict[str, Any]:
-        """The last one of that name; waits for it."""
-        assert until(lambda: any(it["event"] == name for it in self.events()), 10), self.log.read_text()
-        return [it for it in self.events() if it["event"] == name][-1]
+    def event(self, name: str, **fields: object) -> dict[str, Any]:
+        """The last one of that name, with these fields; waits for it."""
+        def found() -> list[dict[str, Any]]:
+            return [it for it in self.events() if it["event"] == name and fields.items() <= it.items()]
+
+        assert until(lambda: bool(found()), 10), self.log.read_text()
+        return found()[-1]
 
 
 Start = Callable[[str], Sites]
@@ -100,7 +103,7 @@ def test_each_site_is_served_where_it_says(start: Start, more: str) -> None:
 def test_every_worker_serves_every_site(start: Start) -> None:
     served = start("workers = 2")
     for pid in served.workers():
-        listening = {(row["local_address"], row["local_port"]) for row in observe.connections(pid)
+        listening = {(row["local"], row["local_port"]) for row in observe.connections(pid)
                      if row["state"] == "LISTEN"}
         assert listening == {("0.0.0.0", 80), ("::", 80), ("198.18.0.2", 8080), ("fd00:18::2", 8080),
                              (OTHER, 8080)}
@@ -158,7 +161,7 @@ def test_what_happens_is_logged_by_name(start: Start) -> None:
     server.run("ip", "link", "set", server.interface, "mtu", "1400")
     assert (served.event("mtu_changed")["before"], served.event("mtu_changed")["now"]) == (1500, 1400)
     server.run("ip", "addr", "add", "198.18.0.79/15", "dev", server.interface)
-    assert served.event("addresses_changed")["came"] == ["198.18.0.79"]
+    assert served.event("addresses_changed", came=["198.18.0.79"])["went"] == []
     client = served.pair.client
     client.run("ip", "link", "set", client.interface, "down")
     assert served.event("link_down")["reason"] == "it has no carrier"

@@ -5,6 +5,8 @@ class LatencyHistogram:
 
     def record(self, value: int) -> None: ...
     def quantile(self, share: float) -> int: ...
+    def tally(self) -> dict[str, int]:
+        """Its counts by index, as text, and "total", the values' sum: those of several can be added up."""
     @staticmethod
     def of(counts: Mapping[str, int]) -> LatencyHistogram:
         """From counts by index, as text, and "total", the values' sum. Least and greatest are then known to

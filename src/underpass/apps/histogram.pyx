@@ -56,6 +56,10 @@ cdef class LatencyHistogram:
         """count, mean, least, p50, p90, p99, p99.9 and most, in the unit that was recorded."""
         return histogram_summary(&self.histogram)
 
+    def tally(self):
+        """See histogram.pyi."""
+        return histogram_tally(&self.histogram)
+
     @staticmethod
     def of(counts):
         """See histogram.pyi."""

@@ -137,9 +137,12 @@ class Writer:
             interface_description(it.interface, self._snaplen, self._expression) for it in captures))
 
     def blocks(self, octets: bytes) -> None:
-        """At once, for a reader that looks on."""
-        self._file.write(octets)
-        self._file.flush()
+        """At once, for a reader that looks on. Raises OSError, which names the file."""
+        try:
+            self._file.write(octets)
+            self._file.flush()
+        except OSError as error:
+            raise type(error)(error.errno, error.strerror, self._file.name) from None
 
     def end(self, captures: "list[Capture]") -> None:
         """What stands behind them: the counts."""
