@@ -144,6 +144,22 @@ def test_a_second_supervisor_is_told_who_holds_the_interface(start: Start) -> No
     assert served.get("198.18.0.2", 80) == "root"
 
 
+def test_the_doctor_says_who_holds_the_interface_and_what_becomes_of_vlan_tags(start: Start) -> None:
+    served = start("workers = 2")
+    server = served.pair.server
+
+    def findings() -> dict[str, dict[str, str]]:
+        done = server.run("underpass", "doctor", "-i", server.interface, "--json", check=False)
+        return {it["name"]: it for it in json.loads(done.stdout)}
+
+    program = findings()["XDP program"]
+    assert program["status"] == "fail"
+    for pid in served.pids():
+        assert f"process {pid} (" in program["detail"]
+    taken = "rx-vlan-offload: on" in server.run("ethtool", "-k", server.interface).stdout
+    assert findings()["VLAN tags"]["status"] == ("warn" if taken else "ok")
+
+
 def test_what_happens_is_logged_by_name(start: Start) -> None:
     served = start('workers = 2\nlog-format = "json"')
     server = served.pair.server

@@ -16,8 +16,8 @@ from underpass.workers.counters import summed
 
 
 class HttpWorker:
-    """Serves `sites`, each a `Site` as a dictionary; see `workers.worker.Application`. What they know of their
-    connections lies in one memory, one behind the other.
+    """Serves `sites`, each a `Site` as a dictionary; see `workers.worker.Application`. What they know of
+    their connections lies in one memory, one behind the other.
     """
 
     layout = LAYOUT             # of each site's part of `memory`

@@ -1,11 +1,13 @@
 """`underpass dump`: what workers receive and send, which tcpdump cannot see, and why one was refused."""
 
 import argparse
+import errno
 import json
 import math
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Protocol
 
@@ -70,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
             raise Failure(nobody(options))
         sink: Sink = Lines(options.json)
         if options.file:
-            file = sys.stdout.buffer if options.file == "-" else undo.enter_context(open(options.file, "wb"))
+            file = sys.stdout.buffer if options.file == "-" else undo.enter_context(written(options.file))
             sink = Writer(file, expression, options.snaplen)
         stopping = undo.enter_context(Stopping())
         sink.begin(captures)
@@ -83,6 +85,18 @@ def run(options: argparse.Namespace) -> int:
         sink.end(captures)
         summary(captures, taken, log)
     return 0
+
+
+@contextmanager
+def written(name: str) -> Iterator[IO[bytes]]:
+    """The file, to be written. Raises OSError, which names it."""
+    try:
+        with open(name, "wb") as file:
+            yield file
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            raise
+        raise OSError(error.errno, error.strerror, name) from None
 
 
 def nobody(options: argparse.Namespace) -> str:
@@ -137,12 +151,9 @@ class Writer:
             interface_description(it.interface, self._snaplen, self._expression) for it in captures))
 
     def blocks(self, octets: bytes) -> None:
-        """At once, for a reader that looks on. Raises OSError, which names the file."""
-        try:
-            self._file.write(octets)
-            self._file.flush()
-        except OSError as error:
-            raise type(error)(error.errno, error.strerror, self._file.name) from None
+        """At once, for a reader that looks on."""
+        self._file.write(octets)
+        self._file.flush()
 
     def end(self, captures: "list[Capture]") -> None:
         """What stands behind them: the counts."""

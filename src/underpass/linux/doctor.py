@@ -10,7 +10,9 @@ from pathlib import Path
 
 from underpass.linux import bypassed, privileges
 from underpass.linux.finding import Finding
-from underpass.linux.interface import InterfaceFacts, facts
+from underpass.linux.holders import holders
+from underpass.linux.interface import InterfaceFacts, facts, takes_tags_out
+from underpass.linux.netlink import LinkRecord
 
 KERNEL_FLOOR = (6, 1)
 KERNEL_MULTI_BUFFER = (6, 6)
@@ -121,9 +123,7 @@ def _interface(found: InterfaceFacts) -> Iterator[Finding]:
     yield (Finding("addresses", "ok", addresses) if addresses else
            Finding("addresses", "warn", "none: nothing can be served",
                    f"ip addr add ADDRESS dev {link.name}"))
-    yield (Finding("XDP program", "fail", f"{link.name} runs XDP program {link.xdp_program} ({link.xdp})",
-                   f"stop what attached it, or `ip link set dev {link.name} xdp off`") if link.xdp else
-           Finding("XDP program", "ok", "none attached"))
+    yield _program(link)
     yield _native(found)
     yield _jumbo(found)
     yield _zero_copy(found)
@@ -131,6 +131,24 @@ def _interface(found: InterfaceFacts) -> Iterator[Finding]:
     yield _segmentation(found)
     yield Finding("need-wakeup", "ok", "the kernel is called only when it asks to be (since Linux 5.4)")
     yield _busy_poll(found)
+    yield _tags(link.name)
+
+
+def _program(link: LinkRecord) -> Finding:
+    if not link.xdp:
+        return Finding("XDP program", "ok", "none attached")
+    by = ", ".join(map(str, holders(link.xdp_program or 0)))
+    return Finding("XDP program", "fail", f"{link.name} runs XDP program {link.xdp_program} ({link.xdp})"
+                   + (f", held by {by}" if by else ""),
+                   f"stop what attached it, or `ip link set dev {link.name} xdp off`")
+
+
+def _tags(ifname: str) -> Finding:
+    """XDP sees such a packet without its tag: what answers it goes out without one, too."""
+    if takes_tags_out(ifname):
+        return Finding("VLAN tags", "warn", f"{ifname} takes them out: XDP sees untagged packets",
+                       f"where there are such, ethtool -K {ifname} rxvlan off")
+    return Finding("VLAN tags", "ok", "come in the packet, and are answered with")
 
 
 def _native(found: InterfaceFacts) -> Finding:

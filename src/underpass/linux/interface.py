@@ -11,7 +11,8 @@ from underpass.linux import netdev, netlink
 from underpass.linux.netlink import LinkRecord
 
 SIOCETHTOOL = 0x8946
-ETHTOOL_GDRVINFO, ETHTOOL_GRXFH, ETHTOOL_GCHANNELS = 0x03, 0x29, 0x3C
+ETHTOOL_GDRVINFO, ETHTOOL_GFLAGS, ETHTOOL_GRXFH, ETHTOOL_GCHANNELS = 0x03, 0x25, 0x29, 0x3C
+ETH_FLAG_RXVLAN = 1 << 8
 ARPHRD_ETHER = 1
 
 
@@ -68,6 +69,12 @@ def hash_fields(ifname: str, flow_type: int) -> int:
     """What RSS hashes of a type of flow (RXH_ bits of linux/ethtool.h), 0 where the driver does not tell."""
     answer = _ethtool(ifname, struct.pack("=IIQ192x", ETHTOOL_GRXFH, flow_type, 0))
     return int(struct.unpack_from("=IIQ", answer)[2]) if answer else 0
+
+
+def takes_tags_out(ifname: str) -> bool:
+    """Whether the device takes VLAN tags out of packets (`ethtool -k`: rx-vlan-offload)."""
+    answer = _ethtool(ifname, struct.pack("=II", ETHTOOL_GFLAGS, 0))
+    return bool(answer and struct.unpack("=II", answer)[1] & ETH_FLAG_RXVLAN)
 
 
 def _ethtool(ifname: str, request: bytes) -> bytes | None:

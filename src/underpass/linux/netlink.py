@@ -154,13 +154,13 @@ def mac_octets(text: str | None) -> bytes:
     return bytes.fromhex(text.replace(":", "")) if text else b""
 
 
-XDP_MODES = {1: "native", 2: "generic", 3: "offloaded", 4: "several"}
+XDP_MODES = {"xdp": "native", "xdpgeneric": "generic", "xdpoffload": "offloaded", "xdpmulti": "several"}
 
 
 def link_record(message: Any) -> LinkRecord:
     """The record of an RTM_NEWLINK message."""
     xdp, info = message.get_attr("IFLA_XDP"), message.get_attr("IFLA_LINKINFO")
-    mode = xdp and XDP_MODES.get(xdp.get_attr("IFLA_XDP_ATTACHED") or 0)
+    mode = xdp and XDP_MODES.get(xdp.get_attr("IFLA_XDP_ATTACHED"))
     return LinkRecord(
         index=message["index"],
         name=message.get_attr("IFLA_IFNAME"),

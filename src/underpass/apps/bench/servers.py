@@ -111,6 +111,12 @@ class Underpass(Server):
         return [sys.executable, "-m", "underpass.cli", "serve", str(self.root), "--interface",
                 self.pair.server.interface, *self.options]
 
+    def wait(self) -> None:
+        """Return when all of its workers serve: the first one answers before."""
+        super().wait()
+        if not until(lambda: "serving " in self.log.read_text(errors="replace"), START_S):
+            raise CommandError(f"{self.name} does not say that it serves: {self.last_words()}")
+
     def path(self) -> str:
         """As it says itself when it starts."""
         for line in self.log.read_text(errors="replace").splitlines():
