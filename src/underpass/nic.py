@@ -10,7 +10,7 @@ Leaving the `with` block, an error half-way, and the end of the process all leav
 import errno
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from math import inf
 from types import TracebackType
 from typing import Any, Self
@@ -35,6 +35,7 @@ from underpass.stack.stack import Stack
 from underpass.xdp.loader import XdpProgram
 
 MODERATION_S = 80e-6    # about as long as network cards wait before they interrupt again
+TEND_S = 10.0           # how often blocks of the shield are looked through
 SPIN_S = 0.05           # with busy polling: how long to look for packets before the process sleeps after all
 
 
@@ -157,6 +158,12 @@ def protected(netdev: NetdevFeatures, mode: str, policy: Policy | None,
     return program, shield
 
 
+def tend(shield: Shield) -> None:
+    """Forget blocks whose time is over; that it cannot be done now is no reason to stop."""
+    with suppress(OSError, KeyError, ValueError):
+        shield.sweep()
+
+
 def path_in_words(netdev: NetdevFeatures, mode: str, link: AfXdpLink,
                   why_not: Mapping[str, str]) -> list[str]:
     """Which path is active, in one line, and a line for each thing that is not the better one."""
@@ -210,6 +217,7 @@ class NicStack(Stack):
 
     def __init__(self, nic: Nic, **limits: int | str) -> None:
         self._nic = nic
+        self._tend_at = 0.0
         self._events_fd = nic.mirror.fileno()
         self.set_interface(nic.name)
         self._control = Control(self, nic.mirror, nic.program, nic.claims, nic.say)
@@ -307,6 +315,9 @@ class NicStack(Stack):
         """Run on, with the control work in between, until there is a reason to return."""
         end = inf if timeout is None else time.monotonic() + timeout
         while True:
+            if time.monotonic() >= self._tend_at:
+                self._tend_at = time.monotonic() + TEND_S
+                tend(self._nic.shield)
             wait = min(end, self._control.refresh_at) - time.monotonic()
             ready = run(max(wait, 0.0), (*wake_fds, self._events_fd, self._asked.fileno()))
             worked = self._control.serve(self._events_fd in ready)

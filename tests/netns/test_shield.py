@@ -147,3 +147,55 @@ def test_check_names_every_fault_and_needs_no_server(site: Path, tmp_path: Path)
 
 def test_without_a_server_the_shield_says_so(veth: VethPair) -> None:
     assert "Underpass serves no interface here" in shield(veth.ours, "show", status=1)
+
+
+def test_http_is_served_beside_a_flood_of_datagrams(veth: VethPair, serve: Server, site: Path) -> None:
+    """Every request is answered, while the sender has sent thousands and Linux has seen none."""
+    serve("--shield", str(site / "shield.toml"))
+    flood = subprocess.Popen(veth.peer.command(sys.executable, "-c", FLOOD, veth.ours.v4))
+    try:
+        assert [fetch(veth) for _ in range(20)] == ["hello\n"] * 20
+        assert until(lambda: dropped(veth) >= 5000, 20)
+        assert datagrams(veth, 5353) == 10
+    finally:
+        flood.kill()
+        flood.wait()
+
+
+FLOOD = """
+import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+    while True:
+        sender.sendto(bytes(64), (sys.argv[1], 9999))
+"""
+
+
+def dropped(veth: VethPair) -> int:
+    stats = json.loads(shield(veth.ours, "stats", "--json"))
+    return int(stats["dropped"]["interface"].get("dropped_protocol", {"packets": 0})["packets"])
+
+
+def test_the_heaviest_source_is_named_and_blocked(veth: VethPair, serve: Server, site: Path) -> None:
+    (site / "shield.toml").write_text('[interface]\n[detection]\npackets = 1000\nblock-for = "10m"\n')
+    serve("--shield", str(site / "shield.toml"))
+    flood = subprocess.Popen(veth.peer.command(sys.executable, "-c", FLOOD, veth.ours.v4))
+    try:
+        assert until(lambda: "blocked as heavy" in shield(veth.ours, "show"), 20)
+    finally:
+        flood.kill()
+        flood.wait()
+    rows = json.loads(shield(veth.ours, "top", "--json"))
+    assert rows == [] or rows[0]["network"] == f"{veth.peer.v4}/32"
+
+
+def test_nftables_rules_become_a_policy(veth: VethPair, tmp_path: Path) -> None:
+    veth.ours.run("nft", "add", "table", "inet", "filter")
+    veth.ours.run("nft", "add", "chain", "inet", "filter", "input", "{ type filter hook input priority 0 ; }")
+    veth.ours.run("nft", "add", "rule", "inet", "filter", "input", "ip saddr 192.0.2.0/24 tcp dport 80 drop")
+    words = ["-m", "underpass.cli", "doctor", "-i", veth.ours.interface, "--import"]
+    done = veth.ours.run(sys.executable, *words)
+    (tmp_path / "imported.toml").write_text(done.stdout)
+    assert 'from = ["192.0.2.0/24"]' in done.stdout
+    command = [sys.executable, "-m", "underpass.cli", "shield", "check", str(tmp_path / "imported.toml")]
+    checked = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "right; sections services" in checked.stdout

@@ -63,7 +63,6 @@ FAULTS = [
     ("[[services.rate]]\nsyns = 5", 1, "services.rate", 'needs per = "source" or "service"'),
     ("[[services.rate]]\nper = 'source'", 1, "services.rate", "limits nothing"),
     ("[[services.rate]]\nper = 'source'\nsyns = 0", 3, "services.rate.syns", "a whole number from 1"),
-    ("[[services.rate]]\nper = 'service'\nconnections = 5", 3, "services.rate.connections", "is for sources"),
     ("[detection]\nblock-for = '10m'", 1, "detection", "needs packets = ..."),
     (
         "[detection]\npackets = 5\nblock-for = '10 minutes'",

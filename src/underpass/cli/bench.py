@@ -23,11 +23,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     cores = kinds.add_parser(
         "cores", help="what a request costs with 1, 2 and 4 workers, and a model of more cores")
     cores.add_argument("--seconds", type=positive, default=3, help="length of each measurement (default: 3)")
+    shield = kinds.add_parser(
+        "shield", help="what the shield costs a packet, by test runs of the XDP program")
     for kind in (peers, recovery, virtual, cores):
         kind.add_argument("--json", metavar="FILE", type=json_file,
                           help="also write everything as JSON; - for stdout instead")
         kind.add_argument("--plot", metavar="FILE.png", type=output_file,
                           help="also draw it; needs matplotlib")
+    shield.add_argument("--json", metavar="FILE", type=json_file,
+                        help="also write it as JSON; - for stdout instead")
+    shield.add_argument("--rounds", type=count, default=5, help="how often each row is measured (default: 5)")
     for kind in (peers, recovery, cores):
         kind.add_argument("--rounds", type=count, default=3,
                           help="how often each row is measured (default: 3)")
@@ -46,6 +51,8 @@ def run(options: argparse.Namespace) -> int:
     """Measure, show, write. 0 also where goals are missed; 1 where a measurement failed."""
     if options.kind == "virtual":
         return run_virtual(options)
+    if options.kind == "shield":
+        return run_shield(options)
     if options.rows:
         return list_rows(options.kind)
     if options.kind == "cores":
@@ -98,6 +105,23 @@ def run_cores(options: argparse.Namespace) -> int:
     if options.json != STDOUT:
         print(cores.model_text(report))
     return status
+
+
+def run_shield(options: argparse.Namespace) -> int:
+    """What the XDP program costs."""
+    from underpass.apps.bench import shield_cost
+    from underpass.cli.common import columns
+
+    check_root("loading the XDP program")
+    report = shield_cost.measure(options.rounds, say)
+    if options.json == STDOUT:
+        print_json(report)
+        return 0
+    columns(shield_cost.cells(report), right=(1, 2))
+    print(shield_cost.HOW)
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+    return 0
 
 
 def run_virtual(options: argparse.Namespace) -> int:

@@ -14,10 +14,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
                         help="what is to be served, for the host's filters that no longer see it "
                              "(default: all addresses of the interface)")
     parser.add_argument("--port", type=port, help="the port that is to be served (default: any)")
+    parser.add_argument("--import", dest="imports", action="store_true",
+                        help="print the host's simple nftables rules as a policy for `underpass shield`")
     add_json(parser)
     parser.epilog = ("examples:\n"
                      "  underpass doctor\n"
-                     "  underpass doctor -i eth0 --address 192.0.2.1 --port 80")
+                     "  underpass doctor -i eth0 --address 192.0.2.1 --port 80\n"
+                     "  underpass doctor -i eth0 --import > shield.toml")
 
 
 def address(text: str) -> str:
@@ -34,6 +37,8 @@ def run(options: argparse.Namespace) -> int:
 
     if (options.address or options.port) and not options.interface:
         raise Failure("--address and --port are for an interface: give it by -i")
+    if options.imports:
+        return run_import(options)
     findings = examine(options.interface, options.address, options.port)
     if options.json:
         print_json([finding.as_dict() for finding in findings])
@@ -45,3 +50,14 @@ def run(options: argparse.Namespace) -> int:
                 rows.append(("", "", f"better: {finding.better}"))
         columns(rows)
     return int(any(finding.status == "fail" for finding in findings))
+
+
+def run_import(options: argparse.Namespace) -> int:
+    """The rules as a policy, on stdout."""
+    from underpass.linux.nft_rules import host_rules
+    from underpass.shield.nft_import import policy_text
+
+    if not options.interface:
+        raise Failure("--import is for an interface: give it by -i")
+    print(policy_text(host_rules(), options.interface), end="")
+    return 0

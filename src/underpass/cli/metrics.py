@@ -49,9 +49,11 @@ def run(options: argparse.Namespace) -> int:
 
     from underpass.observe.exporter import Exporter
     from underpass.observe.prometheus import WorkerCollector
+    from underpass.observe.shield_metrics import ShieldCollector
 
     registry = CollectorRegistry()
     registry.register(WorkerCollector())
+    registry.register(ShieldCollector())
     if options.once:
         sys.stdout.write(prometheus_client.generate_latest(registry).decode())
         return 0

@@ -5,16 +5,17 @@ import dataclasses
 import ipaddress
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from underpass.cli import Failure
-from underpass.cli.common import add_json, check_root, columns, print_json
+from underpass.cli.common import add_json, check_root, columns, count, positive, print_json
 
 if TYPE_CHECKING:
     from underpass.shield.policy import Network, Policy
-    from underpass.shield.shield import Block, Shield
+    from underpass.shield.shield import Block, Heavy, Shield
 
 ACTIONS = {
     "show": "what is loaded: the policy as it was written, and the blocks",
@@ -24,9 +25,10 @@ ACTIONS = {
     "block": "drop what comes from addresses or prefixes",
     "allow": "let addresses or prefixes in, whatever the policy says",
     "unblock": "take blocks and allowances off",
+    "top": "sources that send most, and what; needs [detection] in the policy",
     "stats": "what was dropped, by section, reason, rule and list",
 }
-WHERE = ("show", "load", "unload", "block", "allow", "unblock", "stats")
+WHERE = ("show", "load", "unload", "block", "allow", "unblock", "top", "stats")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +46,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     for name in WHERE:
         subs[name].add_argument("--interface", "-i", metavar="IF",
                                 help="which one (default: the one that Underpass serves)")
-    for name in ("show", "check", "stats"):
+    subs["top"].add_argument("--interval", type=positive, metavar="S", help="again and again")
+    subs["top"].add_argument("--count", type=count, metavar="N", default=0,
+                             help="so often (with --interval)")
+    subs["top"].add_argument("--lines", "-n", type=count, metavar="N", default=20,
+                             help="so many sources (default: 20)")
+    for name in ("show", "check", "top", "stats"):
         add_json(subs[name])
     parser.epilog = ("examples:\n"
                      "  underpass shield check shield.toml && underpass shield load shield.toml\n"
@@ -189,6 +196,41 @@ def block_cells(it: "Block") -> tuple[str, str, str, str]:
     words = {"block": "blocked", "heavy": "blocked as heavy", "allow": "allowed"}
     left = "" if it.left_s is None else f"{it.left_s:.0f} s"
     return str(it.network), words[it.kind], left, f"{it.packets:,}"
+
+
+def run_top(options: argparse.Namespace) -> int:
+    """The heaviest sources, once or every interval."""
+    turn = 0
+    with opened(options) as shield:
+        policy = shield.policy()
+        if policy is None or policy.detection is None:
+            raise Failure("the policy has no [detection], without which nobody looks who sends most")
+        while True:
+            show_top(shield.top()[: options.lines], options.json)
+            turn += 1
+            if not options.interval or turn == options.count:
+                return 0
+            time.sleep(options.interval)
+
+
+def show_top(rows: "list[Heavy]", as_json: bool) -> None:
+    """One look."""
+    if as_json:
+        print_json([dataclasses.asdict(it) | {"network": str(it.network)} for it in rows])
+        return
+    columns([("SOURCE", "PACKETS/S", "PACKETS", "LAST"), *(
+        (str(it.network), f"{it.packets_ps:,}", f"{it.packets:,}", signature(it)) for it in rows)],
+        right=(1, 2))
+    sys.stdout.flush()
+
+
+def signature(it: "Heavy") -> str:
+    """What kind of packet: protocol, port, flags."""
+    from underpass.shield.policy import PROTOCOLS, TCP_FLAGS
+
+    name = next((name for name, number in PROTOCOLS.items() if number == it.protocol), str(it.protocol))
+    flags = "+".join(flag for flag, bit in TCP_FLAGS.items() if it.flags & bit)
+    return " ".join(part for part in (name, f"port {it.port}" if it.port else "", flags) if part)
 
 
 def run_stats(options: argparse.Namespace) -> int:

@@ -44,11 +44,6 @@ def integer(first: int, last: int) -> Reader:
     return read
 
 
-def seconds(value: Any) -> float:
-    """A span of time: seconds, or a text such as "10m"."""
-    return span(value)
-
-
 def span(value: Any) -> float:
     """Seconds; a text has a unit: 90s, 10m, 2h, 1d."""
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -60,7 +60,7 @@ class Rule:
 class Rate:
     """What a source, or all of them together, may send to a section in a second; None: as much as it likes.
 
-    A source is a prefix of so many bits. `connections` is how many it may have open at a time.
+    A source is a prefix of so many bits.
     """
 
     per: str                            # "source" or "service"
@@ -69,8 +69,6 @@ class Rate:
     packets: int | None = None
     syns: int | None = None
     octets: int | None = None
-    opened: int | None = None           # connections that were opened
-    connections: int | None = None
     burst: float = 1.0                  # seconds that may be saved up
 
 

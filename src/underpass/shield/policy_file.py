@@ -64,8 +64,7 @@ RATE: Fields = {
     "per": ("per", fields.one_of(("source", "service"))),
     "v4": ("v4", fields.integer(8, 32)), "v6": ("v6", fields.integer(16, 128)),
     "packets": ("packets", PER_SECOND), "syns": ("syns", PER_SECOND), "bytes": ("octets", PER_SECOND),
-    "new-connections": ("opened", PER_SECOND), "connections": ("connections", fields.integer(1, 1 << 24)),
-    "burst": ("burst", fields.seconds)}
+    "burst": ("burst", fields.span)}
 DETECTION: Fields = {
     "packets": ("packets", PER_SECOND), "block-for": ("block_s", fields.span),
     "blocks": ("blocks", fields.integer(1, 65536)), "v4": ("v4", fields.integer(8, 32)),
@@ -283,11 +282,9 @@ class _Reader:
             return None
         if "per" not in table:
             self.fault(path, 'needs per = "source" or "service"')
-        limits = ("packets", "syns", "bytes", "new-connections", "connections")
+        limits = ("packets", "syns", "bytes")
         if "per" in set_to and not any(it in table for it in limits):
-            self.fault(path, "limits nothing: give packets, syns, bytes, new-connections or connections")
-        if set_to.get("per") == "service" and "connections" in set_to:
-            self.fault((*path, "connections"), "is for sources; `serve --connections` limits all together")
+            self.fault(path, "limits nothing: give packets, syns or bytes, a second")
         return Rate(**set_to) if "per" in set_to else None
 
     def services(self, table: Mapping[str, Any], inherited: Any, above: "_Above",

@@ -1,5 +1,5 @@
 """A policy as the XDP program reads it: `struct policy` of xdp/contract.h, filled in from what `policy.py` says."""
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from itertools import product
@@ -15,7 +15,9 @@ TALLY_PLACES = {"rules": TALLY_RULES, "lists": TALLY_LISTS, "dropped": TALLY_DRO
 
 ORDERS = {"allow": ORDER_ALLOW, "deny": ORDER_DENY, "rules": ORDER_RULES}
 ACTIONS = {"pass": ACTION_PASS, "drop": ACTION_DROP, "count": ACTION_COUNT}
-TCP, UDP = 6, 17
+TCP = 6
+SECOND = 256 * 1_000_000_000
+LARGEST = 1522                  # octets of a frame
 ANY_NETWORK, ANY_PORTS = (None,), (None,)
 
 
@@ -52,6 +54,7 @@ cdef class PolicyImage:
         numbers = {rule: number for number, rule in enumerate(rules_of(policy_))}
         for place, mask in enumerate(classes):
             self.at.classes[place] = mask
+        self._set_detection(policy_.detection)
         for number, section in enumerate(policy_.sections()):
             self._set_section(number, section, numbers, chosen_ports, number > 0 or policy_.interface is not None)
         self._set_ports(policy_)
@@ -75,6 +78,9 @@ cdef class PolicyImage:
         for place, word in enumerate(section.order):
             into.order[place] = ORDERS[word]
         into.chosen_first, into.chosen_last = chosen_ports
+        into.rate_count = len(section.rates)
+        for place, rate_ in enumerate(section.rates):
+            fill_rate(&into.rates[place], rate_)
         into.rule_first = self._rules
         for rule_ in section.rules:
             self._add_rule(rule_, numbers[rule_])
@@ -83,6 +89,13 @@ cdef class PolicyImage:
             raise ValueError(f"the rules of {section.name} need {into.rule_count} places, more than {SCOPE_RULES_MAX}: one "
                              "for each pair of networks and ports; put networks into a list, and name it in from-lists")
         into.checks = checks_of(section) | (CHECK_ACTIVE if active else 0)
+
+    cdef _set_detection(self, detection_):
+        if detection_ is not None:
+            self.at.detection.packets = detection_.packets
+            self.at.detection.block_ns = int(detection_.block_s * 1e9)
+            self.at.detection.v4_length, self.at.detection.v6_length = detection_.v4, detection_.v6
+            self.at.detection.dry_run = detection_.dry_run
 
     cdef _add_rule(self, rule_, uint32_t number):
         """A place for each combination of what the rule asks."""
@@ -151,6 +164,20 @@ cdef class PolicyImage:
         for first, last in ranges:
             for number in range(first, last + 1):
                 self.at.ports[number].flags |= flag
+
+
+cdef fill_rate(rate *into, rate_):
+    """Times in units of 1/256 ns; whatever the burst, one packet of Ethernet's size may come."""
+    at_once = []
+    for what, a_second, least in ((RATED_PACKETS, rate_.packets, 1), (RATED_SYNS, rate_.syns, 1),
+                                  (RATED_OCTETS, rate_.octets, LARGEST)):
+        if a_second is not None:
+            step = max(1, (SECOND << 16) // a_second)
+            into.step[what] = step
+            at_once.append(step * least >> 16)
+    into.burst = max(int(rate_.burst * SECOND), *at_once)
+    into.of_service = rate_.per == "service"
+    into.v4_length, into.v6_length = rate_.v4, rate_.v6
 
 
 cdef uint32_t checks_of(section) except? 0:
@@ -222,6 +249,32 @@ def block_fields(bytes octets not None):
     return one.since_ns, one.until_ns, one.packets, NAMES_OF_KINDS.get(one.kind, "block")
 
 
+def heavy_fields(bytes octets not None):
+    """window, packets in it, packets in all, first_ns, port, protocol, flags."""
+    cdef heavy one
+    if len(octets) != sizeof(one):
+        raise ValueError(f"a heavy source has {sizeof(one)} octets, not {len(octets)}")
+    memcpy(&one, <const char *>octets, sizeof(one))
+    return one.window, one.packets, one.total, one.first_ns, one.port, one.protocol, one.flags
+
+
+def detector_octets(int64_t room, uint64_t blocked=0, uint64_t would_block=0, uint64_t refused=0):
+    """struct detector."""
+    cdef detector one
+    one.room, one.blocked, one.would_block, one.refused = room, blocked, would_block, refused
+    return (<char *>&one)[: sizeof(one)]
+
+
+def detector_fields(bytes octets not None):
+    """room, blocked, would_block, refused."""
+    cdef detector one
+    if len(octets) != sizeof(one):
+        raise ValueError(f"the detector has {sizeof(one)} octets, not {len(octets)}")
+    memcpy(&one, <const char *>octets, sizeof(one))
+    return one.room, one.blocked, one.would_block, one.refused
+
+
+WINDOW = WINDOW_BITS
 KINDS = {"block": BLOCK_BY_HAND, "heavy": BLOCK_HEAVY, "allow": ALLOW_BY_HAND}
 NAMES_OF_KINDS = {number: name for name, number in KINDS.items()}
 BLOCKS, LENGTHS = BLOCKS_MAX, BLOCK_LENGTHS_MAX

@@ -60,6 +60,18 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Heavy:
+    """A source: packets in this second, or the last one, and in all that were noted; the last one's kind."""
+
+    network: Network
+    packets_ps: int
+    packets: int
+    protocol: int
+    port: int
+    flags: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tally:
     """Packets and octets."""
 
@@ -109,6 +121,8 @@ class Shield:
                 kept = self._named_tallies(maps) if loaded else {}
                 maps["shield"].update(ONLY, policy_image.state_octets(generation, 1, v4, v6, *sampling))
                 self._restart_tallies(maps, policy, kept)
+                self._set_lengths(maps)
+                self._set_room(maps, policy)
         return made.sizes
 
     def unload(self) -> None:
@@ -154,9 +168,16 @@ class Shield:
         rows = [it for it in found if it.left_s is None or it.left_s > 0]
         return sorted(rows, key=lambda it: (it.left_s is None, it.left_s or 0.0, str(it.network)))
 
+    def blocked(self) -> bool:
+        """Whether there is any block, one whose time is over included."""
+        with self._maps() as maps:
+            return "filters" in self._steered.features and maps["blocks"].has_keys()
+
     def sweep(self) -> int:
         """Remove blocks whose time is over, which no packet minds any more; how many."""
         if "filters" not in self._steered.features:
+            return 0
+        if not self.blocked():
             return 0
         now, gone = time.monotonic_ns(), 0
         with self._changing(), self._maps() as maps:
@@ -165,7 +186,19 @@ class Shield:
                 gone += bool(until_ns and until_ns <= now) and maps["blocks"].delete(key)
             if gone:
                 self._set_lengths(maps)
+            policy = self._policy(maps)
+            if policy is not None:
+                self._set_room(maps, policy)
         return gone
+
+    def top(self) -> list[Heavy]:
+        """Sources that lately sent most, about, the heaviest first. Empty where there is no [detection]."""
+        if "detection" not in self._steered.features:
+            return []
+        now = time.monotonic_ns()
+        with self._maps() as maps:
+            found = [_heavy(key, value, now) for key, value in maps["heavies"].items()]
+        return sorted((it for it in found if it.packets_ps), key=lambda it: -it.packets_ps)
 
     # what is counted
 
@@ -183,6 +216,10 @@ class Shield:
                 "rules": {rule.name: named["rules", rule.name] for rule in rules_of(policy)},
                 "lists": {it.name: named["lists", it.name] for it in policy.lists},
                 "blocks": len(self.blocks())}
+            if policy.detection is not None:
+                _, blocked, would_block, refused = policy_image.detector_fields(
+                    maps["detector"].lookup(ONLY) or b"")
+                found["detection"] = {"blocked": blocked, "would_block": would_block, "refused": refused}
             for key, place in (("dropped", "dropped"), ("would_drop", "would")):
                 first = TALLY_PLACES[place]
                 found[key] = {section.name: self._reasons(maps, first + at * policy_image.REASONS)
@@ -193,8 +230,14 @@ class Shield:
 
     def _have_features(self, policy: Policy) -> None:
         needed = features_of(policy)
-        if not needed <= self._steered.features:
-            self._steered.switch(self._steered.features | needed)
+        sizes = {"sources": policy.sources} if "rates" in needed else {}
+        has_sizes = "rates" in self._steered.features and self._entries("sources") == policy.sources
+        if not needed <= self._steered.features or (sizes and not has_sizes):
+            self._steered.switch(self._steered.features | needed, sizes)
+
+    def _entries(self, name: str) -> int:
+        with closing(self._steered.map(name)) as it:
+            return it.max_entries
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -274,6 +317,16 @@ class Shield:
         v4, v6 = (sorted(lengths[version], reverse=True) for version in (4, 6))
         maps["shield"].update(ONLY, policy_image.state_octets(active, loaded, v4, v6, *sampling))
 
+    @staticmethod
+    def _set_room(maps: "_Maps", policy: Policy) -> None:
+        """For how many more sources that are found out there is room."""
+        if policy.detection is None:
+            return
+        there = sum(policy_image.block_fields(value)[3] == "heavy" for _, value in maps["blocks"].items())
+        counters = policy_image.detector_fields(maps["detector"].lookup(ONLY) or b"")[1:]
+        room = policy.detection.blocks - there
+        maps["detector"].update(ONLY, policy_image.detector_octets(room, *counters))
+
     def _named_tallies(self, maps: "_Maps") -> dict[tuple[str, str], Tally]:
         """Tallies of rules and lists of the policy in force, by their names."""
         policy = self._policy(maps)
@@ -329,8 +382,6 @@ class Prepared:
 
 def prepare(policy: Policy) -> Prepared:
     """Read what it names and turn it into what maps take; nothing is changed. Raises OSError, ValueError."""
-    if policy.detection or any(it.rates for it in policy.sections()):
-        raise ValueError("rates and detection are not in this XDP program")
     lists = read_lists(policy)
     classes = Classes()
     families = {version: Ranges(version, lists, classes) for version in PER_FAMILY}
@@ -340,7 +391,8 @@ def prepare(policy: Policy) -> Prepared:
 
 def features_of(policy: Policy) -> frozenset[str]:
     """What the XDP program must have in it for a policy."""
-    return frozenset({"filters"})
+    rates = {"rates"} if any(it.rates for it in policy.sections()) else set()
+    return frozenset({"filters", *rates, *({"detection"} if policy.detection else ())})
 
 
 def read_lists(policy: Policy) -> dict[int, Prefixes]:
@@ -382,6 +434,12 @@ def _block(key: bytes, value: bytes, now: int) -> Block:
     since_ns, until_ns, packets, kind = policy_image.block_fields(value)
     left_s = (until_ns - now) / 1e9 if until_ns else None
     return Block(network_of(key), kind, (now - since_ns) / 1e9, left_s, packets)
+
+
+def _heavy(key: bytes, value: bytes, now: int) -> Heavy:
+    window, packets, total, _, port, protocol, flags = policy_image.heavy_fields(value)
+    is_fresh = (now >> policy_image.WINDOW) - window <= 1
+    return Heavy(network_of(key), packets if is_fresh else 0, total, protocol, port, flags)
 
 
 def _tally(maps: _Maps, place: int) -> Tally:

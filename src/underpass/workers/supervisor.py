@@ -31,7 +31,7 @@ from underpass.linux.netlink import Route
 from underpass.linux.ports import PortRange
 from underpass.linux.rss import Queues, queues
 from underpass.log import Event, Log, Say
-from underpass.nic import MODERATION_S, checked, path_in_words, policy_of, protected
+from underpass.nic import MODERATION_S, checked, path_in_words, policy_of, protected, tend
 from underpass.shield.policy import Policy
 from underpass.tcp.flows import FlowTable
 from underpass.workers.channel import Message
@@ -335,6 +335,7 @@ class Supervisor:
         if time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + LOOK_AT_QUEUES_S
+        tend(self.shield)
         before, self.queues = self.queues, queues(self.name, self.netdev.index) or self.queues
         if self.queues.count != before.count:
             self.say(f"{self.name} has {self.queues.count} receive queues now, it had {before.count}",

@@ -73,6 +73,12 @@ cdef class BpfMap:
             failed = bpf_map_get_next_key(self.fd, at, at)
         return found
 
+    def has_keys(self):
+        """Whether there is any entry."""
+        key = bytearray(self.key_size)
+        cdef char *at = key
+        return bpf_map_get_next_key(self.fd, NULL, at) == 0
+
     def items(self):
         """All keys with their values."""
         rows = [(key, self.lookup(key)) for key in self.keys()]

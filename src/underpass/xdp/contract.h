@@ -145,6 +145,35 @@ enum check {
 
 enum order { ORDER_ALLOW = 1, ORDER_DENY = 2, ORDER_RULES = 3 };
 
+#define RATES_MAX 4             /* of one section */
+
+enum rated { RATED_PACKETS, RATED_SYNS, RATED_OCTETS, RATED_MAX };
+
+/*
+ * How much may come. Time is kept in units of 1/256 ns, which last two years: each packet, SYN or octet moves the time at
+ * which the sender would be even by `step` units of 2^-16; it may be ahead of the clock by `burst`.
+ */
+struct rate {
+	__u64 step[RATED_MAX];  /* 0: as much as they like */
+	__u64 burst;
+	__u8 of_service;        /* all sources together; else each prefix of these lengths */
+	__u8 v4_length;
+	__u8 v6_length;
+	__u8 zero[5];
+};
+
+struct source_key {
+	__u8 address[16];       /* masked */
+	__u8 section;
+	__u8 rate;              /* which of the section's */
+	__u8 generation;
+	__u8 zero[5];
+};
+
+struct source_state {
+	__u64 even[RATED_MAX];
+};
+
 struct scope {
 	__u64 allow;            /* lists, a bit each */
 	__u64 deny;
@@ -156,6 +185,8 @@ struct scope {
 	__u16 chosen_first;     /* host order: ports that Linux chooses by itself */
 	__u16 chosen_last;
 	__u8 order[4];          /* what decides first, second, third; 0: nothing more */
+	__u32 rate_count;
+	struct rate rates[RATES_MAX];
 };
 
 enum action { ACTION_PASS = 1, ACTION_DROP = 2, ACTION_COUNT = 3 };
@@ -195,7 +226,55 @@ struct port {
 	__u8 flags;
 };
 
+/*
+ * Heavy senders: a count-min sketch of two rows, for windows of 2^30 ns. What a source has sent in this window is at most the
+ * lower of its two counts.
+ */
+#define SKETCH_ROWS 2
+#define SKETCH_BITS 14
+#define SKETCH_SAMPLE 64        /* so many packets of a source make one entry of `heavy` */
+#define HEAVY_MAX 4096
+#define WINDOW_BITS 30
+
+struct cell {
+	__u32 window;
+	__u32 packets;
+};
+
+struct sketch {
+	struct cell rows[SKETCH_ROWS][1 << SKETCH_BITS];
+};
+
+struct heavy {
+	__u32 window;           /* in which it was counted last */
+	__u32 packets;          /* until then in that window */
+	__u64 total;            /* in all windows, about */
+	__u64 first_ns;
+	__u16 port;             /* host order: what the last packet was */
+	__u8 protocol;
+	__u8 flags;
+	__u32 zero;
+};
+
+struct detection {
+	__u64 packets;          /* more than so many in a window are too many; 0: none are */
+	__u64 block_ns;         /* how long the source is blocked; 0: not at all */
+	__u8 v4_length;
+	__u8 v6_length;
+	__u8 dry_run;
+	__u8 zero[5];
+};
+
+/* The single entry of the map `detector`, across generations. */
+struct detector {
+	__s64 room;             /* for so many more blocks */
+	__u64 blocked;
+	__u64 would_block;      /* in dry runs */
+	__u64 refused;          /* there was no room */
+};
+
 struct policy {
+	struct detection detection;
 	struct scope scopes[SCOPES_MAX];
 	struct rule rules[RULES_MAX];
 	__u64 classes[CLASSES_MAX];     /* the lists of each class, a bit each */

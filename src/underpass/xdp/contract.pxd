@@ -1,5 +1,5 @@
 """The structs and constants of contract.h, which the XDP program and user space share."""
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "contract.h" nogil:
     struct claim_key:
@@ -95,7 +95,42 @@ cdef extern from "contract.h" nogil:
         V4_INDEX_BITS
         V6_INDEX_BITS
 
+        RATED_PACKETS
+        RATED_SYNS
+        RATED_OCTETS
+        HEAVY_MAX
+        WINDOW_BITS
+
     const uint32_t V6_GATE_FACTOR
+
+    struct rate:
+        uint64_t[3] step
+        uint64_t burst
+        uint8_t of_service
+        uint8_t v4_length
+        uint8_t v6_length
+
+    struct detection:
+        uint64_t packets
+        uint64_t block_ns
+        uint8_t v4_length
+        uint8_t v6_length
+        uint8_t dry_run
+
+    struct heavy:
+        uint32_t window
+        uint32_t packets
+        uint64_t total
+        uint64_t first_ns
+        uint16_t port
+        uint8_t protocol
+        uint8_t flags
+
+    struct detector:
+        int64_t room
+        uint64_t blocked
+        uint64_t would_block
+        uint64_t refused
 
     struct scope:
         uint64_t allow
@@ -108,6 +143,8 @@ cdef extern from "contract.h" nogil:
         uint16_t chosen_first
         uint16_t chosen_last
         uint8_t[4] order
+        uint32_t rate_count
+        rate[4] rates
 
     struct rule:
         uint64_t[2] source "from"           # in the order of the wire, as the masks
@@ -131,6 +168,7 @@ cdef extern from "contract.h" nogil:
         uint8_t flags
 
     struct policy:
+        detection detection
         scope[16] scopes
         rule[256] rules
         uint64_t[4096] classes

@@ -61,7 +61,12 @@ struct packet {
 	__u8 has_ports;
 	__u8 tcp_begins;                /* its header is there, with the flags */
 	__u8 other_mac;
+	__u8 guarded;                   /* it comes under a section of the policy: */
+	__u8 section;
+	__u8 generation;
 	__u8 allowed;                   /* by the policy: nothing but its form is looked at */
+	__u16 ip_at;                    /* offsets of the headers */
+	__u16 transport_at;
 	__u32 octets;                   /* of the frame */
 	int payload;                    /* behind the headers of IP, as they say; it may be less than nothing */
 	int there;                      /* and what the frame has there */

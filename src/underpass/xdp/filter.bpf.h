@@ -149,19 +149,6 @@ static __always_inline __u32 judge(struct xdp_md *ctx, struct packet *packet, st
 	return !packet->allowed && (guard->scope->checks & CHECK_CHECKSUMS) && is_damaged(ctx, packet) ? COUNT_CHECKSUM : 0;
 }
 
-/* Dropped and counted; in a dry run only counted, and not looked at again. */
-static __always_inline int refuse(const struct packet *packet, const struct guard *guard, __u32 reason)
-{
-	__u32 place = guard->scope_number * REASONS_MAX + (reason & (REASONS_MAX - 1));
-
-	if (guard->scope->checks & CHECK_DRY_RUN) {
-		tally(TALLY_WOULD_DROP + place, packet);
-		return GO_ON;
-	}
-	tally(TALLY_DROPPED + place, packet);
-	return drop(reason);
-}
-
 /* Global: looked at by the verifier once, not on each of the many ways through the parsers. */
 __noinline int filter(struct xdp_md *ctx, struct packet *packet, int refused)
 {
@@ -170,6 +157,9 @@ __noinline int filter(struct xdp_md *ctx, struct packet *packet, int refused)
 
 	if (!packet || !guard_of(packet, &guard))
 		return GO_ON;
+	packet->guarded = 1;
+	packet->section = guard.scope_number;
+	packet->generation = guard.generation;
 	reason = judge(ctx, packet, &guard, refused);
-	return reason ? refuse(packet, &guard, reason) : GO_ON;
+	return reason ? refuse(packet, guard.scope->checks, reason) : GO_ON;
 }

@@ -63,6 +63,8 @@ cdef extern from "<bpf/libbpf.h>" nogil:
     int bpf_map__set_autocreate(bpf_map *map, bint autocreate)
     int bpf_map__reuse_fd(bpf_map *map, int fd)
     int bpf_map__fd(const bpf_map *map)
+    bpf_program *bpf_object__next_program(const bpf_object *object, const bpf_program *previous)
+    const char *bpf_program__name(const bpf_program *program)
     int bpf_program__fd(const bpf_program *program)
     int bpf_program__set_autoload(bpf_program *program, bint autoload)
     int libbpf_num_possible_cpus()

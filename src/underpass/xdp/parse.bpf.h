@@ -88,6 +88,7 @@ static __always_inline void note_payload(struct packet *packet, const struct cur
 
 	barrier_var(before);            /* pointers are subtracted in 64 bits, whatever becomes of the result */
 	packet->there = packet->octets - before;
+	packet->ip_at = packet->tags * sizeof(struct vlan_tag) + sizeof(struct ethhdr);
 	packet->payload = payload;
 }
 
@@ -187,6 +188,14 @@ static __always_inline int parse_ipv6(struct cursor *cursor, struct packet *pack
 	return next;
 }
 
+static __always_inline void note_transport(struct packet *packet, const struct cursor *cursor)
+{
+	long before = (long)cursor->transport - (long)cursor->begin;
+
+	barrier_var(before);
+	packet->transport_at = before;
+}
+
 /* The ports; the datagram itself is the kernel's. */
 static __always_inline int parse_udp(struct cursor *cursor, struct packet *packet)
 {
@@ -195,6 +204,7 @@ static __always_inline int parse_udp(struct cursor *cursor, struct packet *packe
 	if (!udp)
 		return REFUSED(COUNT_NOT_TCP);
 	cursor->transport = udp;
+	note_transport(packet, cursor);
 	packet->has_ports = 1;
 	packet->from_port = udp->source;
 	packet->said = bpf_ntohs(udp->len);
@@ -228,6 +238,7 @@ static __always_inline int parse_tcp(struct cursor *cursor, struct packet *packe
 	packet->to.port = start->dest;
 	packet->to.protocol = IPPROTO_TCP;
 	if (has(FEATURES_ABOUT_SENDERS)) {
+		note_transport(packet, cursor);
 		packet->from_port = start->source;
 		if (whole)
 			note_tcp(packet, whole);

@@ -2,6 +2,7 @@
 /* The shield's policy that is active, and which of its sections a packet comes under. */
 #pragma once
 
+#include "count.bpf.h"
 #include "cursor.bpf.h"
 
 struct {
@@ -59,6 +60,20 @@ static __always_inline void tally(__u32 which, const struct packet *packet)
 		of->packets++;
 		of->octets += packet->octets;
 	}
+}
+
+/* Dropped and counted; in a dry run only counted, and not looked at again. */
+static __always_inline int refuse(struct packet *packet, __u32 checks, __u32 reason)
+{
+	__u32 place = (packet->section & (SCOPES_MAX - 1)) * REASONS_MAX + (reason & (REASONS_MAX - 1));
+
+	if (checks & CHECK_DRY_RUN) {
+		tally(TALLY_WOULD_DROP + place, packet);
+		packet->allowed = 1;
+		return GO_ON;
+	}
+	tally(TALLY_DROPPED + place, packet);
+	return drop(reason);
 }
 
 static __always_inline __u32 section_by_address(const struct packet *packet, __u32 generation, __u32 otherwise)

@@ -12,7 +12,9 @@
 #include "claim.bpf.h"
 #include "count.bpf.h"
 #include "parse.bpf.h"
+#include "detect.bpf.h"
 #include "filter.bpf.h"
+#include "rates.bpf.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
@@ -84,6 +86,13 @@ static __always_inline int steer_packet(struct xdp_md *ctx, __u32 octets)
 		packet.whose = whose_is(&packet, is);
 	if (has(FEATURE_FILTERS)) {
 		verdict = filter(ctx, &packet, refused);
+		if (verdict)
+			return verdict;
+	}
+	if (has(FEATURE_DETECTION))
+		detect(&packet);
+	if (has(FEATURE_RATES)) {
+		verdict = limit(&packet);
 		if (verdict)
 			return verdict;
 	}

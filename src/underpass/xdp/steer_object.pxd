@@ -10,6 +10,6 @@ cdef class SteerObject:
     cdef readonly bint multi_buffer
 
     cdef _choose_maps(self, dict reuse, dict entries)
-    cdef _load(self, bint both)
+    cdef _load(self, bytes name, bytes other)
     cdef _bind_maps(self)
     cdef int map_fd(self, str name) except -2

@@ -27,6 +27,8 @@ MAPS = {
     "shield": {"filters"}, "policies": {"filters"}, "services": {"filters"}, "tallies": {"filters"},
     "v4_lists": {"filters"}, "v4_ranges": {"filters"}, "v6_lists": {"filters"}, "v6_ranges": {"filters"},
     "blocks": {"filters"}, "policy_texts": {"filters"},
+    "sources": {"rates"}, "service_rates": {"rates"},
+    "sketches": {"detection"}, "heavies": {"detection"}, "detector": {"detection"},
 }
 
 libbpf_set_print(NULL)              # its messages go to stderr; ours are in the exceptions
@@ -52,23 +54,26 @@ def raise_memlock_limit():
 cdef class SteerObject:
     """Loaded with `features`, for packets of one or of several buffers, and where `both` with the program for the other kind.
 
-    `reuse` has descriptors of maps, by name, that are shared; `entries` how large others are to be. Raises OSError, ValueError.
+    `reuse` has descriptors of maps, by name, that are shared; `entries` how large others are to be; `measured` names a
+    program of the bench instead. Raises OSError, ValueError.
     """
 
     def __cinit__(self):
         self.program_fd = self.other_fd = -1
 
-    def __init__(self, features, bint multi_buffer, bint both=False, dict reuse=None, dict entries=None):
+    def __init__(self, features, bint multi_buffer, bint both=False, dict reuse=None, dict entries=None,
+                 str measured=None):
         self.features = checked_features(features)
         self.multi_buffer = multi_buffer
-        image = files("underpass.xdp").joinpath("steer.bpf.o").read_bytes()
+        image = files("underpass.xdp").joinpath("bench.bpf.o" if measured else "steer.bpf.o").read_bytes()
+        name, other = (b"steer_frags", b"steer") if multi_buffer else (b"steer", b"steer_frags")
         raise_memlock_limit()
         self.object = bpf_object__open_mem(<const char *>image, len(image), NULL)
         if self.object == NULL:
             raise OSError(errno, f"cannot open the XDP program: {os.strerror(errno)}")
         try:
             self._choose_maps(reuse or {}, entries or {})
-            self._load(both)
+            self._load(measured.encode() if measured else name, other if both else b"")
         except BaseException:
             self.close()
             raise
@@ -94,16 +99,19 @@ cdef class SteerObject:
         if failed:
             raise OSError(-failed, f"cannot prepare the XDP program's maps: {os.strerror(-failed)}")
 
-    cdef _load(self, bint both):
-        name, other = (b"steer_frags", b"steer") if self.multi_buffer else (b"steer", b"steer_frags")
-        bpf_program__set_autoload(bpf_object__find_program_by_name(self.object, other), both)
+    cdef _load(self, bytes name, bytes other):
+        """Load the program of that name, and the other one if it has a name."""
+        cdef bpf_program *it = bpf_object__next_program(self.object, NULL)
+        while it != NULL:
+            bpf_program__set_autoload(it, bpf_program__name(it) in (name, other))
+            it = bpf_object__next_program(self.object, it)
         cdef int failed = bpf_object__load(self.object)
         if failed:
             raise OSError(-failed, f"the kernel refuses the XDP program: {os.strerror(-failed)}"
                           + (" (CAP_BPF and CAP_NET_ADMIN are needed)" if failed == -1 else ""))
         self.program_fd = bpf_program__fd(bpf_object__find_program_by_name(self.object, name))
         self._bind_maps()
-        if both:
+        if other:
             self.other_fd = bpf_program__fd(bpf_object__find_program_by_name(self.object, other))
 
     cdef _bind_maps(self):

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * What the XDP program costs: the same program, in front of which the source address becomes another one for each run, and
+ * empty ones to compare with. For test runs alone.
+ *
+ * The addresses are those of a linear congruential generator (Numerical Recipes), all 2^32 of them in an order that no cache
+ * foresees.
+ */
+#include "steer.bpf.c"
+
+#define SOURCE_OF_IPV4 (sizeof(struct ethhdr) + offsetof(struct iphdr, saddr))
+#define SOURCE_OF_IPV6 (sizeof(struct ethhdr) + offsetof(struct ipv6hdr, saddr))
+
+static __always_inline __u32 next_of(__u32 number)
+{
+	return number * 1664525u + 1013904223u;
+}
+
+static __always_inline void another_source(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__be32 *v4 = data + SOURCE_OF_IPV4, *v6 = data + SOURCE_OF_IPV6;
+	struct ethhdr *frame = data;
+	__u32 next;
+
+	if ((void *)(v6 + 4) > end)
+		return;
+	if (frame->h_proto == bpf_htons(ETH_P_IP)) {
+		*v4 = bpf_htonl(next_of(bpf_ntohl(*v4)));
+		return;
+	}
+	/* Within 2000::/3. The last word holds the number. */
+	next = next_of(bpf_ntohl(v6[3]));
+	v6[0] = bpf_htonl(0x20000000 | next >> 3);
+	v6[1] = bpf_htonl(next << 3);
+	v6[3] = bpf_htonl(next);
+}
+
+SEC("xdp")
+int empty(struct xdp_md *ctx)
+{
+	return XDP_DROP;
+}
+
+SEC("xdp")
+int empty_random(struct xdp_md *ctx)
+{
+	another_source(ctx);
+	return XDP_DROP;
+}
+
+SEC("xdp")
+int steer_random(struct xdp_md *ctx)
+{
+	long octets;
+
+	another_source(ctx);
+	octets = (long)ctx->data_end - (long)ctx->data;
+	barrier_var(octets);
+	return steer_packet(ctx, octets);
+}

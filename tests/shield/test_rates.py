@@ -1,0 +1,181 @@
+"""Rates, and heavy senders: what depends on time, with numbers that do not."""
+
+import ipaddress
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from underpass.linux.netdev_features import netdev_features
+from underpass.shield import policy_file
+from underpass.shield.shield import Shield
+from underpass.testing.namespaces import VethPair
+from underpass.testing.packets import Flags, TcpSegment
+from underpass.testing.probe_xdp import verdict
+from underpass.xdp.loader import XdpProgram
+
+# A rate so slow that nothing comes back within a test: what may come at once is all.
+SLOW = 'burst = "1d"'
+
+
+@pytest.fixture
+def program(veth: VethPair) -> Iterator[XdpProgram]:
+    with veth.ours.entered():
+        loaded = XdpProgram(netdev_features(veth.ours.interface))
+    with loaded:
+        loaded.claim(veth.ours.v4, 80)
+        loaded.claim(veth.ours.v6, 80)
+        loaded.claim(veth.ours.v4, 443)
+        veth.peer.run("ip", "link", "set", veth.peer.interface, "down")
+        yield loaded
+
+
+def load(program: XdpProgram, text: str) -> Shield:
+    shield = Shield(program, program.netdev.index)
+    shield.load(policy_file.parse(text))
+    return shield
+
+
+def outcomes(program: XdpProgram, veth: VethPair, times: int, **wrong: Any) -> Counter[str]:
+    """What became of so many segments that are the same."""
+    dst = veth.ours.v6 if ":" in wrong.get("src", "") else veth.ours.v4
+    fields = {"src": "198.51.100.1", "dst": dst, "dst_port": 80, "flags": Flags.ACK} | wrong
+    octets = TcpSegment(dst_mac=veth.ours.mac_text, src_mac=veth.peer.mac_text, **fields).build()
+    before = Counter(program.counters())
+    for _ in range(times):
+        verdict(program, octets)
+    return Counter(program.counters()) - before
+
+
+def test_a_source_may_send_so_many_packets(program: XdpProgram, veth: VethPair) -> None:
+    """One a day, and a burst of ten days."""
+    load(program, '[[services.rate]]\nper = "source"\npackets = 1\nburst = 10\n')
+    found = outcomes(program, veth, 60)
+    assert 10 <= found["dropped_no_socket"] <= 12
+    assert found["dropped_source_rate"] == 60 - found["dropped_no_socket"]
+    assert outcomes(program, veth, 5, src="198.51.100.2") == {"dropped_no_socket": 5}
+
+
+@pytest.mark.parametrize(
+    ("v4", "same", "other"), [(32, "198.51.100.1", "198.51.100.2"), (24, "198.51.100.2", "198.51.101.1")]
+)
+def test_a_source_is_a_prefix(program: XdpProgram, veth: VethPair, v4: int, same: str, other: str) -> None:
+    load(program, f'[[services.rate]]\nper = "source"\nv4 = {v4}\npackets = 1\nburst = 3\n')
+    outcomes(program, veth, 9)
+    assert outcomes(program, veth, 1, src=same) == {"dropped_source_rate": 1}
+    assert outcomes(program, veth, 1, src=other) == {"dropped_no_socket": 1}
+
+
+@pytest.mark.parametrize(
+    ("v6", "same", "other"),
+    [(64, "2001:db8::9", "2001:db8:0:1::1"), (48, "2001:db8:0:1::1", "2001:db8:1::1")],
+)
+def test_a_source_of_ipv6_is_a_prefix(
+    program: XdpProgram, veth: VethPair, v6: int, same: str, other: str
+) -> None:
+    load(program, f'[[services.rate]]\nper = "source"\nv6 = {v6}\npackets = 1\nburst = 3\n')
+    outcomes(program, veth, 9, src="2001:db8::1")
+    assert outcomes(program, veth, 1, src=same) == {"dropped_source_rate": 1}
+    assert outcomes(program, veth, 1, src=other) == {"dropped_no_socket": 1}
+
+
+def test_syns_alone_are_counted_as_syns(program: XdpProgram, veth: VethPair) -> None:
+    load(program, '[[services.rate]]\nper = "source"\nsyns = 1\nburst = 5\n')
+    assert outcomes(program, veth, 50) == {"dropped_no_socket": 50}
+    found = outcomes(program, veth, 50, flags=Flags.SYN)
+    assert 5 <= found["dropped_no_socket"] <= 7
+    assert outcomes(program, veth, 5) == {"dropped_no_socket": 5}
+
+
+def test_octets_are_those_of_the_frame(program: XdpProgram, veth: VethPair) -> None:
+    load(program, '[[services.rate]]\nper = "source"\nbytes = 1000\nburst = 10\n')
+    found = outcomes(program, veth, 60, payload=bytes(946))  # 1000 with the headers
+    assert 10 <= found["dropped_no_socket"] <= 12
+
+
+def test_a_service_gets_so_much_of_all_sources(program: XdpProgram, veth: VethPair) -> None:
+    load(program, '[[service]]\nport = 443\n[[service.rate]]\nper = "service"\npackets = 1\nburst = 10\n')
+    found: Counter[str] = Counter()
+    for last in range(60):
+        found += outcomes(program, veth, 1, src=f"198.51.100.{last}", dst_port=443)
+    assert 10 <= found["dropped_no_socket"] <= 12
+    assert found["dropped_service_rate"] == 60 - found["dropped_no_socket"]
+    assert outcomes(program, veth, 20, dst_port=80) == {"dropped_no_socket": 20}
+
+
+def test_allowed_sources_have_no_rate_and_dry_runs_only_count(program: XdpProgram, veth: VethPair) -> None:
+    text = (
+        '[lists.good]\naction = "allow"\nprefixes = ["198.51.100.1"]\n'
+        '[[services.rate]]\nper = "source"\npackets = 1\nburst = 3\n'
+    )
+    load(program, text)
+    assert outcomes(program, veth, 20) == {"dropped_no_socket": 20}
+    shield = load(program, "dry-run = true\n" + text)
+    assert outcomes(program, veth, 20, src="198.51.100.9") == {"dropped_no_socket": 20}
+    assert shield.stats()["would_drop"]["services"]["dropped_source_rate"].packets >= 15
+
+
+def test_sources_that_are_kept_are_as_many_as_the_policy_says(program: XdpProgram) -> None:
+    load(program, 'sources = 1024\n[[services.rate]]\nper = "source"\npackets = 5\n')
+    assert program.map("sources").max_entries == 1024
+    load(program, 'sources = 2048\n[[services.rate]]\nper = "source"\npackets = 5\n')
+    assert program.map("sources").max_entries == 2048
+    assert program.features == {"filters", "rates"}
+
+
+HEAVY = '[detection]\npackets = 100\nblock-for = "10m"\nblocks = 2\n'
+
+
+def test_a_heavy_source_is_blocked_for_a_time(program: XdpProgram, veth: VethPair) -> None:
+    shield = load(program, HEAVY)
+    found = outcomes(program, veth, 1000)
+    assert found["dropped_blocked"] >= 1000 - 2 * 165
+    (block,) = shield.blocks()
+    assert (block.network, block.kind) == (ipaddress.ip_network("198.51.100.1"), "heavy")
+    assert 500 < block.left_s <= 600  # type: ignore[operator]
+    assert outcomes(program, veth, 5, src="198.51.100.2") == {"dropped_no_socket": 5}
+    assert shield.unblock(block.network)
+    assert outcomes(program, veth, 1)["dropped_blocked"] == 0
+
+
+def test_who_is_allowed_is_never_blocked(program: XdpProgram, veth: VethPair) -> None:
+    shield = load(program, HEAVY + '[lists.good]\naction = "allow"\nprefixes = ["198.51.100.0/24"]')
+    assert outcomes(program, veth, 1000) == {"dropped_no_socket": 1000}
+    assert shield.blocks() == []
+    (heavy,) = shield.top()
+    assert heavy.network == ipaddress.ip_network("198.51.100.1")
+    assert (heavy.protocol, heavy.port, heavy.flags) == (6, 80, Flags.ACK)
+    assert 900 <= heavy.packets <= 1000
+
+
+def test_blocks_that_come_of_themselves_have_a_limit(program: XdpProgram, veth: VethPair) -> None:
+    shield = load(program, HEAVY)
+    for last in range(1, 6):
+        outcomes(program, veth, 400, src=f"198.51.100.{last}")
+    assert len(shield.blocks()) == 2
+    assert shield.stats()["detection"]["refused"] >= 3
+
+
+def test_detection_that_only_counts(program: XdpProgram, veth: VethPair) -> None:
+    shield = load(program, HEAVY + "dry-run = true\n")
+    assert outcomes(program, veth, 1000) == {"dropped_no_socket": 1000}
+    assert shield.blocks() == []
+    assert shield.stats()["detection"]["would_block"] >= 1
+
+
+@pytest.mark.parametrize("wrong", [{"tcp_checksum": 0x1234}, {"ip_checksum": 0x1234}])
+def test_damage_is_dropped(program: XdpProgram, veth: VethPair, wrong: dict[str, int]) -> None:
+    load(program, "[services]\nchecksums = true\n")
+    for size in (0, 1, 2, 3, 4, 99, 1399):
+        for src, dst in (("198.51.100.1", veth.ours.v4), ("2001:db8::1", veth.ours.v6)):
+            text = (bytes(range(256)) * 6)[:size]
+            segment = TcpSegment(src=src, dst=dst, dst_port=80, dst_mac=veth.ours.mac_text, payload=text)
+            before = Counter(program.counters())
+            verdict(program, segment.build())
+            assert Counter(program.counters()) - before == {"dropped_no_socket": 1}
+            if "ip_checksum" in wrong and ":" in src:
+                continue
+            before = Counter(program.counters())
+            verdict(program, segment.build(**wrong))
+            assert Counter(program.counters()) - before == {"dropped_checksum": 1}
