@@ -31,6 +31,7 @@ PF_XDP = 44
 HOW = ("nanoseconds a packet above an empty program that returns XDP_DROP; BPF_PROG_TEST_RUN, "
        f"{RUNS:,} packets a measurement, {PREFIXES:,} random prefixes in the deny list")
 
+ORDINARY = 0x08080808            # a source that no list has
 DROP_UDP = '[interface]\ndrop = ["udp"]\nudp-replies = false\n'
 LISTED = '[interface]\nbogons = "off"\n[lists.bad]\nfile = "{name}"\n'
 EVERYTHING = LISTED + """
@@ -94,10 +95,15 @@ def v6_of(number: int) -> str:
     return f"{ipaddress.IPv6Address(struct.pack('!4I', *words))}/64"
 
 
-def udp_v4() -> bytes:
+def udp_v4(source: int = SEED) -> bytes:
     """A datagram to a port of Linux, its source at the beginning of the generator."""
-    ip = struct.pack("!BBHHHBBHI4s", 0x45, 0, 46, 1, 0, 64, 17, 0, SEED, socket.inet_aton(TO_V4))
+    ip = struct.pack("!BBHHHBBHI4s", 0x45, 0, 46, 1, 0, 64, 17, 0, source, socket.inet_aton(TO_V4))
     return MAC + b"\2\0\0\0\0\2\x08\x00" + ip + struct.pack("!HHHH", 5000, 9999, 26, 0) + bytes(18)
+
+
+def udp_ordinary() -> bytes:
+    """The same from somewhere else."""
+    return udp_v4(ORDINARY)
 
 
 def udp_v6() -> bytes:
@@ -109,7 +115,7 @@ def udp_v6() -> bytes:
 
 def tcp_v4() -> bytes:
     """A segment of an established connection to the claimed port."""
-    ip = struct.pack("!BBHHHBBHI4s", 0x45, 0, 40, 1, 0, 64, 6, 0, 0x08080808, socket.inet_aton(TO_V4))
+    ip = struct.pack("!BBHHHBBHI4s", 0x45, 0, 40, 1, 0, 64, 6, 0, ORDINARY, socket.inet_aton(TO_V4))
     tcp = struct.pack("!HHIIBBHHH", 5000, PORT, 1, 2, 0x50, 0x10, 999, 0, 0)
     return MAC + b"\2\0\0\0\0\2\x08\x00" + ip + tcp + bytes(6)
 
@@ -122,7 +128,7 @@ ROWS = (
         is_random=True, goal=250),
     Row("miss v6", "the same over IPv6: pass", udp_v6, PASS, LISTED, is_random=True),
     Row("hit v6", "the same over IPv6: drop", udp_v6, DROP, LISTED, sources="listed", is_random=True),
-    Row("udp", "UDP rule: drop", udp_v4, DROP, DROP_UDP, goal=15),
+    Row("udp", "UDP rule: drop", udp_ordinary, DROP, DROP_UDP, goal=15),
     Row("redirect", "no policy: a claimed segment to its socket", tcp_v4, REDIRECT, features=()),
     Row("everything", "a claimed segment through all features to its socket", tcp_v4, REDIRECT, EVERYTHING,
         features=("filters", "rates", "detection"), goal=120),
