@@ -199,27 +199,28 @@ def service_key(address, port_, uint32_t generation):
 
 # ---- single entries of small maps
 
-def state_octets(active, loaded, v4_lengths, v6_lengths, samples_until_ns=0, sample_every=0):
+def state_octets(active, loaded, v4_lengths, v6_lengths, has_blocks):
     """struct shield_state."""
     cdef shield_state state
     cdef bytes lengths
+    memset(&state, 0, sizeof(state))
     state.active, state.loaded = active, loaded
     lengths = bytes([it + 1 for it in v4_lengths]).ljust(BLOCK_LENGTHS_MAX, b"\0")
     memcpy(state.v4_lengths, <const char *>lengths, BLOCK_LENGTHS_MAX)
     lengths = bytes([it + 1 for it in v6_lengths]).ljust(BLOCK_LENGTHS_MAX, b"\0")
     memcpy(state.v6_lengths, <const char *>lengths, BLOCK_LENGTHS_MAX)
-    state.samples_until_ns, state.sample_every = samples_until_ns, sample_every
+    state.has_blocks = has_blocks
     return (<char *>&state)[: sizeof(state)]
 
 
 def state_fields(bytes octets not None):
-    """active, loaded, lengths of IPv4 blocks, of IPv6 blocks, samples_until_ns, sample_every."""
+    """active, loaded, lengths of IPv4 blocks, of IPv6 blocks, has_blocks."""
     cdef shield_state state
     if len(octets) != sizeof(state):
         raise ValueError(f"the state has {sizeof(state)} octets, not {len(octets)}")
     memcpy(&state, <const char *>octets, sizeof(state))
     return (state.active, state.loaded, [it - 1 for it in state.v4_lengths if it], [it - 1 for it in state.v6_lengths if it],
-            state.samples_until_ns, state.sample_every)
+            state.has_blocks)
 
 
 def block_key_octets(network):

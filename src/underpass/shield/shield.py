@@ -111,7 +111,7 @@ class Shield:
         with self._changing():
             self._have_features(policy)
             with self._maps() as maps:
-                active, loaded, v4, v6, *sampling = self._state(maps)
+                active, loaded, v4, v6, has = self._state(maps)
                 generation = 1 - active if loaded else active
                 for version, it in made.families.items():
                     _write_ranges(maps, version, it, generation)
@@ -119,7 +119,7 @@ class Shield:
                 _write_generation(maps, "policies", generation, made.image)
                 _write_generation(maps, "policy_texts", generation, made.text)
                 kept = self._named_tallies(maps) if loaded else {}
-                maps["shield"].update(ONLY, policy_image.state_octets(generation, 1, v4, v6, *sampling))
+                maps["shield"].update(ONLY, policy_image.state_octets(generation, 1, v4, v6, has))
                 self._restart_tallies(maps, policy, kept)
                 self._set_lengths(maps)
                 self._set_room(maps, policy)
@@ -128,8 +128,8 @@ class Shield:
     def unload(self) -> None:
         """Filter nothing any more; blocks stay, and are in force again with the next policy."""
         with self._changing(), self._maps() as maps:
-            active, _, v4, v6, *sampling = self._state(maps)
-            maps["shield"].update(ONLY, policy_image.state_octets(active, 0, v4, v6, *sampling))
+            active, _, v4, v6, has = self._state(maps)
+            maps["shield"].update(ONLY, policy_image.state_octets(active, 0, v4, v6, has))
 
     def policy(self) -> Policy | None:
         """The one in force; None: there is none."""
@@ -272,7 +272,7 @@ class Shield:
             yield maps
 
     @staticmethod
-    def _state(maps: "_Maps") -> tuple[int, int, list[int], list[int], int, int]:
+    def _state(maps: "_Maps") -> tuple[int, int, list[int], list[int], int]:
         return policy_image.state_fields(maps["shield"].lookup(ONLY) or b"")
 
     def _policy(self, maps: "_Maps") -> Policy | None:
@@ -305,6 +305,7 @@ class Shield:
             lengths[network.version].add(network.prefixlen)
         if more is not None:
             lengths[more.version].add(more.prefixlen)
+        has = int(any(lengths.values()))
         detection = getattr(self._policy(maps), "detection", None)
         if detection is not None and detection.block_s:
             lengths[4].add(detection.v4)
@@ -313,9 +314,9 @@ class Shield:
             if len(found) > policy_image.LENGTHS:
                 full = f"IPv{version} prefixes of {policy_image.LENGTHS} different lengths are blocked"
                 raise OSError(errno.ENOSPC, f"{full}, and no more can be; a list in the policy holds any")
-        active, loaded, _, _, *sampling = self._state(maps)
+        active, loaded, *_ = self._state(maps)
         v4, v6 = (sorted(lengths[version], reverse=True) for version in (4, 6))
-        maps["shield"].update(ONLY, policy_image.state_octets(active, loaded, v4, v6, *sampling))
+        maps["shield"].update(ONLY, policy_image.state_octets(active, loaded, v4, v6, has))
 
     @staticmethod
     def _set_room(maps: "_Maps", policy: Policy) -> None:

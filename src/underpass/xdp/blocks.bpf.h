@@ -49,6 +49,8 @@ static __always_inline __u32 said_of(const struct packet *packet, const struct g
 	struct block *block;
 	__u32 said = 0;
 
+	if (!guard->state->has_blocks)
+		return 0;
 	for (int i = 0; i < BLOCK_LENGTHS_MAX; i++) {
 		if (!lengths[i])
 			break;

@@ -43,14 +43,13 @@ enum feature {
 	FEATURE_FILTERS = 1,    /* lists, protocols, ports, flags, fragments, lengths, checksums */
 	FEATURE_RATES = 2,      /* token buckets and connections, by source and by service */
 	FEATURE_DETECTION = 4,  /* heavy hitters, and blocks of them */
-	FEATURE_SAMPLES = 8,    /* some of the dropped packets are shown */
 	FEATURE_COOKIES = 16,   /* SYN cookies */
 	FEATURE_FLOWS = 32,     /* known flows before new ones */
 };
 
 /* Those that ask who sent the packet, and what it carries besides TCP. */
 #define FEATURES_ABOUT_SENDERS \
-	(FEATURE_FILTERS | FEATURE_RATES | FEATURE_DETECTION | FEATURE_SAMPLES | FEATURE_COOKIES | FEATURE_FLOWS)
+	(FEATURE_FILTERS | FEATURE_RATES | FEATURE_DETECTION | FEATURE_COOKIES | FEATURE_FLOWS)
 
 /*
  * Where a packet went and why: one counter each. The order is that of the map `counters`; the text is what
@@ -287,8 +286,7 @@ struct shield_state {
 	__u32 loaded;           /* 0: there is no policy */
 	__u8 v4_lengths[BLOCK_LENGTHS_MAX];     /* of blocks that there may be, 0: no more; + 1, so that /0 is one */
 	__u8 v6_lengths[BLOCK_LENGTHS_MAX];
-	__u64 samples_until_ns; /* somebody looks at dropped packets until then (CLOCK_MONOTONIC) */
-	__u32 sample_every;     /* one in so many */
+	__u32 has_blocks;       /* 0: there are none, and nobody looks for them */
 	__u32 zero;
 };
 

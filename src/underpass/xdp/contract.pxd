@@ -21,7 +21,6 @@ cdef extern from "contract.h" nogil:
         FEATURE_FILTERS
         FEATURE_RATES
         FEATURE_DETECTION
-        FEATURE_SAMPLES
         FEATURE_COOKIES
         FEATURE_FLOWS
 
@@ -179,8 +178,7 @@ cdef extern from "contract.h" nogil:
         uint32_t loaded
         uint8_t[8] v4_lengths
         uint8_t[8] v6_lengths
-        uint64_t samples_until_ns
-        uint32_t sample_every
+        uint32_t has_blocks
 
     struct v4_lists:
         uint64_t[262144] gate

@@ -47,6 +47,7 @@ enum fragment {
  * flags, types and lengths are there only with a feature that asks for them (FEATURES_ABOUT_SENDERS).
  */
 struct packet {
+	__u64 now_ns;                   /* CLOCK_MONOTONIC, coarse; 0: nobody has asked yet */
 	__u8 from[16] __attribute__((aligned(8)));      /* addresses are compared by eight octets */
 	struct claim_key to __attribute__((aligned(8))); /* for ICMP about a segment of ours: where that came from */
 	__be16 from_port;

@@ -77,6 +77,7 @@ static __always_inline void note(const struct packet *packet, const struct block
 static __always_inline void block_heavy(const struct block_key *key, const struct detection *by, __u64 now)
 {
 	struct block block = { .since_ns = now, .until_ns = now + by->block_ns, .kind = BLOCK_HEAVY };
+	struct shield_state *state;
 	struct detector *detector_;
 	struct block *before;
 	__u32 only = 0;
@@ -95,6 +96,9 @@ static __always_inline void block_heavy(const struct block_key *key, const struc
 		detector_->refused++;
 		return;
 	}
+	state = bpf_map_lookup_elem(&shield, &only);
+	if (state)
+		state->has_blocks = 1;
 	if (!before)
 		__sync_fetch_and_add(&detector_->room, -1);
 	detector_->blocked++;
@@ -116,7 +120,7 @@ __noinline int detect(struct packet *packet)
 	if (!policy || !policy->detection.packets)
 		return GO_ON;
 	by = &policy->detection;
-	now = bpf_ktime_get_coarse_ns();
+	now = packet->now_ns = bpf_ktime_get_coarse_ns();
 	window = now >> WINDOW_BITS;
 	prefix_of(packet, packet->version == 4 ? by->v4_length : by->v6_length, &key);
 	sent = sent_by(&key, window);

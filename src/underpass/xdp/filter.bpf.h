@@ -40,6 +40,8 @@ static __always_inline int ordered(struct packet *packet, const struct guard *gu
 	const struct scope *scope = guard->scope;
 	int action;
 
+	if (!guard->lists && !scope->rule_count)
+		return UNDECIDED;
 	for (int i = 0; i < 3; i++) {
 		__u8 asked = scope->order[i];
 

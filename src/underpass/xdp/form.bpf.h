@@ -59,12 +59,14 @@ static __always_inline int is_same_address(const struct packet *packet)
 static __always_inline int is_bogon(const struct packet *packet, const struct guard *guard)
 {
 	__u32 checks = guard->scope->checks;
+	int from_nowhere = 0;
 
-	if (is_discovery(packet) || (packet->protocol == IPPROTO_UDP && packet->to.port == bpf_htons(BOOTP_SERVER)))
-		return 0;
-	if ((checks & CHECK_MARTIANS) && ((guard->lists >> LIST_MARTIANS & 1) || (!packet->error && is_same_address(packet))))
-		return 1;
-	return (checks & CHECK_BOGONS) && guard->lists >> LIST_BOGONS;
+	if (checks & CHECK_MARTIANS)
+		from_nowhere = (guard->lists >> LIST_MARTIANS & 1) || (!packet->error && is_same_address(packet));
+	if (checks & CHECK_BOGONS)
+		from_nowhere |= guard->lists >> LIST_BOGONS;
+	return from_nowhere && !is_discovery(packet) &&
+	       !(packet->protocol == IPPROTO_UDP && packet->to.port == bpf_htons(BOOTP_SERVER));
 }
 
 static __always_inline int is_fragment_refused(const struct packet *packet, __u32 checks)

@@ -112,7 +112,7 @@ __noinline int limit(struct packet *packet)
 	scope = &policy->scopes[packet->section & (SCOPES_MAX - 1)];
 	if (!scope->rate_count)
 		return GO_ON;
-	now = bpf_ktime_get_coarse_ns() << 8;
+	now = (packet->now_ns ? packet->now_ns : bpf_ktime_get_coarse_ns()) << 8;
 	for (__u32 i = 0; i < RATES_MAX; i++) {
 		const struct rate *rate = &scope->rates[i];
 

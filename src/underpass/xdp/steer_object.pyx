@@ -13,12 +13,12 @@ from importlib.resources import files
 from underpass.xdp.bpf_map import BpfMap
 from underpass.xdp.contract cimport (
     COUNTERS_MAX, FEATURE_COOKIES, FEATURE_DETECTION, FEATURE_FILTERS, FEATURE_FLOWS, FEATURE_RATES,
-    FEATURE_SAMPLES, counter_texts,
+    counter_texts,
 )
 from underpass.xdp.libbpf cimport *
 
 FEATURES = {"filters": FEATURE_FILTERS, "rates": FEATURE_RATES, "detection": FEATURE_DETECTION,
-            "samples": FEATURE_SAMPLES, "cookies": FEATURE_COOKIES, "flows": FEATURE_FLOWS}
+            "cookies": FEATURE_COOKIES, "flows": FEATURE_FLOWS}
 
 COUNTERS = tuple([counter_texts[reason].decode() for reason in range(COUNTERS_MAX)])    # by reason
 
