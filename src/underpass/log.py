@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Protocol, TextIO
 
 FORMATS = ("text", "json")
+GRAVITY = ("debug", "info", "warning", "error")
 
 
 class Event(StrEnum):
@@ -75,21 +76,23 @@ class Say(Protocol):
 
 class Log:
     """Writes events to `stream` (None: stderr, as it is at the time). Raises ValueError for another format.
+    `least`: what is less grave is left out; "info" for text, and nothing for JSON.
 
     Where they cannot be written, the disk is full or the reader is gone, they are counted in `lost`: a
     service does not end for that.
     """
 
     def __init__(self, form: str = "text", stream: TextIO | None = None,
-                 now: Callable[[], float] = time.time) -> None:
+                 now: Callable[[], float] = time.time, least: str = "") -> None:
         if form not in FORMATS:
             raise ValueError(f"a log is {' or '.join(FORMATS)}, not {form!r}")
         self.form, self._stream, self._now = form, stream, now
+        self._least = GRAVITY.index(least or ("info" if form == "text" else "debug"))
         self.lost = 0
 
     def __call__(self, text: str, event: Event = Event.NOTE, /, **fields: object) -> None:
         """Write one event."""
-        if self.form == "text" and level(event) == "debug":
+        if GRAVITY.index(level(event)) < self._least:
             return
         line = " ".join(text.split()) if self.form == "text" else self._json(text, event, fields)
         try:

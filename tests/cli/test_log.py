@@ -32,6 +32,15 @@ def test_details_are_for_programs_alone() -> None:
     assert json.loads(said("json", "port 80 is claimed", Event.CLAIM, port=80))["level"] == "debug"
 
 
+def test_who_asks_for_troubles_alone_hears_of_nothing_else() -> None:
+    stream = io.StringIO()
+    log = Log(stream=stream, least="warning")
+    log("draining", Event.DRAIN)
+    log("worker 1 was killed", Event.WORKER_DIED)
+    log("no such interface", Event.FAILED)
+    assert stream.getvalue() == "worker 1 was killed\nno such interface\n"
+
+
 def test_json_has_time_level_event_message_and_fields() -> None:
     line = said("json", "worker 1 was killed", Event.WORKER_DIED, worker=1, queues=(1, 3), reason="killed")
     assert line.endswith("\n")

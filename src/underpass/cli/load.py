@@ -204,7 +204,7 @@ def by_workers(options: argparse.Namespace, address: str, connections: int,
         sources=options.source, timeout_s=options.timeout, blocks=each + SPARE, frames=frames_for(each),
         source_ports=ports_for(connections, max(len(options.source), 1)))
     with Supervisor(options.interface, plan, workers=options.workers, cores=options.cores, mode=options.mode,
-                    busy_poll=options.busy_poll, say=Log(stream=sys.stderr)) as supervisor:
+                    busy_poll=options.busy_poll, say=Log(least="warning")) as supervisor:
         supervisor.wait_ready()
         path, end = supervisor.summary()[0], time.monotonic() + seconds
         with contextlib.suppress(KeyboardInterrupt):
