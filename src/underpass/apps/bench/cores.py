@@ -68,15 +68,16 @@ def idle(place: Place, seconds: float) -> Figures:
 
 
 def stopped(place: Place, _seconds: float) -> Figures:
-    """With the supervisor at work, and while it stands still."""
+    """While the supervisor stands still, beside the mean of before and after: the machine may change."""
     supervisor = place.servers[0].process.pid
-    with_it = sum(it.requests_per_s for it in place.ask(STOPPED_S)[0])
+    before = sum(it.requests_per_s for it in place.ask(STOPPED_S)[0])
     os.kill(supervisor, signal.SIGSTOP)
     try:
         answers = place.ask(STOPPED_S)[0]
     finally:
         os.kill(supervisor, signal.SIGCONT)
     without = sum(it.requests_per_s for it in answers)
+    with_it = (before + sum(it.requests_per_s for it in place.ask(STOPPED_S)[0])) / 2
     return {"requests_per_s": with_it, "stopped_per_s": without, "stopped_ratio": without / with_it,
             "errors": float(sum(it.errors for it in answers))}
 
