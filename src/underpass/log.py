@@ -36,7 +36,10 @@ class Event(StrEnum):
     WORKER_UNCONFINED = "worker_unconfined"
     WORKER_DRAINED = "worker_drained"
     SUCCESSOR_DIED = "successor_died"
+    WORKER_GONE = "worker_gone"
     SUPERVISOR_GONE = "supervisor_gone"
+    SUPERVISOR_CAME = "supervisor_came"
+    SUPERVISOR_NOT_RENEWED = "supervisor_not_renewed"
     # queues
     QUEUES_CHANGED = "queues_changed"
     QUEUE_SERVED = "queue_served"
@@ -62,7 +65,8 @@ LEVELS = {
     **dict.fromkeys((Event.CLAIM, Event.UNCLAIM), "debug"),
     **dict.fromkeys((
         Event.WORKER_DIED, Event.WORKER_UNCONFINED, Event.WORKER_DRAINED, Event.SUCCESSOR_DIED,
-        Event.SUPERVISOR_GONE, Event.QUEUE_REFUSED, Event.PROGRAM_NOT_RENEWED, Event.LINK_DOWN,
+        Event.WORKER_GONE, Event.SUPERVISOR_GONE, Event.SUPERVISOR_NOT_RENEWED,
+        Event.QUEUE_REFUSED, Event.PROGRAM_NOT_RENEWED, Event.LINK_DOWN,
         Event.NETLINK_OVERRUN, Event.CLAIM_REFUSED), "warning"),
     Event.FAILED: "error",
 }

@@ -147,11 +147,16 @@ def policy_of(shield: Policy | str | None) -> Policy | None:
     return read_policy(shield) if isinstance(shield, str) else shield
 
 
-def protected(netdev: NetdevFeatures, mode: str, policy: Policy | None,
-              undo: ExitStack) -> tuple[XdpProgram, Shield]:
-    """The XDP program, attached, and its shield, with the policy loaded if there is one."""
+def protected(netdev: NetdevFeatures, mode: str, policy: Policy | None, undo: ExitStack,
+              attached: tuple[Mapping[str, int], Mapping[str, Any]] | None = None,
+              ) -> tuple[XdpProgram, Shield]:  # fmt: skip
+    """The XDP program, attached, and its shield, with the policy loaded if there is one. `attached`: what
+    another process has attached, to go on with: its `XdpProgram.descriptors` and `facts`.
+    """
     features = features_of(policy) if policy is not None else frozenset()
-    program = undo.enter_context(closing(XdpProgram(netdev, mode, features=features)))
+    adopted, facts = attached or (None, None)
+    program = undo.enter_context(closing(XdpProgram(netdev, mode, features=features, adopted=adopted,
+                                                    facts=facts)))
     shield = Shield(program, netdev.index)
     if policy is not None:
         shield.load(policy)
@@ -174,11 +179,14 @@ def path_in_words(netdev: NetdevFeatures, mode: str, link: AfXdpLink,
     return [first, *(f"no {name.replace('_', ' ')}: {why}" for name, why in why_not.items() if why)]
 
 
-def checked(ifname: str) -> NetdevFeatures:
-    """The interface's features, once it is sure that it is here, is up, and that we may attach to it."""
+def checked(ifname: str, adopts: bool = False) -> NetdevFeatures:
+    """The interface's features, once it is sure that it is here, is up, and that we may attach to it. Who
+    `adopts` goes on with what is attached.
+    """
     facts = interface.facts(ifname)
     privileges.require()
-    refuse_second(facts.link)
+    if not adopts:
+        refuse_second(facts.link)
     if not facts.link.up:
         raise OSError(errno.ENETDOWN, f"interface {ifname} is down: `ip link set {ifname} up`")
     return netdev_features(ifname)

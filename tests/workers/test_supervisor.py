@@ -6,6 +6,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -81,7 +83,8 @@ def asks(client: socket.socket) -> bool:
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Workers]:
+def served(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Workers]:
+    """Two workers; another kind of them by an indirect parameter."""
     root = tmp_path / "root"
     root.mkdir()
     for place in (*tmp_path.parents, tmp_path, root):
@@ -89,7 +92,7 @@ def served(tmp_path: Path) -> Iterator[Workers]:
             place.chmod(0o755)          # whom the workers become must be able to read it
     (root / "index.html").write_bytes(b"index")
     with Pair(queues=2) as pair:
-        server = Workers(pair, root, tmp_path, None)
+        server = getattr(request, "param", Workers)(pair, root, tmp_path, None)
         left = server.running()
         try:
             yield server
@@ -216,3 +219,79 @@ def test_too_many_workers_are_refused_in_one_line(served: Workers) -> None:
     unknown = server.run(*serve, "--workers", "2", "--user", "nobody-of-this-name", check=False)
     assert unknown.returncode == 1
     assert unknown.stderr == "underpass: there is no user nobody-of-this-name: name one that exists\n"
+
+
+PATIENT = """
+import dataclasses, sys
+from underpass.apps.runner import http_plan
+from underpass.workers import Supervisor
+
+plan = http_plan(sys.argv[2], ["", "::"], 80, access_log=None, limits={}, user="nobody")
+plan = dataclasses.replace(plan, drain_s=float(sys.argv[3]))
+with Supervisor(sys.argv[1], plan, workers=2) as supervisor:
+    supervisor.wait_ready()
+    supervisor.run()
+"""
+
+
+class Patient(Workers):
+    """Two workers that have `drain_s` seconds to finish."""
+
+    drain_s = 600.0
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-c", PATIENT, self.pair.server.interface, str(self.root), str(self.drain_s)]
+
+
+class Impatient(Patient):
+    """And hardly any."""
+
+    drain_s = 0.2
+
+
+def endless(served: Workers, here: Path) -> "subprocess.Popen[str]":
+    """A download that takes minutes, begun."""
+    with (served.root / "large").open("wb") as large:
+        large.truncate(200_000_000)
+    slowly = ("curl", "-sS", "--limit-rate", "1M", "-o", str(here))
+    download = served.pair.client.start(*slowly, served.url("large"))
+    assert until(lambda: here.exists() and here.stat().st_size > 0, 10)
+    return download
+
+
+@pytest.mark.parametrize("served", [Impatient], indirect=True)
+def test_sigterm_has_a_time_limit(served: Workers, tmp_path: Path) -> None:
+    download = endless(served, tmp_path / "large")
+    served.process.terminate()
+    assert served.process.wait(20) == 0
+    assert download.wait(60) != 0
+    assert (tmp_path / "large").stat().st_size < 200_000_000
+
+
+@pytest.mark.parametrize("served", [Patient], indirect=True)
+def test_a_second_signal_cuts_it_short(served: Workers, tmp_path: Path) -> None:
+    download = endless(served, tmp_path / "large")
+    served.process.terminate()
+    with inside(served.pair.client.name):
+        def is_refused() -> bool:
+            try:
+                socket.create_connection((served.pair.server.address, 80), timeout=1).close()
+            except OSError:
+                return True
+            return False
+
+        assert until(is_refused, 10)
+    assert served.process.poll() is None
+    assert download.poll() is None
+    served.process.terminate()
+    assert served.process.wait(20) == 0
+    assert download.wait(60) != 0
+
+
+@pytest.mark.parametrize("served", [Impatient], indirect=True)
+def test_a_worker_that_hangs_does_not_hold_up_the_end(served: Workers) -> None:
+    workers = served.running()
+    os.kill(workers[0], signal.SIGSTOP)
+    served.process.terminate()
+    assert served.process.wait(20) == 0
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)

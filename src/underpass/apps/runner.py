@@ -1,10 +1,11 @@
 """Running a native application on an attached interface until a signal ends it."""
 
 import errno
+import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
@@ -75,14 +76,24 @@ def serve_by_workers(
     """Serve `sites` by so many workers, each with its share of the interface's queues, under a supervisor.
 
     As `serve`; `user` is whom the workers become, `log_format` is that of what they say themselves, `options`
-    go to `Supervisor`. SIGHUP has them go on in new processes, one after the other.
+    go to `Supervisor`. SIGHUP has them go on in new processes, one after the other; then, with `again` in the
+    options, in this process a new program, by those words.
     """
+    bury_children()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})       # till the supervisor hears it: see `run`
     plan = replace(http_plan(sites, limits=limits or {}, user=user), log_format=log_format)
     with Supervisor(interface, plan, workers=workers, cores=cores, **options) as supervisor:
         supervisor.wait_ready()
         if ready is not None:
             ready(supervisor)
         return supervisor.run()
+
+
+def bury_children() -> None:
+    """Before we were executed in this process, it may have had some that have ended since."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def http_plan(sites: Sequence[Site], *, limits: dict[str, int | str], user: str | None) -> WorkerPlan:

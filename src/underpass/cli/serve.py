@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         counters = serve_by_workers(
             options.sites, options.interface, **common, workers=options.workers, cores=options.cores,
-            user=options.user, log_format=options.log_format,
+            user=options.user, log_format=options.log_format, again=sys.orig_argv[1:],
             ready=lambda supervisor: _began(options, say, supervisor.summary(),
                                             f" by {options.workers} workers"))
     say("ended", Event.ENDED, interface=options.interface, counters=counters)

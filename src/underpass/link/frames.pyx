@@ -156,6 +156,15 @@ cdef class Frames:
         return self.pool.state.free
 
     @property
+    def lent(self):
+        """Frames that the kernel's device has: to receive into, or being sent."""
+        cdef uint32_t frame
+        cdef uint32_t lent = 0
+        for frame in range(self.pool.state.count):
+            lent += self.pool.lent[frame]
+        return lent
+
+    @property
     def chunk_bytes(self):
         """Bytes of one frame's chunk."""
         return self.pool.state.chunk_bytes

@@ -38,10 +38,13 @@ Answer = tuple[dict[str, Any], Sequence[int]]
 
 
 class Session:
-    """One connection. What a command puts on `undo` happens when it ends, however it ends."""
+    """One connection. What a command puts on `undo` happens when it ends, however it ends. One that a command
+    has `taken` is not heard any more after its answer.
+    """
 
     def __init__(self, peer: socket.socket) -> None:
         self.peer = peer
+        self.taken = False
         self.undo = ExitStack()
 
 
@@ -128,6 +131,9 @@ class ControlSocket:
             send(session.peer, answer, descriptors)
         except OSError:                 # gone, or it does not read what it is told
             self._end(session)
+            return
+        if session.taken:
+            self._let_go(session)
 
     def _answer(self, session: Session, octets: bytes, flags: int) -> Answer:
         try:
@@ -146,9 +152,12 @@ class ControlSocket:
             text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             return {"error": text or type(error).__name__}, ()
 
-    def _end(self, session: Session) -> None:
+    def _let_go(self, session: Session) -> None:
         del self._sessions[session.peer.fileno()]
         self._epoll.unregister(session.peer)
+
+    def _end(self, session: Session) -> None:
+        self._let_go(session)
         session.peer.close()
         session.undo.close()
 
@@ -166,8 +175,13 @@ def _bind(listener: socket.socket) -> int:
 
 def _allowed(peer: socket.socket) -> bool:
     """Root, and whoever the worker runs as."""
+    return user_of(peer) in (ROOT, os.geteuid())
+
+
+def user_of(peer: socket.socket) -> int:
+    """Who is at the other end, as the kernel says."""
     _, uid, _ = struct.unpack("=iII", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    return uid in (ROOT, os.geteuid())
+    return int(uid)
 
 
 # ---- messages
@@ -220,10 +234,12 @@ class ControlClient:
             self.peer.close()
             raise
 
-    def ask(self, do: str, **arguments: Any) -> tuple[dict[str, Any], list[int]]:
-        """The worker's answer, with descriptors, now the caller's. Raises OSError where it refuses."""
+    def ask(self, do: str, most: int = DESCRIPTORS, **arguments: Any) -> tuple[dict[str, Any], list[int]]:
+        """The worker's answer, with descriptors, `most` of them at most, now the caller's. Raises OSError
+        where it refuses.
+        """
         send(self.peer, {"do": do, **arguments})
-        octets, descriptors, flags, _ = socket.recv_fds(self.peer, MESSAGE_BYTES, DESCRIPTORS,
+        octets, descriptors, flags, _ = socket.recv_fds(self.peer, MESSAGE_BYTES, most,
                                                         socket.MSG_CMSG_CLOEXEC)
         try:
             if not octets:

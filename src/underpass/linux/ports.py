@@ -54,10 +54,22 @@ class PortRange:
             self._forget()
             raise
 
+    @classmethod
+    def adopted(cls, first: int, last: int, lock_fd: int) -> Self:
+        """The range that another process has reserved, whose lock is ours from now on."""
+        it = cls.__new__(cls)
+        it.first, it.last, it._file = first, last, lock_fd
+        it._sysctl = os.open(RESERVED, os.O_RDWR | os.O_CLOEXEC)
+        it._path = it._file_of()
+        return it
+
+    def _file_of(self) -> Path:
+        return RUN / f"ports-{_namespace()}-{self.first}-{self.last}"
+
     def _reserve(self, count: int) -> None:
         _sweep()
         self.first, self.last = _choose(count)
-        self._path = RUN / f"ports-{_namespace()}-{self.first}-{self.last}"
+        self._path = self._file_of()
         self._file = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._file, fcntl.LOCK_EX)
         try:

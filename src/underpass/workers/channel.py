@@ -1,9 +1,10 @@
 """What supervisor and worker say to each other: JSON objects over a pair of sockets, descriptors beside them.
 
-    supervisor -> worker    start (the plan, with every descriptor), go, drain,
+    supervisor -> worker    start (the plan, with every descriptor), go, drain, suspend,
                             queue (one more, with its socket), steering: how the device spreads packets,
                             mac, mtu, addresses, routes, neighbour: what Linux knows
-    worker -> supervisor    ready, failed, unconfined (why), ended (with counters), serves (that queue),
+    worker -> supervisor    warm, ready (with what outlives it), suspended, failed, unconfined (why),
+                            draining, ended (with counters), serves (that queue),
                             wanted (neighbours to resolve or to probe), using (neighbours in use)
 
 A worker runs the code that faces the network: what it says is held to a length and a form, and is never more
@@ -20,6 +21,7 @@ from typing import Any
 
 MESSAGE_BYTES = 1 << 17
 DESCRIPTORS = 253                   # SCM_MAX_FD
+PROTOCOL = 1                        # of plans and messages: a supervisor takes over workers of its own
 
 Message = dict[str, Any]
 
@@ -30,6 +32,7 @@ class Channel:
     def __init__(self, end: socket.socket) -> None:
         self._end = end
         self._end.setblocking(False)
+        self._end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MESSAGE_BYTES)
         self.malformed = 0          # messages that were thrown away
         self.unsent = 0             # the other did not take them: its queue is full, or it is gone
 
@@ -37,8 +40,6 @@ class Channel:
     def pair(cls) -> tuple["Channel", socket.socket]:
         """Ours, and the other's socket, to be inherited."""
         ours, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        for end in (ours, other):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MESSAGE_BYTES)
         return cls(ours), other
 
     def fileno(self) -> int:

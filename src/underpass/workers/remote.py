@@ -13,7 +13,10 @@ from typing import Any
 from underpass.link.afxdp import AfXdpLink
 from underpass.link.frames import Frames
 from underpass.linux.netlink import Route
+from underpass.workers.adoption import Adopted
 from underpass.workers.channel import Channel, Message
+from underpass.workers.holdings import Holdings
+from underpass.workers.process import Process
 
 QUICK_S = 2.0                       # a worker that lived no longer is started again later and later
 PAUSE_S, PAUSE_MAX_S = 0.1, 5.0
@@ -27,10 +30,10 @@ class Waiting:
     def __init__(self, application: str) -> None:
         self.channel, other = Channel.pair()
         with other:
-            self.process = subprocess.Popen(
+            popen = subprocess.Popen(
                 [sys.executable, "-m", "underpass.workers.worker", str(other.fileno()), application],
                 stdin=subprocess.DEVNULL, pass_fds=[other.fileno()])
-        self.pidfd = os.pidfd_open(self.process.pid)
+        self.process = Process(popen.pid, popen)
         self.layout = ""
 
     def is_warm(self) -> bool:
@@ -46,8 +49,8 @@ class Waiting:
         """It is not needed."""
         self.process.kill()
         self.process.wait()
+        self.process.close()
         self.channel.close()
-        os.close(self.pidfd)
 
 
 @dataclass
@@ -57,11 +60,10 @@ class RemoteWorker:
     number: int
     queues: tuple[int, ...]
     core: int | None
-    process: subprocess.Popen[bytes] | None = None
+    process: Process | None = None
     channel: Channel | None = None
     link: AfXdpLink | None = None
     frames: Frames | None = None
-    pidfd: int = -1
     pending: set[int] = field(default_factory=set)      # queues that it was given and does not serve yet
     ready: bool = False
     leaving: bool = False               # it was told to end
@@ -73,6 +75,7 @@ class RemoteWorker:
     starts: int = 0
     counters: dict[str, dict[str, int]] | None = None
     failed: str = ""                    # why it could not begin, in its own words
+    adopted: bool = False               # another supervisor has started its process
     layout: str = ""                    # of its memory: a process with the same can go on with it
     state: tuple[int, ...] = ()         # memfds of arena and application, where another process can go on
     suspended: bool = False             # it has left them in order
@@ -82,16 +85,28 @@ class RemoteWorker:
 
     # what it is to do
 
-    def start(self, plan: Message, descriptors: Iterable[int], waiting: "Waiting | None" = None) -> Channel:
+    def start(self, plan: Message, holdings: Holdings, waiting: "Waiting | None" = None) -> None:
         """Run it, in the process that waits for it, if there is one. What follows waits until it reads."""
         its = waiting or Waiting(plan["application"])
-        self.process, self.channel, self.pidfd, self.layout = its.process, its.channel, its.pidfd, its.layout
+        self._runs(its.process, its.channel, its.layout)
+        message = {"do": "start", **plan, "layout": its.layout, "names": holdings.names}
+        its.channel.send(message, holdings.descriptors)
+
+    def take_in(self, adopted: Adopted) -> None:
+        """It runs already: another supervisor has started it."""
+        self._runs(Process(adopted.pid), adopted.channel, str(adopted.plan["layout"]))
+        self.given_up = adopted.plan["given_up"]
+        self.draining = adopted.draining
+        if adopted.ready:
+            self.is_ready()
+
+    def _runs(self, process: Process, channel: Channel, layout: str) -> None:
+        self.process, self.channel, self.layout = process, channel, layout
         self.ready = self.leaving = self.draining = self.suspended = False
+        self.counters = None
         self.failed = ""
         self.started_at = time.monotonic()
         self.starts += 1
-        self.channel.send({"do": "start", **plan}, descriptors)
-        return self.channel
 
     def suspend(self) -> None:
         """Have it leave everything to the process that waits."""
@@ -106,8 +121,7 @@ class RemoteWorker:
     def kill(self) -> None:
         """End it at once."""
         if self.process is not None:
-            with suppress(ProcessLookupError):
-                self.process.send_signal(signal.SIGKILL)
+            self.process.kill()
 
     def give_queue(self, queue: int) -> None:
         """Have it serve one more queue, by a new socket, or from its next start on; where it cannot be told
@@ -209,13 +223,16 @@ class RemoteWorker:
         lived_s = time.monotonic() - self.started_at
         quick = lived_s < QUICK_S
         self.crashes = self.crashes + 1 if quick and self.crashes else 1
-        self.crashed = bool(self.state and status and not self.draining and not self.failed
+        in_order = status == 0 or self.counters is not None
+        self.crashed = bool(self.state and not (in_order or self.draining or self.failed)
                             and self.crashes <= CRASHES)
         often = f" for the {self.crashes}th time in a row" if self.crashes > CRASHES else ""
-        self.given_up += bool(self.state and status and not self.crashed and not self.draining)
+        self.given_up += bool(self.state and not (in_order or self.crashed or self.draining))
         self.release(keep=self.crashed or self.suspended)
         self.pause_s = min(2 * self.pause_s, PAUSE_MAX_S) if quick else PAUSE_S
         self.start_at = time.monotonic() + (0 if self.leaving else self.pause_s)
+        if status is None:
+            return f"ended, which its first supervisor alone is told more of{often}"
         if status < 0:
             return f"was killed by {signal.Signals(-status).name}{often}"
         return self.failed or f"ended with status {status}{often}"
@@ -224,11 +241,11 @@ class RemoteWorker:
         """Close everything that was opened for it, `keep` what another process goes on with. May be called
         twice.
         """
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
+        if self.process is not None:
+            self.process.close()
         if self.channel is not None:
             self.channel.close()
-        self.pidfd, self.process, self.channel = -1, None, None
+        self.process, self.channel = None, None
         if not keep:
             self.release_memory()
 
@@ -242,6 +259,14 @@ class RemoteWorker:
         self.crashed = self.suspended = False
         self.crashes = 0
         self.pending.clear()
+
+
+    def abandon(self) -> None:
+        """Leave it running, without a supervisor. Its queues' packets go on coming to it: nothing is closed
+        here but our descriptors.
+        """
+        self.link = None
+        self.release(keep=True)
 
 
 def eventfd() -> int:

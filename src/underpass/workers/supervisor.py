@@ -3,18 +3,23 @@
     XDP program, AF_XDP sockets, port claims --opened here--> workers, one for each share of the queues
     netlink --> Mirror --> Control --> every worker                neighbours wanted --> Linux
 
-A worker that dies is started again, with new sockets and memory; the other queues do not notice. The
-workers hold the attachment too: without the supervisor they go on serving.
+A worker that dies is started again, on the same sockets and memory where another process can go on with them;
+the other queues do not notice. The workers hold the attachment too: without the supervisor they go on, and
+the next supervisor takes them over. In the same way a supervisor becomes the program that is installed now:
+it executes that, which finds the workers alone.
 
 The device's queues and how it spreads packets over them are looked at every two seconds. A queue that is new
 is given to a running worker: no connection is lost, as some would be if the worker were started anew.
 """
 
 import dataclasses
+import json
 import os
 import secrets
 import selectors
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
@@ -34,8 +39,10 @@ from underpass.log import Event, Log, Say
 from underpass.nic import MODERATION_S, checked, path_in_words, policy_of, protected, tend
 from underpass.shield.policy import Policy
 from underpass.tcp.flows import FlowTable
+from underpass.workers.adoption import Adopted, adopt, fitting, orphans
 from underpass.workers.channel import Message
 from underpass.workers.counters import summed
+from underpass.workers.holdings import Holdings
 from underpass.workers.remote import RemoteWorker, Waiting, eventfd
 
 LOOK_S = 0.5                        # how often the supervisor looks at the clock, at least
@@ -44,6 +51,8 @@ DRAIN_S = 5.0
 WARM_S = 0.02                       # how often it looks whether a successor is warm
 QUEUES_MAX = 256                    # that the XDP program serves
 GRACE_S = 1.0                       # beyond the time to drain, before a worker is killed
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+NEW_PROGRAM = "import underpass.cli.serve, underpass.apps.runner"   # what it is tried by
 TO_STDERR = Log()
 FLOWS = 65536                       # connections of all workers, unless limits say more
 
@@ -144,7 +153,8 @@ class Supervisor:
     """An interface with `workers` workers, each with its share of the receive queues; a context manager.
 
     `cores`: where they run, in turns; None: worker 0 on the first core that this process may use, and so on.
-    `say` is told what happens, in one line each (`underpass.log`). The other arguments are those of
+    `say` is told what happens, in one line each (`underpass.log`). `again`: the words by which this program
+    was started, for `run` to start it anew once a reload is over. The other arguments are those of
     `underpass.attach`. Raises OSError in one line, as `attach` does, and where there are fewer queues than
     workers.
     """
@@ -152,9 +162,10 @@ class Supervisor:
     def __init__(self, ifname: str, plan: WorkerPlan, *, workers: int = 1, cores: Sequence[int] | None = None,
                  mode: str = "auto", zero_copy: bool | None = None, checksum: bool = True,
                  segmentation: bool = True, busy_poll: bool = False, shield: Policy | str | None = None,
-                 say: Say = TO_STDERR) -> None:
-        self.name, self.plan, self.say = ifname, plan, say
-        self.netdev = checked(ifname)
+                 say: Say = TO_STDERR, again: Sequence[str] = ()) -> None:
+        self.name, self.plan, self.say, self._again = ifname, plan, say, list(again)
+        there = orphans(ifname)
+        self.netdev = checked(ifname, bool(there))
         self._link_options: dict[str, Any] = {"zero_copy": zero_copy, "checksum": checksum,
                                               "segmentation": segmentation, "busy_poll": busy_poll}
         policy = policy_of(shield)
@@ -162,8 +173,9 @@ class Supervisor:
         self._reloading: list[RemoteWorker] = []
         self._successor: tuple[RemoteWorker, Waiting] | None = None     # who waits to take over from whom
         self._keeps_connections = True
-        self._ending = False
-        self._seed = secrets.token_hex(32)
+        self._ending = self._renewing = self._established = False
+        self._fixed = {"workers": workers, "mode": mode, "claims": [list(it) for it in plan.claims],
+                       **self._link_options}
         self.queues = queues(ifname, self.netdev.index) or Queues(self.netdev.queues, None)
         self._look_at = 0.0
         self._refused: dict[int, str] = {}      # new queues that cannot be served, and why
@@ -173,25 +185,89 @@ class Supervisor:
         with ExitStack() as undo:
             undo.enter_context(self._selector)
             self.mirror = undo.enter_context(closing(Mirror(ifname)))
-            self.program, self.shield = protected(self.netdev, mode, policy, undo)
-            self.ports = undo.enter_context(PortRange(plan.source_ports)) if plan.source_ports else None
-            if self.ports:
-                self.program.set_flow_range(self.ports.first, self.ports.last)
-            self.claims = undo.enter_context(closing(ClaimTable(ifname, self.program, say)))
-            self.control = Control(self.fleet, self.mirror, self.program, self.claims, say)
-            for address, port in plan.claims:
-                self.claims.claim(address, port)
-            self.flows = FlowTable(max(FLOWS, workers * int(plan.limits.get("connections", 0))))
-            self.area = HandoverArea(workers)
-            self.eventfds = [eventfd() for _ in self.workers]
-            for descriptor in self.eventfds:
-                undo.callback(os.close, descriptor)
-            self._selector.register(self.mirror, selectors.EVENT_READ)
-            undo.callback(self._dismiss)
-            for worker in self.workers:
-                undo.callback(self._end, worker)
-                self._start(worker)
+            adopted = adopt(there)
+            same = not adopted or fitting(adopted, self._whole(), there)
+            self._open(undo, mode, policy, adopted[0] if adopted else None)
+            self._begin(undo, adopted)
+            self._established = True
             self._undo = undo.pop_all()
+        if not same:
+            self.say("the configuration is another one: each worker is drained, and started anew by it",
+                     Event.RELOAD, interface=self.name, workers=len(self.workers))
+            self._keeps_connections, self._reloading = False, list(self.workers)
+
+    def _open(self, undo: ExitStack, mode: str, policy: Policy | None, first: Adopted | None) -> None:
+        """What all workers share: made anew, or what the first of those that are there has of it."""
+        held = first.holdings if first else Holdings()
+        self._seed: str = first.plan["seed"] if first else secrets.token_hex(32)
+        attached = (held.beneath("program "), first.plan["program"]) if first else None
+        self.program, self.shield = protected(self.netdev, mode, policy, undo, attached)
+        self.ports = undo.enter_context(self._ports(first)) if self.plan.source_ports else None
+        if self.ports:
+            self.program.set_flow_range(self.ports.first, self.ports.last)
+        self.claims = undo.enter_context(closing(ClaimTable(self.name, self.program, self.say)))
+        self.control = Control(self.fleet, self.mirror, self.program, self.claims, self.say)
+        for address, port in self.plan.claims:
+            self.claims.claim(address, port)
+        flows = max(FLOWS, len(self.workers) * int(self.plan.limits.get("connections", 0)))
+        self.flows = FlowTable(flows, memfd=held.one("flows"))
+        self.area = HandoverArea(len(self.workers), held.one("area"))
+        self.eventfds = held.all("eventfd") or [eventfd() for _ in self.workers]
+        for descriptor in self.eventfds:
+            undo.callback(os.close, descriptor)
+
+    def _begin(self, undo: ExitStack, adopted: list[Adopted]) -> None:
+        """Have every worker run."""
+        self._selector.register(self.mirror, selectors.EVENT_READ)
+        undo.callback(self._dismiss)
+        for worker in self.workers:
+            undo.callback(self._end, worker)
+        self._take_in(adopted)
+        for worker in self.workers:
+            if worker.process is None:
+                self.flows.forget(worker.number)
+                self.area.clear(worker.number)
+                self._start(worker)
+
+    # another supervisor's workers
+
+    def _whole(self) -> dict[str, Any]:
+        """What a next supervisor compares: what cannot change while workers serve, and the rest."""
+        rest = dataclasses.asdict(self.plan) | {"claims": None}
+        whole: dict[str, Any] = json.loads(json.dumps({"fixed": self._fixed, "plan": rest}))
+        return whole
+
+    def _ports(self, first: Adopted | None) -> PortRange:
+        if first is None:
+            return PortRange(self.plan.source_ports)
+        lowest, highest = first.plan["all_ports"]
+        return PortRange.adopted(lowest, highest, first.holdings.one("ports"))
+
+    def _take_in(self, adopted: list[Adopted]) -> None:
+        """They are ours, as if we had started them."""
+        for one in adopted:
+            worker = self.workers[one.number]
+            held, plan = one.holdings, one.plan
+            worker.adopted = True
+            worker.queues, worker.core = tuple(plan["link"]["queues"]), plan["core"]
+            worker.frames = Frames(plan["frames"], plan["frame_bytes"], memfd=held.one("frames"), resume=True)
+            worker.link = AfXdpLink(
+                worker.frames, self.netdev, worker.queues, program=self.program, run=False,
+                ring_size=plan["link"]["ring_size"], adopted=plan["link"], adopted_fds=held.all("socket"))
+            worker.state = tuple(held.all("arena") + held.all("memory"))
+            worker.take_in(one)
+            held.close("frames", "flows", "area")
+            if one is not adopted[0]:
+                held.close("eventfd", "ports", *(name for name in held.names if name.startswith("program ")))
+            self._introduce(worker)
+        if adopted:
+            them = ", ".join(f"{one.number} (process {one.pid})" for one in adopted)
+            self.say(f"the supervisor of {self.name} is gone: worker {them} has another one now",
+                     Event.SUPERVISOR_CAME, interface=self.name, workers=[one.pid for one in adopted])
+        for worker in self.workers:
+            if adopted and worker.process is None:
+                self.say(f"worker {worker.number} is gone with its connections", Event.WORKER_GONE,
+                         worker=worker.number)
 
     # one worker
 
@@ -211,11 +287,19 @@ class Supervisor:
         Linux's tables.
         """
         plan = self._plan_for(worker) | {"resume": bool(worker.state), "crashed": worker.crashed}
-        channel = worker.start(plan, [*worker.state, *self._descriptors_for(worker)], waiting)
-        self._selector.register(channel, selectors.EVENT_READ, worker)
-        self._selector.register(worker.pidfd, selectors.EVENT_READ, worker)
+        worker.start(plan, self._holdings_for(worker), waiting)
+        worker.adopted = False
+        self._introduce(worker)
+
+    def _introduce(self, worker: RemoteWorker) -> None:
+        """It runs: hear it, and tell it Linux's tables."""
+        assert worker.channel is not None
+        assert worker.process is not None
+        self._selector.register(worker.channel, selectors.EVENT_READ, worker)
+        self._selector.register(worker.process.pidfd, selectors.EVENT_READ, worker)
         self.mirror.apply(worker)
-        worker.go()
+        if not worker.ready:
+            worker.go()
 
     def _there(self, worker: RemoteWorker) -> tuple[int, ...]:
         """Those of its queues that the device still has."""
@@ -227,7 +311,9 @@ class Supervisor:
         ports = share_of(self.ports, worker.number, len(self.workers)) if self.ports else None
         return {
             "number": worker.number, "workers": len(self.workers), "core": worker.core, "seed": self._seed,
-            "given_up": worker.given_up,
+            "given_up": worker.given_up, "supervisor": os.getpid(), "uid": os.geteuid(),
+            "renews": bool(self._again), "whole": self._whole(), "program": self.program.facts(),
+            "all_ports": [self.ports.first, self.ports.last] if self.ports else [],
             "netdev": dataclasses.asdict(self.netdev) | {"mac": self.netdev.mac.hex()},
             "link": worker.link.facts(),
             "frames": worker.frames.count, "frame_bytes": worker.frames.chunk_bytes,
@@ -237,12 +323,23 @@ class Supervisor:
             "drain_s": self.plan.drain_s, "log": self.plan.log_format,
         }
 
-    def _descriptors_for(self, worker: RemoteWorker) -> list[int]:
+    def _holdings_for(self, worker: RemoteWorker) -> Holdings:
+        """Everything that it needs, and that the next supervisor would need."""
         assert worker.link is not None
         assert worker.frames is not None
-        ports = [self.ports.lock_fd] if self.ports else []
-        return [worker.frames.memfd, self.flows.memfd, self.area.memfd, self.program.link_fd, *ports,
-                *self.eventfds, *worker.link.all_fds]
+        held = Holdings(zip(("arena", "memory"), worker.state, strict=False))
+        for name, descriptor in (("frames", worker.frames.memfd), ("flows", self.flows.memfd),
+                                 ("area", self.area.memfd)):
+            held.add(name, descriptor)
+        for name, descriptor in self.program.descriptors().items():
+            held.add(f"program {name}", descriptor)
+        if self.ports:
+            held.add("ports", self.ports.lock_fd)
+        for descriptor in self.eventfds:
+            held.add("eventfd", descriptor)
+        for descriptor in worker.link.all_fds:
+            held.add("socket", descriptor)
+        return held
 
     def _hear(self, worker: RemoteWorker) -> None:
         for message in worker.hear():
@@ -259,6 +356,8 @@ class Supervisor:
                                  Event.QUEUE_SERVED, queue=message["queue"], worker=worker.number)
                 case "ended":
                     worker.counters = message.get("counters")
+                case "draining":
+                    worker.draining = True
                 case "failed":
                     worker.failed = str(message.get("why"))[:200]
                 case "unconfined":
@@ -285,7 +384,7 @@ class Supervisor:
         assert process is not None
         assert channel is not None
         self._selector.unregister(channel)
-        self._selector.unregister(worker.pidfd)
+        self._selector.unregister(process.pidfd)
         how = worker.bury()
         if worker.suspended and self._go_on(worker):
             return
@@ -309,13 +408,16 @@ class Supervisor:
         one does.
         """
         successor, self._successor = self._successor, None
-        if successor is None or successor[0] is not worker or successor[1].process.poll() is not None:
+        if successor is None or successor[0] is not worker or successor[1].process.ended:
             return False
         self._run(worker, successor[1])
         return True
 
     def _end(self, worker: RemoteWorker) -> None:
-        """Whatever state it is in."""
+        """Whatever state it is in; one that is not yet ours goes on."""
+        if worker.adopted and not self._established:
+            worker.abandon()
+            return
         worker.kill()
         if worker.process is not None:
             worker.process.wait()
@@ -378,7 +480,7 @@ class Supervisor:
         """Wait for something to do, at most so long, and do it."""
         for key, _ in self._selector.select(min(timeout, self._wait_s())):
             worker = key.data
-            if worker is not None and key.fd == worker.pidfd:
+            if worker is not None and worker.process is not None and key.fd == worker.process.pidfd:
                 self._buried(worker)
             elif worker is not None and worker.channel is not None and key.fd == worker.channel.fileno():
                 self._hear(worker)
@@ -417,6 +519,7 @@ class Supervisor:
         self.say("workers go on in new processes, one after the other", Event.RELOAD, interface=self.name,
                  workers=len(self.workers))
         before, self.plan = self.plan, plan or self.plan
+        self._renewing = bool(self._again)
         self._keeps_connections = before == self.plan
         self._reloading = list(self.workers)
 
@@ -429,10 +532,11 @@ class Supervisor:
 
     def _succeed(self, worker: RemoteWorker, waiting: Waiting) -> None:
         """Once the successor is warm, the worker leaves."""
-        if waiting.process.poll() is not None:
-            status = waiting.process.returncode
+        if waiting.process.ended:
+            status = waiting.process.wait()
             self.say(f"worker {worker.number} goes on: its successor ended with status {status}",
                      Event.SUCCESSOR_DIED, worker=worker.number, status=status)
+            self._renewing = False
             self._dismiss()
         elif not waiting.is_warm() or worker.leaving or worker.process is None:
             return
@@ -459,7 +563,7 @@ class Supervisor:
         for worker in self.workers:
             worker.drain(self.plan.drain_s)
         end = time.monotonic() + self.plan.drain_s + GRACE_S
-        while time.monotonic() < end and len(self._signals) < 2 and any(it.process for it in self.workers):
+        while time.monotonic() < end and self._told_to_end() < 2 and any(it.process for it in self.workers):
             self.turn(0.1)
         return summed(worker.counters for worker in self.workers)
 
@@ -467,19 +571,51 @@ class Supervisor:
         """Supervise until SIGINT or SIGTERM, then drain; SIGHUP reloads. Returns the workers' counters,
         summed.
         """
-        before = {number: signal.signal(number, self._note_signal)
-                  for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        before = {number: signal.signal(number, self._note_signal) for number in SIGNALS}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         try:
             while True:
                 self.turn()
                 if signal.SIGHUP in self._signals:
                     self._signals = [it for it in self._signals if it != signal.SIGHUP]
                     self.reload(on_reload())
-                if self._signals:
+                if self._renewing and not self._reloading and self._successor is None and self.is_ready:
+                    self._renewing = False
+                    self._renew()
+                if self._told_to_end():
                     return self.drain()
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def _renew(self) -> None:
+        """Become the program that is installed now, as the same process: it finds the workers without a
+        supervisor, and takes them over. Signals wait until it hears them.
+        """
+        tried = subprocess.run([sys.executable, "-c", NEW_PROGRAM], stdin=subprocess.DEVNULL,
+                               capture_output=True, text=True, check=False)
+        if tried.returncode:
+            why = (tried.stderr.strip().splitlines() or [f"status {tried.returncode}"])[-1]
+            self.say(f"the supervisor goes on as it is: the program that is installed does not start: {why}",
+                     Event.SUPERVISOR_NOT_RENEWED, reason=why)
+            return
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        if self._signals:                       # they would be forgotten
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            self._renewing = True
+            return
+        sys.stdout.flush()
+        sys.stderr.flush()
+        try:
+            os.execv(sys.executable, [sys.executable, *self._again])
+        except OSError as error:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            self.say(f"the supervisor goes on as it is: {sys.executable}: {error.strerror}",
+                     Event.SUPERVISOR_NOT_RENEWED, reason=error.strerror)
+
+    def _told_to_end(self) -> int:
+        """How often."""
+        return sum(it != signal.SIGHUP for it in self._signals)
 
     def _note_signal(self, number: int, _frame: FrameType | None) -> None:
         self._signals.append(number)

@@ -8,7 +8,8 @@ is told to end.
     suspend --> leaves everything to another process, whose start says `resume`, and ends
 
 Should the supervisor die, the worker goes on: it holds the XDP attachment too. It learns no more of
-Linux's tables then.
+Linux's tables then, until another supervisor takes it over (see adoption.py): for that it keeps a descriptor
+of everything that was opened for it.
 """
 
 import errno
@@ -28,7 +29,7 @@ from underpass.link.handover import HandoverArea, HandoverLink
 from underpass.link.link import LinkBase
 from underpass.linux import sandbox
 from underpass.linux.commands import commands
-from underpass.linux.control_socket import ControlSocket
+from underpass.linux.control_socket import Answer, ControlSocket, Request, Session, user_of
 from underpass.linux.mirror import REFRESH_SECONDS, USED_LATELY_NS
 from underpass.linux.netdev_features import NetdevFeatures
 from underpass.log import Event, Log
@@ -36,7 +37,8 @@ from underpass.stack.arena import VERSION
 from underpass.stack.sockets import Connection
 from underpass.stack.stack import Stack
 from underpass.tcp.flows import FlowTable
-from underpass.workers.channel import Channel, Message
+from underpass.workers.channel import PROTOCOL, Channel, Message
+from underpass.workers.holdings import Holdings
 
 TICK_S = 1.0
 DRAIN_LOOK_S = 0.05
@@ -164,24 +166,29 @@ class WorkerStack(Stack):
 class Worker:
     """Everything of one worker, from its plan on."""
 
-    def __init__(self, channel: Channel, plan: Message, descriptors: list[int]) -> None:
-        self.channel, self.plan, self.say = channel, plan, Log(plan["log"])
+    def __init__(self, channel: Channel, plan: Message, holdings: Holdings) -> None:
+        self.channel, self.plan, self.holdings, self.say = channel, plan, holdings, Log(plan["log"])
         self.supervised = True
+        self.supervisor: int = plan["supervisor"]
+        self._adopter: tuple[socket.socket, int] | None = None
+        self._adoptions = 0
+        self._serves = bool(plan["resume"])
+        self._namespace = os.stat("/proc/thread-self/ns/net").st_ino
         self.drain_until: float | None = None
         self._refresh_at = time.monotonic() + REFRESH_SECONDS
         self._tick_at = 0.0
         if plan["core"] is not None:
             os.sched_setaffinity(0, {plan["core"]})
-        arena, memory = (descriptors.pop(0), descriptors.pop(0)) if plan["resume"] else (-1, -1)
-        self.stack = make_stack(plan, descriptors, arena)
-        self.application: Application = resolve(plan["application"])(self.stack, memory=memory,
-                                                                     **plan["arguments"])
-        self._asked = ControlSocket(commands(self.stack, plan["netdev"]["name"]))
+        self.stack = make_stack(plan, holdings)
+        self.application: Application = resolve(plan["application"])(
+            self.stack, memory=holdings.one("memory"), **plan["arguments"])
+        own = {"worker": self._tell, "adopt": self._adopt}
+        self._asked = ControlSocket({**commands(self.stack, plan["netdev"]["name"]), **own})
         self._confine()
         self._reset = self.application.take_up() if plan["resume"] else {}
-        if plan["resume"]:
-            os.close(arena)
-            os.close(memory)
+        if self.application.memory >= 0 and not plan["resume"]:
+            self.holdings.add("arena", self.stack.arena.memfd)
+            self.holdings.add("memory", self.application.memory)
 
     def _confine(self) -> None:
         """From here on nothing can be opened, and nothing is imported that is not here yet."""
@@ -201,6 +208,7 @@ class Worker:
             ready = self.stack.run(wait, fds)
             if self._asked.fileno() in ready:
                 self._asked.serve()
+                self._welcome()
             if self.channel.fileno() in ready:
                 self._hear()
             self._ask()
@@ -220,6 +228,7 @@ class Worker:
     def drain(self, seconds: float) -> None:
         """End in order, within so many seconds; a second call shortens them."""
         if self.drain_until is None:
+            self.channel.send({"say": "draining"})
             self.application.drain()
         self.drain_until = time.monotonic() + seconds
 
@@ -252,7 +261,8 @@ class Worker:
             if self.stack.carry_out(message):
                 continue
             if message.get("do") == "go":
-                if not self.plan["resume"]:
+                if not self._serves:
+                    self._serves = True
                     self.application.listen()
                 self._say_ready()
             elif message.get("do") == "drain":
@@ -278,6 +288,44 @@ class Worker:
         leaves = self.application.memory >= 0 and not self.plan["resume"]
         self.channel.send(message, [self.stack.arena.memfd, self.application.memory] if leaves else [])
 
+    # another supervisor
+
+    def _tell(self, _session: Session, _request: Request) -> Answer:
+        """Who it is, and whose."""
+        return {"pid": os.getpid(), "interface": self.plan["netdev"]["name"], "number": self.plan["number"],
+                "namespace": self._namespace, "supervisor": self.supervisor if self.supervised else 0,
+                "adoptions": self._adoptions, "renews": self.plan["renews"]}, ()
+
+    def _adopt(self, session: Session, request: Request) -> Answer:
+        """Hand everything over to a new supervisor, where the old one is gone and the new one is its user."""
+        self._hear()
+        if self.supervised or self._adopter:
+            raise OSError(errno.EBUSY, f"process {self.supervisor} supervises worker {self.plan['number']}")
+        if user_of(session.peer) != self.plan["uid"]:
+            raise PermissionError(errno.EPERM, "only the supervisor's own user takes its place")
+        if request.get("protocol") != PROTOCOL:
+            raise ValueError("the worker is of another version")
+        session.taken = True
+        self._adopter = session.peer, int(request["pid"])
+        link = own_link(self.stack.link)
+        held = Holdings(it for it in self.holdings if it[0] != "socket")
+        for descriptor in link.all_fds:
+            held.add("socket", descriptor)
+        return {"plan": self.plan | {"link": link.facts()}, "names": held.names,
+                "ready": self._serves, "draining": self.drain_until is not None}, held.descriptors
+
+    def _welcome(self) -> None:
+        """The connection of the new supervisor becomes the channel."""
+        if self._adopter is not None:
+            self.channel.close()
+            peer, self.supervisor = self._adopter
+            self.channel, self.supervised, self._adopter = Channel(peer), True, None
+            self._adoptions += 1
+            self._refresh_at = 0.0
+            self.say(f"worker {self.plan['number']}: process {self.supervisor} is the supervisor now",
+                     Event.SUPERVISOR_CAME, worker=self.plan["number"], pid=os.getpid(),
+                     supervisor=self.supervisor)
+
     def _add_queue(self, queue: int, descriptor: int) -> None:
         """What cannot be served is left as it is: the other queues go on."""
         try:
@@ -300,28 +348,22 @@ class Worker:
             self.channel.send({"say": "using", "neighbours": using[:1000]})
 
 
-def make_stack(plan: Message, descriptors: list[int], arena: int) -> WorkerStack:
-    """The stack over descriptors in this order: frames, flows, hand-over rings, attachment, the lock of the
-    source ports if there are such, an eventfd for each worker, sockets. Attachment and lock are only held.
-    """
-    frames_fd, flows_fd, area_fd, _attachment, *rest = descriptors
-    if plan["ports"]:
-        _lock, *rest = rest
-    eventfds, sockets = rest[: plan["workers"]], rest[plan["workers"] :]
-    frames = Frames(plan["frames"], plan["frame_bytes"], memfd=frames_fd, resume=plan["resume"])
+def make_stack(plan: Message, holdings: Holdings) -> WorkerStack:
+    """The stack over what was opened for it."""
+    arena = holdings.one("arena")
+    frames = Frames(plan["frames"], plan["frame_bytes"], memfd=holdings.one("frames"), resume=plan["resume"])
     netdev = NetdevFeatures(**{**plan["netdev"], "mac": bytes.fromhex(plan["netdev"]["mac"])})
     facts = plan["link"] | {"resumed": plan["resume"], "mend": plan["crashed"]}
     own = AfXdpLink(frames, netdev, facts["queues"], ring_size=facts["ring_size"], adopted=facts,
-                    adopted_fds=sockets)
+                    adopted_fds=holdings.all("socket"))
     if plan["workers"] == 1:
         stack = WorkerStack(own, plan, arena)
     else:
-        link = HandoverLink(own, HandoverArea(plan["workers"], area_fd), plan["number"], eventfds)
+        area = HandoverArea(plan["workers"], holdings.one("area"))
+        link = HandoverLink(own, area, plan["number"], holdings.all("eventfd"))
         stack = WorkerStack(link, plan, arena)
-        stack.share_flows(FlowTable(memfd=flows_fd), link)
+        stack.share_flows(FlowTable(memfd=holdings.one("flows")), link)
         stack.steer()
-    for descriptor in (frames_fd, flows_fd, area_fd):
-        os.close(descriptor)
     if own.busy_poll:
         stack.set_spin(SPIN_S)
     return stack
@@ -340,13 +382,13 @@ def resolve(name: str) -> Any:
     return getattr(importlib.import_module(module), function)
 
 
-def first_message(channel: Channel) -> tuple[Message, list[int]]:
+def first_message(channel: Channel) -> tuple[Message, Holdings]:
     """The plan; waits for it. Raises EOFError where the supervisor is gone."""
     select.select([channel], [], [])
     heard = channel.receive()
     if heard is None or heard[0].get("do") != "start":
         raise ValueError("the first message is not a plan")
-    return heard
+    return heard[0], Holdings.received(heard[0].get("names"), heard[1])
 
 
 def layout_of(application: str) -> str:
@@ -358,11 +400,12 @@ def main(descriptor: int, application: str) -> int:
     """The process's life; `application` is known before the plan, so that it is imported meanwhile."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)        # Ctrl-C reaches the supervisor, which lets us drain
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())      # a new supervisor has some wait
     channel = Channel(socket.socket(fileno=descriptor))
     channel.send({"say": "warm", "layout": layout_of(application)})
     try:
-        plan, descriptors = first_message(channel)
-        worker = Worker(channel, plan, descriptors)
+        plan, holdings = first_message(channel)
+        worker = Worker(channel, plan, holdings)
     except EOFError:
         return 1
     except (OSError, ValueError) as error:

@@ -44,6 +44,9 @@ cdef class XdpProgram:
     `netdev` gives the interface's `name`, `index`, `mac`, `mtu` and `driver`; `mode` is "native", "generic", or "auto":
     native, and where the driver refuses, generic. `mode` and `why_not_better` say what was taken, and why.
     `features` are the names in FEATURES of the stages that are in the program besides steering.
+
+    `adopted` are the descriptors, by name, that `descriptors()` gave in another process, and which are this one's from now on:
+    with them, and its `facts()`, it goes on with what that process has attached.
     Raises OSError: EBUSY where another program is attached, EPERM without CAP_BPF and CAP_NET_ADMIN.
     """
     cdef SteerObject _object
@@ -60,7 +63,7 @@ cdef class XdpProgram:
     def __cinit__(self):
         self.link_fd = -1
 
-    def __init__(self, netdev, str mode="auto", multi_buffer=None, features=()):
+    def __init__(self, netdev, str mode="auto", multi_buffer=None, features=(), adopted=None, facts=None):
         if mode != "auto" and mode not in MODES:
             raise ValueError(f"mode is auto, native or generic, not {mode!r}")
         self.netdev = netdev
@@ -68,6 +71,9 @@ cdef class XdpProgram:
         self.multi_buffer = netdev.mtu > PLAIN_MTU_MAX if multi_buffer is None else multi_buffer
         self._flags_by_address = {}
         self._claimed_ports = {}
+        if adopted is not None:
+            self._adopt(dict(adopted), dict(facts), chosen)
+            return
         self._refuse_second_program()
         self._load(chosen)
         try:
@@ -100,6 +106,63 @@ cdef class XdpProgram:
         self._config = self._object.map_fd("config")
         self._xsks = self._object.map_fd("xsks")
         self._counters = self._object.map_fd("counters")
+
+    def descriptors(self):
+        """What another process needs to go on with it (see `adopted`): the attachment and the maps, by name."""
+        return {"link": self.link_fd} | {f"map {name}": fd for name, fd in self.maps().items()}
+
+    def facts(self):
+        """The rest that it needs: plain values."""
+        return {"mode": self.mode, "why_not_better": self.why_not_better, "multi_buffer": self.multi_buffer,
+                "features": sorted(self.features), "program": self._loaded_id()}
+
+    cdef _adopt(self, dict adopted, dict facts, frozenset features):
+        """Load this version's program over the maps that are there, and have the attachment run it."""
+        cdef uint32_t only = 0
+        self.mode, self.why_not_better, self.multi_buffer = facts["mode"], facts["why_not_better"], facts["multi_buffer"]
+        self.link_fd = adopted.pop("link")
+        given = {name.removeprefix("map "): fd for name, fd in adopted.items()}
+        try:
+            there, maps = self._there(facts, given)
+            self._object = SteerObject(features | there, self.multi_buffer, both=self.netdev.driver in FORGETFUL_DRIVERS,
+                                       reuse=maps)
+        finally:
+            for fd in given.values():
+                os.close(fd)
+        failed = bpf_link_update(self.link_fd, self._object.program_fd, NULL)
+        if failed:
+            raise OSError(-failed, f"cannot exchange the XDP program: {os.strerror(-failed)}")
+        self._find_maps()
+        if bpf_map_lookup_elem(self._config, &only, &self._current):
+            raise OSError(errno, f"cannot read the XDP program's configuration: {os.strerror(errno)}")
+        self._read_claims()
+
+    cdef _there(self, dict facts, dict given):
+        """Features and maps of what the attachment runs: those that we were given, or others by now (`shield load`)."""
+        if self._attached_id() == facts["program"]:
+            return frozenset(facts["features"]), given
+        with Attachment(link_fd=self.link_fd) as now:
+            for name, fd in now.maps().items():
+                if name in given:
+                    os.close(given[name])
+                given[name] = os.dup(fd)
+            return now.features, given
+
+    cdef _read_claims(self):
+        """What stands in the maps: to be kept, or taken away where it is no longer wanted."""
+        cdef address_key address
+        cdef claim_key claim
+        cdef uint32_t flags = 0
+        cdef bint more = bpf_map_get_next_key(self._addresses, NULL, &address) == 0
+        while more:
+            if bpf_map_lookup_elem(self._addresses, &address, &flags) == 0:
+                self._flags_by_address[(<const char *>address.address)[:16]] = flags
+            more = bpf_map_get_next_key(self._addresses, &address, &address) == 0
+        more = bpf_map_get_next_key(self._claims, NULL, &claim) == 0
+        while more:
+            ports = self._claimed_ports.setdefault((<const char *>claim.address)[:16], set())
+            ports.add((htons(claim.port), claim.protocol))
+            more = bpf_map_get_next_key(self._claims, &claim, &claim) == 0
 
     cdef _attach(self, str mode):
         cdef int error = 0
@@ -237,15 +300,21 @@ cdef class XdpProgram:
 
     cdef bint _is_exchanged(self):
         """Whether somebody else has the link run another program than ours: `underpass shield load` does."""
+        return 0 != self._attached_id() != self._loaded_id()
+
+    cdef uint32_t _attached_id(self) noexcept:
+        """The number of the program that the link runs; 0: not known."""
         cdef bpf_link_info link
-        cdef bpf_prog_info program
         cdef uint32_t room = sizeof(link)
         memset(&link, 0, sizeof(link))
+        return link.prog_id if bpf_obj_get_info_by_fd(self.link_fd, &link, &room) == 0 else 0
+
+    cdef uint32_t _loaded_id(self) noexcept:
+        """And of the one that we have loaded."""
+        cdef bpf_prog_info program
+        cdef uint32_t room = sizeof(program)
         memset(&program, 0, sizeof(program))
-        if bpf_obj_get_info_by_fd(self.link_fd, &link, &room):
-            return False
-        room = sizeof(program)
-        return bpf_obj_get_info_by_fd(self._object.program_fd, &program, &room) == 0 and link.prog_id != program.id
+        return program.id if bpf_obj_get_info_by_fd(self._object.program_fd, &program, &room) == 0 else 0
 
     @property
     def features(self):
