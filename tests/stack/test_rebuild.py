@@ -40,6 +40,7 @@ class Site(Web):
     def __init__(self, directory: Path) -> None:
         self.network = Network(seed=5, capture=False, check=True)
         self._started_ns = self.network.clock.now_ns
+        self.stepped_ns = 0
         self.client = self.network.host()
         self.host = self.network.host(frames=FRAMES, **LIMITS)
         self.network.link(self.client, self.host, rate_bps=200_000_000, delay_ns=MS)

@@ -10,7 +10,7 @@ from underpass.tcp.reordering cimport reordering_mistaken
 from underpass.tcp.rtt cimport rtt_sample
 from underpass.tcp.scoreboard cimport scoreboard_lose_nothing, scoreboard_pipe
 from underpass.tcp.tcb cimport (
-    CONN_FAST_RECOVERY, CONN_RTO_RECOVERY, CONN_SACK, CONN_TIMESTAMPS, Tcb, TcbCold, Tcp,
+    CONN_CWND_LIMITED, CONN_FAST_RECOVERY, CONN_RTO_RECOVERY, CONN_SACK, CONN_TIMESTAMPS, Tcb, TcbCold, Tcp,
 )
 from underpass.tcp.traits cimport TRAIT_CWR, TRAIT_CWR_DUE, TRAIT_FRTO, TRAIT_UNDO
 from underpass.wire.segment cimport OPTION_TIMESTAMPS, Segment
@@ -135,7 +135,8 @@ cdef void set_back(Tcp *tcp, uint32_t conn, const Undo *undo, const Delivery *ne
         tcp.state.counters.spurious_timeouts += 1
     else:
         tcp.state.counters.spurious_recoveries += 1
-    tcb.flags &= ~<uint32_t>(CONN_FAST_RECOVERY | CONN_RTO_RECOVERY)
+    # What this acknowledgment covers besides opens nothing: not the window held it, but the mistake.
+    tcb.flags &= ~<uint32_t>(CONN_FAST_RECOVERY | CONN_RTO_RECOVERY | CONN_CWND_LIMITED)
     tcb.traits &= ~<uint32_t>(TRAIT_UNDO | TRAIT_FRTO)
     if not undo.answered:
         tcb.traits &= ~<uint32_t>(TRAIT_CWR | TRAIT_CWR_DUE)   # the next loss is the first of its window (RFC 3168 6.1.2)
