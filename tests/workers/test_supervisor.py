@@ -224,9 +224,10 @@ def test_too_many_workers_are_refused_in_one_line(served: Workers) -> None:
 PATIENT = """
 import dataclasses, sys
 from underpass.apps.runner import http_plan
+from underpass.apps.sites import Site
 from underpass.workers import Supervisor
 
-plan = http_plan(sys.argv[2], ["", "::"], 80, access_log=None, limits={}, user="nobody")
+plan = http_plan([Site(sys.argv[2])], limits={}, user="nobody")
 plan = dataclasses.replace(plan, drain_s=float(sys.argv[3]))
 with Supervisor(sys.argv[1], plan, workers=2) as supervisor:
     supervisor.wait_ready()
