@@ -231,6 +231,7 @@ plan = http_plan([Site(sys.argv[2])], limits={}, user="nobody")
 plan = dataclasses.replace(plan, drain_s=float(sys.argv[3]))
 with Supervisor(sys.argv[1], plan, workers=2) as supervisor:
     supervisor.wait_ready()
+    print("serving ", sys.argv[2], flush=True)
     supervisor.run()
 """
 
