@@ -1,23 +1,16 @@
 """The frame pool's memory: one memfd, mapped shared, with state, descriptors, slabs and UMEM in that order."""
-from libc.errno cimport errno
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
-from libc.string cimport strerror
-from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
-from posix.unistd cimport close, dup, ftruncate
 
 import os
 
-cdef extern from "<sys/mman.h>" nogil:
-    int memfd_create(const char *name, unsigned int flags)
-    enum: MFD_CLOEXEC
+from underpass.link.memfd cimport MEMFD_PAGE, memfd_map, memfd_unmap
 
 cdef enum:
-    PAGE = 4096
     WORTH_A_CHANGE = 4              # a slab is, of which this part is free
 
 
 cdef size_t whole_pages(size_t octets) noexcept:
-    return (octets + PAGE - 1) // PAGE * PAGE
+    return (octets + MEMFD_PAGE - 1) // MEMFD_PAGE * MEMFD_PAGE
 
 
 cdef uint32_t use_fresh_slab(FramePool *pool) noexcept nogil:
@@ -111,24 +104,18 @@ cdef class Frames:
         cdef size_t stacks = whole_pages(slabs * SLAB_FRAMES * sizeof(uint32_t))
         cdef size_t stacked = whole_pages(slabs * sizeof(uint16_t))
         cdef size_t lent = whole_pages(count * sizeof(uint16_t))
-        self.bytes = PAGE + table + stacks + stacked + lent + <size_t>count * chunk_bytes
+        self.bytes = MEMFD_PAGE + table + stacks + stacked + lent + <size_t>count * chunk_bytes
         if memfd >= 0 and <size_t>os.fstat(memfd).st_size != self.bytes:
             raise ValueError(f"a memfd of {os.fstat(memfd).st_size} bytes does not hold {count} frames of {chunk_bytes}")
-        self.memfd = dup(memfd) if memfd >= 0 else memfd_create(b"underpass-frames", MFD_CLOEXEC)
-        if self.memfd < 0 or (memfd < 0 and ftruncate(self.memfd, self.bytes) < 0):
-            raise OSError(errno, f"frame pool of {self.bytes} bytes: {strerror(errno).decode()}")
-        self.base = mmap(NULL, self.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, self.memfd, 0)
-        if self.base == MAP_FAILED:
-            self.base = NULL
-            raise OSError(errno, f"frame pool of {self.bytes} bytes: {strerror(errno).decode()}")
+        self.base = memfd_map(&self.memfd, memfd, b"underpass-frames", 0, self.bytes, f"frame pool of {self.bytes} bytes")
         cdef FramePool *pool = &self.pool
         pool.state = <PoolState *>self.base
-        pool.frames = <Frame *>(<uint8_t *>self.base + PAGE)
-        pool.stacks = <uint32_t *>(<uint8_t *>self.base + PAGE + table)
-        pool.stacked = <uint16_t *>(<uint8_t *>self.base + PAGE + table + stacks)
-        pool.lent = <uint16_t *>(<uint8_t *>self.base + PAGE + table + stacks + stacked)
-        pool.put = <QueuePut *>(<uint8_t *>self.base + PAGE - QUEUES_MAX * sizeof(QueuePut))
-        pool.umem = <uint8_t *>self.base + PAGE + table + stacks + stacked + lent
+        pool.frames = <Frame *>(<uint8_t *>self.base + MEMFD_PAGE)
+        pool.stacks = <uint32_t *>(<uint8_t *>self.base + MEMFD_PAGE + table)
+        pool.stacked = <uint16_t *>(<uint8_t *>self.base + MEMFD_PAGE + table + stacks)
+        pool.lent = <uint16_t *>(<uint8_t *>self.base + MEMFD_PAGE + table + stacks + stacked)
+        pool.put = <QueuePut *>(<uint8_t *>self.base + MEMFD_PAGE - QUEUES_MAX * sizeof(QueuePut))
+        pool.umem = <uint8_t *>self.base + MEMFD_PAGE + table + stacks + stacked + lent
         pool.chunk_shift = 11 if chunk_bytes == 2048 else 12
         if resume and (pool.state.count != count or pool.state.chunk_bytes != chunk_bytes):
             raise ValueError(f"the memfd holds {pool.state.count} frames of {pool.state.chunk_bytes} bytes, not {count} of {chunk_bytes}")
@@ -140,10 +127,7 @@ cdef class Frames:
         pool.state.reserve = count // 8 if reserve is None else reserve
 
     def __dealloc__(self):
-        if self.base != NULL:
-            munmap(self.base, self.bytes)
-        if self.memfd >= 0:
-            close(self.memfd)
+        memfd_unmap(self.memfd, self.base, self.bytes)
 
     @property
     def count(self):

@@ -1,21 +1,16 @@
 """Handing packets over between workers."""
 cimport cython
-from libc.errno cimport errno
 from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memcpy, memset, strerror
-from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
-from posix.unistd cimport close, dup, ftruncate, read, write
+from libc.string cimport memcpy, memset
+from posix.unistd cimport read, write
 
 import contextlib
 import os
 import select
 
 from underpass.link.link cimport DESC_HANDED, Desc, Link, LinkBase, LinkCounters
+from underpass.link.memfd cimport memfd_map, memfd_unmap
 from underpass.link.packet cimport MAX_PARTS, packet_from_octets
-
-cdef extern from "<sys/mman.h>" nogil:
-    int memfd_create(const char *name, unsigned int flags)
-    enum: MFD_CLOEXEC
 
 cdef extern from * nogil:
     uint64_t load_with "__atomic_load_n"(const uint64_t *at, int order)
@@ -183,19 +178,10 @@ cdef class HandoverArea:
         self.bytes = PAGE + <size_t>workers * workers * sizeof(Ring)
         if memfd >= 0 and <size_t>os.fstat(memfd).st_size != self.bytes:
             raise ValueError(f"a memfd of {os.fstat(memfd).st_size} bytes does not hold the rings of {workers} workers")
-        self.memfd = dup(memfd) if memfd >= 0 else memfd_create(b"underpass-handover", MFD_CLOEXEC)
-        if self.memfd < 0 or (memfd < 0 and ftruncate(self.memfd, self.bytes) < 0):
-            raise OSError(errno, f"rings of {workers} workers: {strerror(errno).decode()}")
-        self.base = mmap(NULL, self.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, self.memfd, 0)
-        if self.base == MAP_FAILED:
-            self.base = NULL
-            raise OSError(errno, f"rings of {workers} workers: {strerror(errno).decode()}")
+        self.base = memfd_map(&self.memfd, memfd, b"underpass-handover", 0, self.bytes, f"rings of {workers} workers")
 
     def __dealloc__(self):
-        if self.base != NULL:
-            munmap(self.base, self.bytes)
-        if self.memfd >= 0:
-            close(self.memfd)
+        memfd_unmap(self.memfd, self.base, self.bytes)
 
     def clear(self, uint32_t worker):
         """See handover.pyi."""

@@ -170,13 +170,13 @@ class Shield:
 
     def blocked(self) -> bool:
         """Whether there is any block, one whose time is over included."""
+        if "filters" not in self._steered.features:
+            return False
         with self._maps() as maps:
-            return "filters" in self._steered.features and maps["blocks"].has_keys()
+            return maps["blocks"].has_keys()
 
     def sweep(self) -> int:
         """Remove blocks whose time is over, which no packet minds any more; how many."""
-        if "filters" not in self._steered.features:
-            return 0
         if not self.blocked():
             return 0
         now, gone = time.monotonic_ns(), 0

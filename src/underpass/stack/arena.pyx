@@ -1,36 +1,21 @@
 """Laying out the arena. Pools are as large as the limits allow; pages that nobody touches cost nothing."""
-from libc.errno cimport errno
 from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memset, strerror
-from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
-from posix.unistd cimport close, dup, ftruncate, getpid
+from libc.string cimport memset
+from posix.unistd cimport getpid
 
 import os
 
 from underpass.ip.network cimport Network
+from underpass.link.memfd cimport MEMFD_PAGE, memfd_map, memfd_place, memfd_unmap
 from underpass.tcp.rare cimport TcbRare
 from underpass.tcp.rate cimport Rate
 from underpass.tcp.rate_sample cimport RateStamp
 from underpass.tcp.tcb cimport DemuxSlot, Tcb, TcbCold, TcpState, TimerNode, TimeWait
 from underpass.tcp.wheel cimport Wheel
 
-cdef extern from "<sys/mman.h>" nogil:
-    int memfd_create(const char *name, unsigned int flags)
-    enum: MFD_CLOEXEC
-
-cdef enum:
-    PAGE = 4096
-
 # By the names of struct xdp_statistics (linux/if_xdp.h).
 SOCKET_NAMES = ("rx_dropped", "rx_invalid_descs", "tx_invalid_descs", "rx_ring_full", "rx_fill_ring_empty_descs",
                 "tx_ring_empty_descs")
-
-
-cdef uint64_t place(uint64_t *end, uint64_t octets) noexcept:
-    """Room for `octets` at a page boundary."""
-    cdef uint64_t at = end[0]
-    end[0] = (at + octets + PAGE - 1) // PAGE * PAGE
-    return at
 
 
 VERSION = ARENA_VERSION
@@ -44,24 +29,24 @@ cdef class Arena:
 
     def __cinit__(self, uint32_t connections, uint32_t time_waits, uint32_t frames, int memfd=-1):
         cdef ArenaHeader plan
-        cdef uint64_t end = PAGE
+        cdef uint64_t end = MEMFD_PAGE
         cdef uint32_t slots = 64
         self.memfd = -1
         self.base = NULL
         while slots < 2 * (<uint64_t>connections + time_waits):
             slots *= 2
         memset(&plan, 0, sizeof(plan))
-        plan.tcp_state = place(&end, sizeof(TcpState))
-        plan.network = place(&end, sizeof(Network))
-        plan.wheel = place(&end, sizeof(Wheel))
-        plan.tcbs = place(&end, <uint64_t>connections * sizeof(Tcb))
-        plan.colds = place(&end, <uint64_t>connections * sizeof(TcbCold))
-        plan.rares = place(&end, <uint64_t>connections * sizeof(TcbRare))
-        plan.timers = place(&end, <uint64_t>connections * sizeof(TimerNode))
-        plan.demux = place(&end, <uint64_t>slots * sizeof(DemuxSlot))
-        plan.time_wait_pool = place(&end, <uint64_t>time_waits * sizeof(TimeWait))
-        plan.rates = place(&end, <uint64_t>connections * sizeof(Rate))
-        plan.stamps = place(&end, <uint64_t>frames * sizeof(RateStamp))
+        plan.tcp_state = memfd_place(&end, sizeof(TcpState))
+        plan.network = memfd_place(&end, sizeof(Network))
+        plan.wheel = memfd_place(&end, sizeof(Wheel))
+        plan.tcbs = memfd_place(&end, <uint64_t>connections * sizeof(Tcb))
+        plan.colds = memfd_place(&end, <uint64_t>connections * sizeof(TcbCold))
+        plan.rares = memfd_place(&end, <uint64_t>connections * sizeof(TcbRare))
+        plan.timers = memfd_place(&end, <uint64_t>connections * sizeof(TimerNode))
+        plan.demux = memfd_place(&end, <uint64_t>slots * sizeof(DemuxSlot))
+        plan.time_wait_pool = memfd_place(&end, <uint64_t>time_waits * sizeof(TimeWait))
+        plan.rates = memfd_place(&end, <uint64_t>connections * sizeof(Rate))
+        plan.stamps = memfd_place(&end, <uint64_t>frames * sizeof(RateStamp))
         plan.magic = ARENA_MAGIC
         plan.version = ARENA_VERSION
         plan.bytes = end
@@ -89,21 +74,11 @@ cdef class Arena:
         return 0
 
     cdef int map_memory(self, int memfd) except -1:
-        cdef void *base
         if memfd >= 0 and <size_t>os.fstat(memfd).st_size != self.bytes:
             raise ValueError(f"an arena of {os.fstat(memfd).st_size} bytes is not one of {self.bytes}")
-        self.memfd = dup(memfd) if memfd >= 0 else memfd_create(b"underpass-arena", MFD_CLOEXEC)
-        if self.memfd < 0 or (memfd < 0 and ftruncate(self.memfd, self.bytes) < 0):
-            raise OSError(errno, f"arena of {self.bytes} bytes: {strerror(errno).decode()}")
-        base = mmap(NULL, self.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, self.memfd, 0)
-        if base == MAP_FAILED:
-            raise OSError(errno, f"arena of {self.bytes} bytes: {strerror(errno).decode()}")
-        self.base = <char *>base
-        self.header = <ArenaHeader *>base
+        self.base = <char *>memfd_map(&self.memfd, memfd, b"underpass-arena", 0, self.bytes, f"arena of {self.bytes} bytes")
+        self.header = <ArenaHeader *>self.base
         return 0
 
     def __dealloc__(self):
-        if self.base != NULL:
-            munmap(self.base, self.bytes)
-        if self.memfd >= 0:
-            close(self.memfd)
+        memfd_unmap(self.memfd, self.base, self.bytes)

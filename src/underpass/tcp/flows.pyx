@@ -1,14 +1,11 @@
 """Which worker has a flow."""
-from libc.errno cimport errno
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport strerror
-from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
-from posix.unistd cimport close, dup, ftruncate
 
 import os
 
 from underpass.link.frames cimport frame_chunk
 from underpass.link.handover cimport Piece, handover_give
+from underpass.link.memfd cimport memfd_map, memfd_unmap
 from underpass.tcp.demux cimport DEMUX_NONE, TIME_WAIT_TAG
 from underpass.tcp.receive cimport MAX_PARTS, Arrival
 from underpass.tcp.tcb cimport Tcb, Tcp, TimeWait
@@ -16,10 +13,6 @@ from underpass.wire.address cimport Address
 from underpass.wire.icmp cimport IcmpError
 from underpass.wire.segment cimport Segment
 from underpass.wire.siphash cimport siphash13_words
-
-cdef extern from "<sys/mman.h>" nogil:
-    int memfd_create(const char *name, unsigned int flags)
-    enum: MFD_CLOEXEC
 
 cdef extern from * nogil:
     uint64_t load_with "__atomic_load_n"(const uint64_t *slot, int order)
@@ -146,23 +139,12 @@ cdef class FlowTable:
         self.bytes = buckets * BUCKET_SLOTS * SLOT_BYTES
         if memfd >= 0:
             self.bytes = os.fstat(memfd).st_size
-            self.memfd = dup(memfd)
-        else:
-            self.memfd = memfd_create(b"underpass-flows", MFD_CLOEXEC)
-        if self.memfd < 0 or (memfd < 0 and ftruncate(self.memfd, self.bytes) < 0):
-            raise OSError(errno, f"table of flows, {self.bytes} bytes: {strerror(errno).decode()}")
         if self.bytes < LEAST_BUCKETS * BUCKET_SLOTS * SLOT_BYTES or self.bytes & (self.bytes - 1):
             raise ValueError(f"a memfd of {self.bytes} bytes is no table of flows")
-        self.base = mmap(NULL, self.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, self.memfd, 0)
-        if self.base == MAP_FAILED:
-            self.base = NULL
-            raise OSError(errno, f"table of flows, {self.bytes} bytes: {strerror(errno).decode()}")
+        self.base = memfd_map(&self.memfd, memfd, b"underpass-flows", 0, self.bytes, f"table of flows, {self.bytes} bytes")
 
     def __dealloc__(self):
-        if self.base != NULL:
-            munmap(self.base, self.bytes)
-        if self.memfd >= 0:
-            close(self.memfd)
+        memfd_unmap(self.memfd, self.base, self.bytes)
 
     cdef void attach(self, Tcp *tcp, uint32_t worker) noexcept:
         tcp.flows.slots = <uint64_t *>self.base
