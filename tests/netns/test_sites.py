@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.netns.inside import inside
+from tests.readable import make_readable
 
 from underpass import observe
 from underpass.apps.bench.servers import Underpass
@@ -70,9 +71,7 @@ Start = Callable[[str], Sites]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    for place in (*tmp_path.parents, tmp_path):
-        if place.is_relative_to("/tmp") and place != Path("/tmp"):
-            place.chmod(0o755)          # whom the workers become must be able to read it
+    make_readable(tmp_path)
     for name in ("root", "api", "other"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "index.html").write_text(name)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.shield.loaded import loaded
 
-from underpass.linux.netdev_features import netdev_features
 from underpass.shield import policy_file
 from underpass.shield.shield import Shield
 from underpass.testing.namespaces import VethPair
@@ -21,14 +21,8 @@ SLOW = 'burst = "1d"'
 
 @pytest.fixture
 def program(veth: VethPair) -> Iterator[XdpProgram]:
-    with veth.ours.entered():
-        loaded = XdpProgram(netdev_features(veth.ours.interface))
-    with loaded:
-        loaded.claim(veth.ours.v4, 80)
-        loaded.claim(veth.ours.v6, 80)
-        loaded.claim(veth.ours.v4, 443)
-        veth.peer.run("ip", "link", "set", veth.peer.interface, "down")
-        yield loaded
+    with loaded(veth, (veth.ours.v4, 80), (veth.ours.v6, 80), (veth.ours.v4, 443)) as it:
+        yield it
 
 
 def load(program: XdpProgram, text: str) -> Shield:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.shield.loaded import loaded
 
-from underpass.linux.netdev_features import netdev_features
 from underpass.shield import policy_file
 from underpass.shield.shield import Shield, open_shield
 from underpass.testing.namespaces import VethPair
@@ -33,13 +33,8 @@ from-ports = 9
 
 @pytest.fixture
 def program(veth: VethPair) -> Iterator[XdpProgram]:
-    """Attached without any feature, as `serve` does without a policy."""
-    with veth.ours.entered():
-        loaded = XdpProgram(netdev_features(veth.ours.interface))
-    with loaded:
-        loaded.claim(veth.ours.v4, 80)
-        veth.peer.run("ip", "link", "set", veth.peer.interface, "down")
-        yield loaded
+    with loaded(veth, (veth.ours.v4, 80)) as it:
+        yield it
 
 
 def shield_of(program: XdpProgram) -> Shield:

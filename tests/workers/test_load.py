@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.readable import web_root
 from tests.workers.test_queues import told
 
 from underpass.apps.bench.servers import Nginx
@@ -19,12 +20,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="making network namesp
 
 @pytest.fixture
 def nginx(tmp_path: Path) -> Iterator[Nginx]:
-    root = tmp_path / "root"
-    root.mkdir()
-    for place in (*tmp_path.parents, tmp_path, root):
-        if place.is_relative_to("/tmp") and place != Path("/tmp"):
-            place.chmod(0o755)
-    (root / "index.html").write_bytes(b"index")
+    root = web_root(tmp_path)
     with Pair(queues=2) as pair:
         yield Nginx(pair, root, tmp_path, None)
 

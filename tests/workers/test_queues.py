@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests.netns.inside import inside
+from tests.readable import web_root
 from tests.workers.test_supervisor import Workers, asks, end
 
 from underpass import observe
@@ -37,12 +38,7 @@ class FourWorkers(Workers):
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Workers]]:
     """Starts a server of some kind on a pair; both are gone afterwards, and every worker that was seen."""
-    root = tmp_path / "root"
-    root.mkdir()
-    for place in (*tmp_path.parents, tmp_path, root):
-        if place.is_relative_to("/tmp") and place != Path("/tmp"):
-            place.chmod(0o755)
-    (root / "index.html").write_bytes(b"index")
+    root = web_root(tmp_path)
     with ExitStack() as undo:
 
         def started(pair: Pair, kind: type[Workers] = Workers) -> Workers:

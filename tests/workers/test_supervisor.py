@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.netns.inside import inside
+from tests.readable import web_root
 
 from underpass import observe
 from underpass.apps.bench.servers import Underpass
@@ -85,12 +86,7 @@ def asks(client: socket.socket) -> bool:
 @pytest.fixture
 def served(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Workers]:
     """Two workers; another kind of them by an indirect parameter."""
-    root = tmp_path / "root"
-    root.mkdir()
-    for place in (*tmp_path.parents, tmp_path, root):
-        if place.is_relative_to("/tmp") and place != Path("/tmp"):
-            place.chmod(0o755)          # whom the workers become must be able to read it
-    (root / "index.html").write_bytes(b"index")
+    root = web_root(tmp_path)
     with Pair(queues=2) as pair:
         server = getattr(request, "param", Workers)(pair, root, tmp_path, None)
         left = server.running()
