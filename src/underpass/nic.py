@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from math import inf
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from underpass.link.afxdp import AfXdpLink, chunk_bytes_for
 from underpass.link.frames import Frames
@@ -34,6 +34,9 @@ from underpass.stack.sockets import Connection, Listener
 from underpass.stack.stack import Stack
 from underpass.xdp.loader import XdpProgram
 
+if TYPE_CHECKING:
+    from underpass.link.dpdk import DpdkLink
+
 MODERATION_S = 80e-6    # about as long as network cards wait before they interrupt again
 TEND_S = 10.0           # how often blocks of the shield are looked through
 SPIN_S = 0.05           # with busy polling: how long to look for packets before the process sleeps after all
@@ -43,7 +46,7 @@ def attach(ifname: str, mode: str = "auto", *, queues: Sequence[int] | None = No
            busy_poll: bool = False, zero_copy: bool | None = None, checksum: bool = True,
            segmentation: bool = True, moderation: float = MODERATION_S,
            source_ports: int = DEFAULT_COUNT, shield: Policy | str | None = None,
-           say: Say = silent) -> "Nic":
+           say: Say = silent, io: str = "afxdp") -> "Nic":
     """Put Underpass under an Ethernet interface; what it does not claim stays with the kernel.
 
     `mode` of XDP: "auto" (native, or generic where the driver has none), "native", "generic". `queues`: all
@@ -52,14 +55,17 @@ def attach(ifname: str, mode: str = "auto", *, queues: Sequence[int] | None = No
     ready leaves as one packet that the kernel or the device cuts up. `moderation`: how many seconds a loaded
     worker sleeps, where it serves as many connections so as when packets wake it; 0: never. `shield`: a
     policy that protects the interface from the first packet on, or the TOML file that has one. `say` is told
-    what happens to the interface and to the claimed ports (`underpass.log`).
+    what happens to the interface and to the claimed ports (`underpass.log`). `io`: "afxdp", or
+    "dpdk", which polls without a pause, to compare with; it knows neither busy_poll nor what follows it.
 
     Raises OSError in one line: ENODEV, which names the interfaces that are here; EPERM, what is missing and
     how to get it; EBUSY, which XDP program is attached; ENETDOWN.
     """
+    if io not in ("afxdp", "dpdk"):
+        raise ValueError(f"io is afxdp or dpdk, not {io!r}")
     return Nic(ifname, mode, queues=queues, frames=frames, busy_poll=busy_poll, zero_copy=zero_copy,
                checksum=checksum, segmentation=segmentation, moderation=moderation, source_ports=source_ports,
-               shield=shield, say=say)
+               shield=shield, say=say, io=io)
 
 
 class Nic:
@@ -67,7 +73,7 @@ class Nic:
 
     def __init__(self, ifname: str, mode: str, *, queues: Sequence[int] | None, frames: int, busy_poll: bool,
                  zero_copy: bool | None, checksum: bool, segmentation: bool, moderation: float,
-                 source_ports: int, shield: Policy | str | None, say: Say) -> None:
+                 source_ports: int, shield: Policy | str | None, say: Say, io: str) -> None:
         self.name, self.say = ifname, say
         self._moderation = moderation
         self.netdev = checked(ifname)
@@ -75,15 +81,21 @@ class Nic:
         policy = policy_of(shield)
         with ExitStack() as undo:
             self.mirror = undo.enter_context(closing(Mirror(ifname)))
+            self.frames = Frames(frames, chunk_bytes_for(self.netdev.mtu))
+            queues = range(self.netdev.queues) if queues is None else queues
+            self.link: AfXdpLink | DpdkLink
+            if io == "dpdk":        # first: net_af_xdp attaches a program of its own for a moment
+                self.link = undo.enter_context(closing(over_dpdk(self.frames, self.netdev, queues)))
             self.program, self.shield = protected(self.netdev, mode, policy, undo)
             self.ports = undo.enter_context(PortRange(source_ports)) if source_ports else None
             if self.ports:
                 self.program.set_flow_range(self.ports.first, self.ports.last)
-            self.frames = Frames(frames, chunk_bytes_for(self.netdev.mtu))
-            self.link = undo.enter_context(closing(AfXdpLink(
-                self.frames, self.netdev, range(self.netdev.queues) if queues is None else queues,
-                program=self.program, zero_copy=zero_copy, checksum=checksum, segmentation=segmentation,
-                busy_poll=busy_poll)))
+            if io == "dpdk":
+                self.link.register(self.program)
+            else:
+                self.link = undo.enter_context(closing(AfXdpLink(
+                    self.frames, self.netdev, queues, program=self.program, zero_copy=zero_copy,
+                    checksum=checksum, segmentation=segmentation, busy_poll=busy_poll)))
             self.claims = undo.enter_context(closing(ClaimTable(ifname, self.program, say)))
             self._undo = undo.pop_all()
 
@@ -169,13 +181,24 @@ def tend(shield: Shield) -> None:
         shield.sweep()
 
 
-def path_in_words(netdev: NetdevFeatures, mode: str, link: AfXdpLink,
+def over_dpdk(frames: Frames, netdev: NetdevFeatures, queues: Sequence[int]) -> "DpdkLink":
+    """The link by DPDK. Raises OSError ENOSYS where this Underpass was built without."""
+    try:
+        from underpass.link.dpdk import over_af_xdp
+    except ImportError as error:
+        raise OSError(errno.ENOSYS, "this Underpass was built without DPDK: install libdpdk-dev (22.11 or newer),"
+                                    f" then build it again ({error})") from None
+    return over_af_xdp(frames, netdev, queues)
+
+
+def path_in_words(netdev: NetdevFeatures, mode: str, link: "AfXdpLink | DpdkLink",
                   why_not: Mapping[str, str]) -> list[str]:
     """Which path is active, in one line, and a line for each thing that is not the better one."""
     copy = "zero-copy" if link.zero_copy else "copy mode"
     options = ("need_wakeup", "multi_buffer", "tx_checksum", "segmentation", "busy_poll")
     extras = [name.replace("_", " ") for name in options if getattr(link, name)]
-    first = f"{netdev.name} ({netdev.driver}): {mode} XDP, {copy}, {', '.join(extras)}"
+    label = getattr(link, "label", None)        # who moves the packets, where it is not we ourselves
+    first = f"{netdev.name} ({netdev.driver}): {mode} XDP, {label or copy}, {', '.join(extras)}"
     return [first, *(f"no {name.replace('_', ' ')}: {why}" for name, why in why_not.items() if why)]
 
 

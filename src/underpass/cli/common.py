@@ -37,6 +37,12 @@ def add_link_options(parser: argparse.ArgumentParser) -> None:
                         help="poll the interface instead of sleeping: lower latency, a busy core")
 
 
+def add_io(parser: argparse.ArgumentParser) -> None:
+    """What moves the packets."""
+    parser.add_argument("--io", choices=("afxdp", "dpdk"), default="afxdp",
+                        help="what moves packets; dpdk: to compare with, on a core of its own (default: afxdp)")
+
+
 def check_root(what: str) -> None:
     """Fail in one line where the command cannot work without privileges."""
     if os.geteuid() != 0:

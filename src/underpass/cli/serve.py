@@ -8,6 +8,7 @@ from typing import Any
 from underpass.cli import settings
 from underpass.cli.common import (
     add_interface,
+    add_io,
     add_link_options,
     add_log_format,
     check_root,
@@ -43,6 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
                         help="protect the interface by this policy (see `underpass shield check`)")
     add_link_options(parser)
     add_log_format(parser)
+    add_io(parser)
     parser.add_argument("--json", action="store_true", help="print counters as JSON at the end")
     # None: not given, so that the file's setting counts, and then the default
     parser.set_defaults(mode=None, busy_poll=None, log_format=None, complain=parser.error)
@@ -58,6 +60,8 @@ def run(options: argparse.Namespace) -> int:
 
     if not _settled(options):
         return 1
+    if options.io == "dpdk" and options.workers is not None:
+        options.complain("--io dpdk serves in one process, without --workers")
 
     say = Log(options.log_format)
     chosen = {"connections": options.connections, "congestion": options.congestion}
@@ -66,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
         "limits": {name: value for name, value in chosen.items() if value is not None}, "mode": options.mode,
         "busy_poll": options.busy_poll, "shield": options.shield, "say": say}
     if options.workers is None:
-        counters = serve(options.sites, options.interface, **common,
+        counters = serve(options.sites, options.interface, **common, io=options.io,
                          ready=lambda nic: _began(options, say, nic.summary(), ""))
     else:
         counters = serve_by_workers(

@@ -17,11 +17,9 @@ from underpass.link.xsk_path cimport (
 )
 from underpass.link.xsk_socket cimport (
     Xsk, xsk_adopt, xsk_bind, xsk_close, xsk_is_zero_copy, xsk_open, xsk_prefer_busy_poll, xsk_register_umem,
+    xsk_statistics,
 )
-from underpass.link.xsk_uapi cimport (
-    SOL_XDP, XDP_COPY, XDP_STATISTICS, XDP_USE_NEED_WAKEUP, XDP_USE_SG, XDP_ZEROCOPY, getsockopt, socklen_t,
-    xdp_statistics,
-)
+from underpass.link.xsk_uapi cimport XDP_COPY, XDP_USE_NEED_WAKEUP, XDP_USE_SG, XDP_ZEROCOPY
 
 
 FACTS = ("queues", "ring_size", "mode", "zero_copy", "need_wakeup", "multi_buffer", "tx_checksum", "segmentation",
@@ -363,17 +361,7 @@ cdef class AfXdpLink(LinkBase):
 
     def kernel_stats(self):
         """What the kernel counted for the sockets (XDP_STATISTICS), summed: packets it dropped, and why."""
-        cdef xdp_statistics found
-        cdef socklen_t room
-        sums = dict.fromkeys(("rx_dropped", "rx_invalid_descs", "tx_invalid_descs", "rx_ring_full",
-                              "rx_fill_ring_empty_descs", "tx_ring_empty_descs"), 0)
-        for fd in self.fds:
-            room = sizeof(found)
-            memset(&found, 0, sizeof(found))
-            if getsockopt(fd, SOL_XDP, XDP_STATISTICS, &found, &room) == 0:
-                for name, value in dict(found).items():
-                    sums[name] += value
-        return sums
+        return xsk_statistics(self.fds)
 
     def close(self):
         """Unregister, unbind, and take back every frame that the kernel held. May be called twice.

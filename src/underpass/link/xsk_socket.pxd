@@ -31,6 +31,8 @@ cdef int xsk_register_umem(Xsk *xsk, FramePool *pool, bint metadata, bint softwa
 cdef int xsk_bind(Xsk *xsk, uint32_t ifindex, uint32_t flags, int umem_fd) except -1
 # Whether the bound socket is in zero-copy mode.
 cdef bint xsk_is_zero_copy(const Xsk *xsk) noexcept
+# What the kernel counted for sockets, by their descriptors (XDP_STATISTICS), summed: packets that it dropped, and why.
+cdef dict xsk_statistics(list fds)
 # Set SO_PREFER_BUSY_POLL and its companions. Returns 0 or the errno.
 cdef int xsk_prefer_busy_poll(const Xsk *xsk) noexcept
 # A socket stays bound while one of its rings is mapped: all four go, then the descriptor.

@@ -134,6 +134,20 @@ cdef bint xsk_is_zero_copy(const Xsk *xsk) noexcept:
         (options.flags & XDP_OPTIONS_ZEROCOPY) != 0
 
 
+cdef dict xsk_statistics(list fds):
+    cdef xdp_statistics found
+    cdef socklen_t room
+    sums = dict.fromkeys(("rx_dropped", "rx_invalid_descs", "tx_invalid_descs", "rx_ring_full",
+                          "rx_fill_ring_empty_descs", "tx_ring_empty_descs"), 0)
+    for fd in fds:
+        room = sizeof(found)
+        memset(&found, 0, sizeof(found))
+        if getsockopt(fd, SOL_XDP, XDP_STATISTICS, &found, &room) == 0:
+            for name, value in dict(found).items():
+                sums[name] += value
+    return sums
+
+
 cdef int xsk_prefer_busy_poll(const Xsk *xsk) noexcept:
     if (set_option(xsk.fd, SOL_SOCKET, SO_PREFER_BUSY_POLL, 1)
             or set_option(xsk.fd, SOL_SOCKET, SO_BUSY_POLL, BUSY_POLL_US)
