@@ -5,7 +5,7 @@ set -eu
 
 packages="clang llvm gcc libc6-dev libbpf-dev libelf-dev zlib1g-dev libpcap-dev libseccomp2 pkg-config python3-dev
   python3-venv iproute2 netbase ethtool iputils-ping procps curl wrk apache2-utils nginx-light openssl tcpdump nftables groff-base
-  clang-16 libclang-rt-16-dev"
+  clang-16 libclang-rt-16-dev libdpdk-dev"
 
 if ! command -v apt-get >/dev/null; then
   echo "no apt-get here: these Debian packages, or what your system calls them, must be there:" $packages >&2

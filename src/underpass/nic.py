@@ -186,8 +186,8 @@ def over_dpdk(frames: Frames, netdev: NetdevFeatures, queues: Sequence[int]) -> 
     try:
         from underpass.link.dpdk import over_af_xdp
     except ImportError as error:
-        raise OSError(errno.ENOSYS, "this Underpass was built without DPDK: install libdpdk-dev (22.11 or newer),"
-                                    f" then build it again ({error})") from None
+        raise OSError(errno.ENOSYS, "this Underpass was built without DPDK: install libdpdk-dev (22.11 or"
+                                    f" newer) and build it again ({error})") from None
     return over_af_xdp(frames, netdev, queues)
 
 

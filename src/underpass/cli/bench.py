@@ -3,12 +3,11 @@
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
+from underpass.cli import evaluation
 from underpass.cli.common import check_root, count, output_file, positive, print_json
-
-STDOUT = Path("-")
+from underpass.cli.evaluation import STDOUT, json_file
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     cores.add_argument("--seconds", type=positive, default=3, help="length of each measurement (default: 3)")
     shield = kinds.add_parser(
         "shield", help="what the shield costs a packet, by test runs of the XDP program")
+    evaluation.arguments(kinds)
     for kind in (peers, recovery, virtual, cores):
         kind.add_argument("--json", metavar="FILE", type=json_file,
                           help="also write everything as JSON; - for stdout instead")
@@ -42,13 +42,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         kind.add_argument("--rows", action="store_true", help="list the rows and exit")
 
 
-def json_file(text: str) -> Path:
-    """argparse type: a file to write, or "-"."""
-    return STDOUT if text == "-" else output_file(text)
-
-
 def run(options: argparse.Namespace) -> int:
     """Measure, show, write. 0 also where goals are missed; 1 where a measurement failed."""
+    if options.kind in evaluation.KINDS:
+        return evaluation.run(options)
     if options.kind == "virtual":
         return run_virtual(options)
     if options.kind == "shield":

@@ -40,7 +40,7 @@ def add_link_options(parser: argparse.ArgumentParser) -> None:
 def add_io(parser: argparse.ArgumentParser) -> None:
     """What moves the packets."""
     parser.add_argument("--io", choices=("afxdp", "dpdk"), default="afxdp",
-                        help="what moves packets; dpdk: to compare with, on a core of its own (default: afxdp)")
+                        help="what moves packets; dpdk, which never sleeps, to compare with (default: afxdp)")
 
 
 def check_root(what: str) -> None:

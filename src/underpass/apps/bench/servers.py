@@ -130,3 +130,10 @@ class UnderpassBusyPoll(Underpass):
 
     name = "underpass --busy-poll"
     options = ("--busy-poll",)
+
+
+class Dpdk(Underpass):
+    """`underpass serve --io dpdk`."""
+
+    name = "underpass --io dpdk"
+    options = ("--io", "dpdk")
