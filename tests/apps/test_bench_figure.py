@@ -1,5 +1,6 @@
 """A figure's rounds: turns, means and their errors, failures, interruption, and rounds added later."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -63,6 +64,16 @@ def test_a_failure_is_kept_and_the_others_go_on() -> None:
     assert report["configurations"]["a"]["places"] == {}
     assert len(report["configurations"]["b"]["places"]["50"]["rounds"]) == 2
     assert figure.table(report)[1:] == [["0", "units", "-", "2 +- 1"], ["50", "units", "-", "3 +- 1"]]
+
+
+def test_a_configuration_is_held_against_another_round_by_round() -> None:
+    bench = Bench()
+    results = Results(dataclasses.replace(bench.figure(), against={"b": "a"}), 1)
+    figure.measure(results, 2, lambda _: None)          # a 1 2, b 3 4, then b 5 6, a 7 8
+    places = results.report()["configurations"]["b"]["places"]
+    assert places["0"]["values"]["ratio"]["mean"] == pytest.approx((3 / 1 + 5 / 7) / 2)
+    assert "ratio" not in results.report()["configurations"]["a"]["places"]["0"]["values"]
+    assert "ratio" not in places["0"]["rounds"][0]
 
 
 def test_an_interruption_keeps_what_is_complete() -> None:

@@ -1,4 +1,4 @@
-"""`underpass bench load`: figures of the paper, measured on this machine."""
+"""`underpass bench load | cpu`: figures of the paper, measured on this machine."""
 
 import argparse
 import json
@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from underpass.apps.bench.figure import Figure
 
 STDOUT = Path("-")
-KINDS = {"load": "figure 3: the server core's processor time against offered load"}
+KINDS = {"load": "figure 3: the server core's processor time against offered load",
+         "cpu": "figure 4: a CPU-bound application on each packet I/O, in one thread and in two"}
 
 
 def json_file(text: str) -> Path:
@@ -38,9 +39,9 @@ def arguments(kinds: Any) -> None:
 
 def figure(kind: str) -> "Figure":
     """The figure by the command's name."""
-    from underpass.apps.bench import offered
+    from underpass.apps.bench import offered, primes_figure
 
-    return {"load": offered.FIGURE}[kind]
+    return {"load": offered.FIGURE, "cpu": primes_figure.FIGURE}[kind]
 
 
 def run(options: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ import json
 import statistics
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,10 @@ class Plot:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """`configurations` by name give a context in which `measure` is called once for each of `places`."""
+    """`configurations` by name give a context in which `measure` is called once for each of `places`.
+
+    `against` names for a configuration the one whose first plotted value it is divided by, round by round.
+    """
 
     name: str
     what: str
@@ -40,6 +43,12 @@ class Figure:
     path: Callable[[Any], str]
     units: dict[str, str]
     plots: tuple[Plot, ...]
+    against: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def compared(self) -> str:
+        """The value that a configuration has so many times of, as `ratio`, as the one it is held against."""
+        return self.plots[0].value
 
 
 class Results:
@@ -73,6 +82,13 @@ class Results:
                 self.paths[name] = one["path"]
                 self.failures[name] = one["failures"]
 
+    def compared(self, name: str, place: str, rounds: list[Values]) -> list[Values]:
+        """The rounds, each with its ratio to that of the configuration that this one is held against."""
+        other = self.values.get(self.figure.against.get(name, ""), {}).get(place, [])
+        value = self.figure.compared
+        return [one | {"ratio": one[value] / peer[value]}
+                for one, peer in zip(rounds, other, strict=False)] + rounds[len(other):]
+
     def report(self) -> dict[str, Any]:
         """The document: mean and standard error of each value, and the rounds behind them."""
         return {
@@ -80,7 +96,7 @@ class Results:
             "seconds": self.seconds, "interrupted": self.interrupted, "units": self.figure.units,
             "configurations": {name: {
                 "path": self.paths.get(name, ""), "failures": self.failures.get(name, []),
-                "places": {place: {"rounds": rounds, "values": summary(rounds)}
+                "places": {place: {"rounds": rounds, "values": summary(self.compared(name, place, rounds))}
                            for place, rounds in places.items()},
             } for name, places in self.values.items()},
         }

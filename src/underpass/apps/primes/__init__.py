@@ -1,0 +1,1 @@
+"""The paper's CPU-bound application: for each request, the prime numbers below the number in its path."""

@@ -1,0 +1,29 @@
+"""Serve primes: `python -m underpass.apps.primes.server INTERFACE ADDRESS IO ARRANGEMENT`.
+
+IO is afxdp, busy-poll or dpdk, ARRANGEMENT one (run to completion) or two (threads).
+"""
+
+import sys
+
+import underpass
+from underpass.apps.primes.primes import PrimesServer
+from underpass.apps.runner import Stopping
+
+PORT = 80
+
+
+def main(interface: str, address: str, io: str, arrangement: str) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    with underpass.attach(interface, io="dpdk" if io == "dpdk" else "afxdp",
+                          busy_poll=io == "busy-poll") as nic, Stopping() as stopping:
+        stack = nic.stack()
+        server = PrimesServer(stack, address, PORT, threads=arrangement == "two")
+        print(f"path: {nic.summary()[0]}", flush=True)
+        while not stopping.signals:
+            if stack.run(1.0, (server.wake_fd,)):
+                server.woken()
+        server.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
