@@ -11,7 +11,7 @@ from tests.netns.beside import get
 
 from underpass.apps.bench.clients import wrk
 from underpass.apps.bench.servers import Dpdk
-from underpass.linux.namespaces import Namespace, Pair
+from underpass.linux.namespaces import CommandError, Namespace, Pair
 
 pytest.importorskip("underpass.link.dpdk", reason="built without DPDK: libdpdk-dev was not there")
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")
@@ -46,9 +46,9 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(params=[1, 2])
-def served(request: pytest.FixtureRequest, root: Path, tmp_path: Path) -> Iterator[Dpdk]:
-    with Pair(queues=request.param) as pair:
+@pytest.fixture
+def served(root: Path, tmp_path: Path) -> Iterator[Dpdk]:
+    with Pair() as pair:
         server = Dpdk(pair, root, tmp_path, None)
         yield server
         assert server.stop() == 0
@@ -74,6 +74,14 @@ def test_many_connections_are_served(served: Dpdk, tmp_path: Path) -> None:
     answer = wrk(served.pair.client, served.url(""), tmp_path, connections=50, seconds=1, core=0)
     assert answer.requests > 0
     assert answer.errors == 0
+
+
+def test_several_queues_of_a_veth_are_refused_in_one_line(root: Path, tmp_path: Path) -> None:
+    """DPDK's driver counts combined queues; a veth's are separate."""
+    with Pair(queues=2) as pair:
+        with pytest.raises(CommandError, match="it knows combined queues only.*use an interface of one queue"):
+            Dpdk(pair, root, tmp_path, None)
+        assert "xdp" not in pair.server.run("ip", "link", "show", "dev", pair.server.interface).stdout
 
 
 def by_hand(where: Namespace, vdev: str, root: Path, *words: str, log: Path) -> str:

@@ -8,7 +8,7 @@ external buffer instead; but net_af_xdp copies what does not lie in its own mbuf
 so nothing would be saved. What is received would be kept from the driver for as long as the application lets it lie.
 """
 cimport cython
-from libc.errno cimport EIO
+from libc.errno cimport EBUSY, EIO
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -46,6 +46,7 @@ LABELS = {"net_af_xdp": "DPDK over AF_XDP", "net_af_packet": "DPDK over AF_PACKE
           "net_ring": "DPDK over a ring in memory"}
 
 cdef bint eal_runs = False
+cdef set devices = set()        # names of those that there are
 cdef uint32_t ports_made = 0
 
 cdef struct DpdkPath:
@@ -193,9 +194,9 @@ cdef uint64_t dpdk_deadline(Link *link) noexcept nogil:
 # ------------------------------------------------------------------------------------------ EAL and ports
 
 cdef list eal_arguments():
-    """One lcore, where this thread may run already; memory of our own; no files, no PCI, no telemetry, nothing in the log."""
+    """One lcore, where this thread may run already; ordinary memory; no other process, no PCI, no telemetry, nothing in the log."""
     cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
-    return [b"underpass", b"--no-huge", b"--in-memory", b"--no-pci", b"--no-telemetry", b"--iova-mode=va", b"-m", b"%d" % MEMORY_MB,
+    return [b"underpass", b"--no-huge", b"--no-shconf", b"--no-pci", b"--no-telemetry", b"--iova-mode=va", b"-m", b"%d" % MEMORY_MB,
             b"--log-level=*:critical", f"--lcores=0@({cores})".encode()]
 
 
@@ -274,9 +275,14 @@ cdef class DpdkLink(LinkBase):
     cdef _open(self, bytes name, bytes arguments):
         cdef rte_eth_conf conf
         cdef uint16_t queue
-        cdef int failed = rte_eal_hotplug_add(b"vdev", name, arguments)
+        cdef int failed
+        if name in devices:         # EAL would say nothing, and we would share it
+            raise OSError(EBUSY, f"this process has a {name.decode()} already")
+        failed = rte_eal_hotplug_add(b"vdev", name, arguments)
         if failed:
             raise OSError(-failed, f"DPDK does not make {name.decode()},{arguments.decode()}: {os.strerror(-failed)}")
+        devices.add(name)
+        self._undo.callback(devices.discard, name)
         self._undo.callback(rte_remove, name)
         self.device = name
         memset(&conf, 0, sizeof(conf))
@@ -381,6 +387,12 @@ def over_af_xdp(Frames frames not None, netdev, queues):
         vdev = (f"net_af_xdp{ports_made},iface={netdev.name},start_queue={first},queue_count={len(queues)},"
                 f"xdp_prog=/proc/self/fd/{program.fileno()}")
         ports_made += 1
-        link = DpdkLink(frames, vdev, mtu=netdev.mtu, queues=queues, partial=netdev.partial_checksums, netdev=netdev)
+        try:
+            link = DpdkLink(frames, vdev, mtu=netdev.mtu, queues=queues, partial=netdev.partial_checksums, netdev=netdev)
+        except OSError as error:
+            if len(queues) == 1:
+                raise
+            raise OSError(error.errno, f"{error.strerror}; it knows combined queues only, and {netdev.name} ({netdev.driver})"
+                                       f" may have none: use an interface of one queue") from None
     bpf_xdp_detach(netdev.index, 0, NULL)
     return link
