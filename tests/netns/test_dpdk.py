@@ -79,7 +79,7 @@ def test_many_connections_are_served(served: Dpdk, tmp_path: Path) -> None:
 def test_several_queues_of_a_veth_are_refused_in_one_line(root: Path, tmp_path: Path) -> None:
     """DPDK's driver counts combined queues; a veth's are separate."""
     with Pair(queues=2) as pair:
-        with pytest.raises(CommandError, match="it knows combined queues only.*use an interface of one queue"):
+        with pytest.raises(CommandError, match="it knows combined queues only"):
             Dpdk(pair, root, tmp_path, None)
         assert "xdp" not in pair.server.run("ip", "link", "show", "dev", pair.server.interface).stdout
 
