@@ -18,7 +18,7 @@ def main(interface: str, address: str, io: str, arrangement: str) -> None:
                           busy_poll=io == "busy-poll") as nic, Stopping() as stopping:
         stack = nic.stack()
         server = PrimesServer(stack, address, PORT, threads=arrangement == "two")
-        print(f"path: {nic.summary()[0]}", flush=True)
+        print(f"path: {nic.summary()[0]}", f"serving primes on port {PORT}", sep="\n", flush=True)
         while not stopping.signals:
             if stack.run(1.0, (server.wake_fd,)):
                 server.woken()
