@@ -11,7 +11,7 @@ SOURCES := meson.build pyproject.toml README.md $(wildcard meson.options) \
 QUIET_PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_QUIET=2
 
 .DEFAULT_GOAL := help
-.PHONY: help system install demo test test-asan check fuzz bench clean
+.PHONY: help system dpdk install demo test test-asan check fuzz bench clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -20,6 +20,12 @@ help: ## list the targets
 
 system: ## install the Debian packages that are missing (root)
 	@tools/system_packages.sh
+
+# Meson looks for DPDK when it configures, so an earlier build's answer must go.
+dpdk: ## the same with DPDK (190 packages), and Underpass built again: `underpass serve --io dpdk`, to compare with
+	@tools/system_packages.sh --dpdk
+	@rm -rf build/$(BUILD) $(VENV)/.installed
+	@$(MAKE) --no-print-directory install
 
 install: $(VENV)/.installed ## build Underpass and install it into .venv
 

@@ -1,11 +1,19 @@
 #!/bin/sh
 # Install the Debian packages that Underpass is built, run and tested with, where one is missing. With all of them there, it
 # needs neither root nor a network. A service that comes with a package is neither started nor enabled.
+#
+# --dpdk: also what packet I/O by DPDK is built with, to compare with. That is 190 packages, so not by default.
 set -eu
 
 packages="clang llvm gcc libc6-dev libbpf-dev libelf-dev zlib1g-dev libpcap-dev libseccomp2 pkg-config python3-dev
   python3-venv iproute2 netbase ethtool iputils-ping procps curl wrk apache2-utils nginx-light openssl tcpdump nftables groff-base
-  clang-16 libclang-rt-16-dev libdpdk-dev"
+  clang-16 libclang-rt-16-dev"
+
+case "$*" in
+  "") ;;
+  --dpdk) packages="$packages libdpdk-dev" ;;
+  *) echo "tools/system_packages.sh takes --dpdk or nothing, not: $*" >&2; exit 2 ;;
+esac
 
 if ! command -v apt-get >/dev/null; then
   echo "no apt-get here: these Debian packages, or what your system calls them, must be there:" $packages >&2

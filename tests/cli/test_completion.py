@@ -43,7 +43,7 @@ def test_commands(complete: Complete) -> None:
     assert complete("underpass ") == list(COMMANDS)
     assert complete("underpass s") == ["serve", "ss", "stats", "shield"]
     assert complete("underpass --v") == ["--version"]
-    assert complete("underpass bench ") == ["peers", "recovery", "virtual", "cores", "shield"]
+    assert complete("underpass bench ") == ["peers", "recovery", "virtual", "cores", "shield", "load", "cpu"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

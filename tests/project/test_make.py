@@ -55,3 +55,10 @@ def test_the_first_python_on_the_way_that_is_no_good_is_passed_over(tmp_path: Pa
     (tmp_path / "python3.11").symlink_to(sys.executable)
     run = find_python("", f"{tmp_path}:/usr/bin:/bin")
     assert run.returncode == 0
+
+
+def test_what_one_may_do_without_is_asked_for_by_name() -> None:
+    script = ROOT / "tools" / "system_packages.sh"
+    run = subprocess.run([script, "--dpkd"], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr == "tools/system_packages.sh takes --dpdk or nothing, not: --dpkd\n"
