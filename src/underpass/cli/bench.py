@@ -25,7 +25,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     shield = kinds.add_parser(
         "shield", help="what the shield costs a packet, by test runs of the XDP program")
     evaluation.arguments(kinds)
-    for kind in (peers, recovery, virtual, cores):
+    python = kinds.add_parser(
+        "asyncio", help="Python servers on our event loop, uvloop and asyncio in turns (extra `programs`)")
+    python.add_argument("--seconds", type=positive, default=3, help="length of each measurement (default: 3)")
+    for kind in (peers, recovery, virtual, cores, python):
         kind.add_argument("--json", metavar="FILE", type=json_file,
                           help="also write everything as JSON; - for stdout instead")
         kind.add_argument("--plot", metavar="FILE.png", type=output_file,
@@ -33,10 +36,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     shield.add_argument("--json", metavar="FILE", type=json_file,
                         help="also write it as JSON; - for stdout instead")
     shield.add_argument("--rounds", type=count, default=5, help="how often each row is measured (default: 5)")
-    for kind in (peers, recovery, cores):
+    for kind in (peers, recovery, cores, python):
         kind.add_argument("--rounds", type=count, default=3,
                           help="how often each row is measured (default: 3)")
-    for kind in (peers, recovery, cores):
+    for kind in (peers, recovery, cores, python):
         kind.add_argument("--only", action="append", default=[], metavar="ROW",
                           help="only this row; may be repeated")
         kind.add_argument("--rows", action="store_true", help="list the rows and exit")
@@ -54,16 +57,17 @@ def run(options: argparse.Namespace) -> int:
         return list_rows(options.kind)
     if options.kind == "cores":
         return run_cores(options)
-    report = run_recovery(options) if options.kind == "recovery" else run_peers(options)
+    report = {"recovery": run_recovery, "asyncio": run_asyncio, "peers": run_peers}[options.kind](options)
     return deliver(report, options)
 
 
 def list_rows(kind: str) -> int:
     """The rows of one kind, one a line."""
-    from underpass.apps.bench import cores, paths, rows
+    from underpass.apps.bench import cores, paths, python_rows, rows
 
     found = {"recovery": [(row.name, f"{row.what} ({row.path})") for row in paths.PATHS],
              "peers": [(row.name, f"{row.what} ({row.placement})") for row in rows.ROWS],
+             "asyncio": [(row.name, f"{row.what} ({row.placement})") for row in python_rows.ROWS],
              "cores": [(row.name, f"{row.what} ({', '.join(it.name for it in row.layouts)})")
                        for row in cores.ROWS]}
     for name, what in found[kind]:
@@ -79,6 +83,16 @@ def run_peers(options: argparse.Namespace) -> dict[str, Any]:
     check_root("making the namespaces to measure in")
     results = peers.measure(rows, options.rounds, options.seconds, say)
     return peers.report(results, options.rounds, options.seconds)
+
+
+def run_asyncio(options: argparse.Namespace) -> dict[str, Any]:
+    """Beside uvloop and asyncio."""
+    from underpass.apps.bench import peers, python_rows
+
+    rows = python_rows.chosen(options.only)
+    check_root("making the namespaces to measure in")
+    results = peers.measure(list(rows), options.rounds, options.seconds, say)
+    return python_rows.report(results, options.rounds, options.seconds)
 
 
 def run_recovery(options: argparse.Namespace) -> dict[str, Any]:

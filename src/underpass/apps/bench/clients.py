@@ -2,6 +2,11 @@
 
 import json
 import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,12 +39,16 @@ class Answer:
         return self.requests / self.seconds if self.seconds else 0.0
 
 
-def wrk(where: Namespace, url: str, scratch: Path, *, connections: int, seconds: float, core: int) -> Answer:
-    """wrk with one thread, keep-alive. Raises CommandError where it could not run or got no answer at all."""
-    script = scratch / "report.lua"
-    script.write_text(WRK_REPORT)
+def wrk(where: Namespace, url: str, scratch: Path, *, connections: int, seconds: float, core: int,
+        script: str = "") -> Answer:
+    """wrk with one thread, keep-alive. Raises CommandError where it could not run or got no answer at all.
+
+    `script` is Lua that goes before what reports.
+    """
+    file = scratch / "report.lua"
+    file.write_text(script + WRK_REPORT)
     done = where.run("wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s",
-                     "-s", str(script), url, core=core, timeout_s=seconds + 60)
+                     "-s", str(file), url, core=core, timeout_s=seconds + 60)
     answer = Answer(**json.loads(done.stderr.strip().splitlines()[-1]))
     if answer.requests == 0:
         raise CommandError(f"wrk got no answer from {url}")
@@ -53,6 +62,65 @@ def ab(where: Namespace, url: str, *, connections: int, seconds: float, core: in
     return Answer(requests=int(field(done.stdout, "Complete requests")),
                   seconds=field(done.stdout, "Time taken for tests"),
                   errors=int(field(done.stdout, "Failed requests")))
+
+
+def transfer(where: Namespace, url: str, way: str, octets: int, scratch: Path, *, core: int) -> float:
+    """Seconds that curl takes to fetch so many octets, or to upload them. Raises CommandError for fewer."""
+    if way == "down":
+        got, taken = download(where, url, core=core)
+        if got != octets:
+            raise CommandError(f"{got} of {octets} octets came from {url}")
+        return taken
+    file = scratch / "upload.bin"
+    with file.open("wb") as upload:
+        upload.truncate(octets)
+    done = where.run("curl", "-sS", "--fail", "-o", "/dev/null", "-H", "Expect:", "-w",
+                     "%{size_upload} %{time_total}", "-T", str(file), url, core=core)
+    sent, seconds = done.stdout.split()
+    if int(sent) != octets:
+        raise CommandError(f"{sent} of {octets} octets went to {url}")
+    return float(seconds)
+
+
+# Opens websockets one after the other, says how many, and holds them until its input ends.
+WEBSOCKETS = """
+import resource, socket, sys
+host, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+ask = (f"GET /ws HTTP/1.1\\r\\nHost: {host}\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n"
+       "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\\r\\nSec-WebSocket-Version: 13\\r\\n\\r\\n").encode()
+held = []
+for _ in range(count):
+    one = socket.create_connection((host, port), timeout=20)
+    one.sendall(ask)
+    octets = b""
+    while b"\\r\\n\\r\\n" not in octets:
+        octets += one.recv(4096) or sys.exit("a websocket was closed")
+    if b" 101 " not in octets:
+        sys.exit(f"no websocket: {octets[:60]!r}")
+    held.append(one)
+print(len(held), flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def websockets(where: Namespace, url: str, count: int) -> Iterator[int]:
+    """Hold so many websockets open; yields how many there are."""
+    host, _, port = url.removeprefix("http://").partition("/")[0].partition(":")
+    client = where.start(sys.executable, "-c", WEBSOCKETS, host, port, str(count), output=subprocess.PIPE,
+                         stdin=subprocess.PIPE)
+    try:
+        assert client.stdout is not None
+        line = client.stdout.readline()
+        if not line.strip().isdigit():
+            said = (line + client.stdout.read()).strip().splitlines() or ["the client ended"]
+            raise CommandError(f"{count} websockets: {said[-1]}")
+        time.sleep(0.5)
+        yield int(line)
+    finally:
+        where.stop(client)
 
 
 def field(text: str, name: str) -> float:
