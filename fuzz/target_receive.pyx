@@ -57,18 +57,18 @@ cdef void check(const Segment *seg, uint32_t frame_bytes) noexcept nogil:
 cdef Reason fill_in(uint8_t *head, uint32_t head_bytes, const Chunk *rest, uint32_t count,
                     Segment *seg) noexcept nogil:
     """Make the checksums right that the frame was refused for, one after the other."""
-    cdef Reason reason = ip_receive(net, head, head_bytes, rest, count, True, seg)
+    cdef Reason reason = ip_receive(net, head, head_bytes, rest, count, True, False, seg)
     cdef uint8_t *ip = head + seg.ip_offset
     cdef uint16_t checksum
     if reason == IPV4_CHECKSUM:
         memset(ip + IPV4_AT_CHECKSUM, 0, 2)
         checksum = ~checksum_fold(checksum_add(ip, (ip[0] & 15) * 4, 0))
         memcpy(ip + IPV4_AT_CHECKSUM, &checksum, 2)
-        reason = ip_receive(net, head, head_bytes, rest, count, True, seg)
+        reason = ip_receive(net, head, head_bytes, rest, count, True, False, seg)
     if reason == TCP_CHECKSUM:
         checksum = checksum_fold(checksum_pseudo(&seg.src, &seg.dst, seg.total_bytes - seg.tcp_offset))
         memcpy(head + seg.tcp_offset + TCP_AT_CHECKSUM, &checksum, 2)
-        reason = ip_receive(net, head, head_bytes, rest, count, True, seg)
+        reason = ip_receive(net, head, head_bytes, rest, count, True, False, seg)
     return reason
 
 
@@ -97,7 +97,7 @@ cdef void receive(const uint8_t *data, uint32_t size) noexcept nogil:
     if data[0] & FILL_IN:
         reason = fill_in(head, first, rest, 2, &seg)
     else:
-        reason = ip_receive(net, head, first, rest, 2, data[0] & PARTIAL_OK, &seg)
+        reason = ip_receive(net, head, first, rest, 2, data[0] & PARTIAL_OK, False, &seg)
     if reason >= REASONS:
         abort()
     if reason == ACCEPTED:

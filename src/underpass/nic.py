@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from underpass.link.afxdp import AfXdpLink, chunk_bytes_for
 from underpass.link.frames import Frames
+from underpass.link.local import LocalLink
 from underpass.linux import interface, privileges
 from underpass.linux.claim_table import ClaimTable
 from underpass.linux.commands import commands
@@ -244,7 +245,7 @@ class NicStack(Stack):
     """A worker on an attached interface: `Stack`, with the control work done between turns."""
 
     def __new__(cls, nic: Nic, **limits: int | str) -> Self:
-        return super().__new__(cls, nic.link, nic.mirror.link.mac, **limits)    # type: ignore[call-arg]
+        return super().__new__(cls, LocalLink(nic.link), nic.mirror.link.mac, **limits)    # type: ignore[call-arg]
 
     def __init__(self, nic: Nic, **limits: int | str) -> None:
         self._nic = nic

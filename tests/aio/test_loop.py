@@ -128,6 +128,27 @@ def test_loopback_clients_are_served_by_the_kernel_s_listener(site: Site) -> Non
     site.run(main())
 
 
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_client_and_server_in_one_process_meet_within_the_stack(site: Site, family: int) -> None:
+    octets = os.urandom(2_000_000)
+    host = site.host6 if family == socket.AF_INET6 else site.host
+
+    async def main() -> None:
+        async with await asyncio.start_server(echo, host, PORT):
+            reader, writer = await asyncio.open_connection(host, PORT)
+            assert isinstance(writer.transport, StackTransport)
+            writer.write(octets)
+            writer.write_eof()
+            assert await reader.read() == octets
+            writer.close()
+            stats = running().nic.stack().stats()
+            assert stats["tcp"]["passive_opens"] == stats["tcp"]["active_opens"] == 1
+            assert stats["link"]["tx_packets"] < 20         # what else the host sends
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection(host, PORT + 1)       # by the kernel
+    site.run(main())
+
+
 def test_a_closed_server_accepts_no_more_and_its_connections_go_on(site: Site) -> None:
     async def main() -> None:
         server = await asyncio.start_server(echo, site.host, PORT)

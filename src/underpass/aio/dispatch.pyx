@@ -13,6 +13,7 @@ from underpass.stack.options cimport Target, option_get, option_set, option_targ
 from underpass.stack.sockets cimport EventQueue, PythonApp
 from underpass.stack.stack cimport Stack
 from underpass.stack.turn cimport monotonic_ns
+from underpass.tcp.accept cimport accept_find
 from underpass.tcp.api cimport tcp_abort, tcp_close, tcp_connect_preset, tcp_hold, tcp_listen, tcp_unlisten
 from underpass.tcp.preset cimport preset_change, preset_default
 from underpass.tcp.tcb cimport CONN_NODELAY, EVENT_ACCEPTED, NO_CONN, NO_LISTENER
@@ -157,6 +158,12 @@ cdef class Dispatcher:
             raise_errno(error, f"{address} port {port}")
         self.acceptors[self.words] = accepted
         return number
+
+    def serves(self, str address, int port):
+        """Whether there is a listener for this address."""
+        cdef Address local
+        address_from_text(address, &local)
+        return accept_find(self.tcp, &local, port) != NO_LISTENER
 
     def unlisten(self, uint32_t number):
         """Accept no more."""

@@ -162,17 +162,21 @@ class StackEventLoop(asyncio.SelectorEventLoop):
         return None
 
     def _leads_here(self, family: int, address: tuple[Any, ...]) -> bool:
-        """Whether Linux would send from an address of the interface, to another host."""
+        """Whether Linux would send from an address of the interface to another host, or it is the stack itself
+        that serves the address.
+        """
+        here = self._nic.addresses
         if self._nic.ports is None:
             return False
+        if plain(address[0]) in here:
+            return self._dispatcher.serves(plain(address[0]), address[1])
         with socket.socket(family, socket.SOCK_DGRAM) as question:      # connecting it sends nothing
             try:
                 question.connect(address)
                 source = question.getsockname()[0]
             except OSError:
                 return False
-        here = self._nic.addresses
-        return plain(source) in here and plain(address[0]) not in here
+        return plain(source) in here
 
     def _open(self, sock: socket.socket, address: tuple[Any, ...]) -> SocketEnd:
         end = SocketEnd()

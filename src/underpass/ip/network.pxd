@@ -77,6 +77,7 @@ cdef struct Network:
     uint32_t wanted_count
     uint32_t advmss_routes      # routes that say which MSS to announce
     uint32_t strict_checksum    # 1: a partial checksum is damage even on veth
+    uint32_t loops              # 1: the link gives back what is sent to our own MAC
     uint64_t own_filter         # bit n: some own address, or its broadcast, ends in an octet n mod 64
     SipKey key
     LocalAddress[64] addresses
@@ -95,7 +96,8 @@ cdef bint network_is_broadcast(const Network *net, const Address *address) noexc
 # The route for a destination, or NULL.
 cdef const Route *network_route(const Network *net, const Address *dst) noexcept nogil
 # Index of the next hop on the way to dst, created INCOMPLETE and asked for where it was not known; counts one
-# user. NO_NEIGHBOUR: no route, or the table is full of neighbours in use.
+# user. NO_NEIGHBOUR: no route, or the table is full of neighbours in use. An address of our own is its own next
+# hop, with our MAC, where the link gives packets back; else there is no way to it.
 cdef uint32_t network_next_hop(Network *net, const Address *dst, uint64_t now_ns) noexcept nogil
 # The largest IP packet on the way to a destination: what ICMP told of the path, the route's MTU, the interface's.
 cdef uint32_t network_path_mtu(const Network *net, const Address *dst, uint64_t now_ns) noexcept nogil

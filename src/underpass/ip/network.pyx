@@ -149,7 +149,12 @@ cdef bint find_hop(const Network *net, const Address *dst, Address *hop) noexcep
 cdef uint32_t network_next_hop(Network *net, const Address *dst, uint64_t now_ns) noexcept nogil:
     cdef Address hop
     cdef uint32_t neighbour
-    if network_is_local(net, dst) or not find_hop(net, dst, &hop):
+    cdef bint own = network_is_local(net, dst)
+    if own and not net.loops:
+        return NO_NEIGHBOUR
+    if own:
+        hop = dst[0]
+    elif not find_hop(net, dst, &hop):
         return NO_NEIGHBOUR
     neighbour = neighbour_find(net, &hop)
     if neighbour == NO_NEIGHBOUR:
@@ -157,6 +162,9 @@ cdef uint32_t network_next_hop(Network *net, const Address *dst, uint64_t now_ns
         if neighbour == NO_NEIGHBOUR:
             return NO_NEIGHBOUR
     neighbour_hold(net, neighbour)
+    if own:
+        net.neighbours[neighbour].state = NEIGHBOUR_VALID
+        memcpy(net.neighbours[neighbour].mac, net.mac, 6)
     net.neighbours[neighbour].used_ns = now_ns
     if net.neighbours[neighbour].state != NEIGHBOUR_VALID:
         network_want(net, neighbour, WANT_RESOLVE, now_ns)
@@ -201,6 +209,8 @@ cdef bint network_source(const Network *net, const Address *dst, Address *source
 
 cdef void network_want(Network *net, uint32_t neighbour, uint32_t kind, uint64_t now_ns) noexcept nogil:
     cdef Neighbour *it = &net.neighbours[neighbour]
+    if network_is_local(net, &it.address):
+        return                      # Linux has no such neighbour
     if it.asked and now_ns - it.asked_ns < WANT_INTERVAL_NS:
         return
     if net.wanted_count == MAX_WANTED:

@@ -13,5 +13,6 @@ cdef struct Chunk:              # a later part of a packet that spans several fr
 # headers, source policy, TCP header, options, checksum. `rest` are the chunks after the first (`rest_count`
 # may be 0). Sets every field of seg but frame, offset and queue. `partial_ok`: the link gives
 # CHECKSUM_PARTIAL packets.
+# `own`: the link has given back what we sent, from an address of ours.
 cdef Reason ip_receive(const Network *net, const uint8_t *packet, uint32_t head_bytes, const Chunk *rest,
-                       uint32_t rest_count, bint partial_ok, Segment *seg) noexcept nogil
+                       uint32_t rest_count, bint partial_ok, bint own, Segment *seg) noexcept nogil

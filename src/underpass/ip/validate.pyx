@@ -58,10 +58,10 @@ cdef bint checksum_holds(const uint8_t *tcp, uint32_t head_bytes, uint32_t tcp_b
     return checksum_fold(total) == CHECKSUM_GOOD
 
 
-cdef inline Reason check_addresses(const Network *net, const Segment *seg) noexcept nogil:
+cdef inline Reason check_addresses(const Network *net, const Segment *seg, bint own) noexcept nogil:
     if mac_word(seg.packet + ETHERNET_AT_DESTINATION) != mac_word(net.mac):
         return ETHERNET_NOT_OURS
-    if not policy_allows_source(net, &seg.src):
+    if not own and not policy_allows_source(net, &seg.src):
         return IP_SOURCE
     if not policy_allows_destination(&seg.dst):
         return IP_DESTINATION
@@ -69,7 +69,7 @@ cdef inline Reason check_addresses(const Network *net, const Segment *seg) noexc
 
 
 cdef Reason ip_receive(const Network *net, const uint8_t *packet, uint32_t head_bytes, const Chunk *rest,
-                       uint32_t rest_count, bint partial_ok, Segment *seg) noexcept nogil:
+                       uint32_t rest_count, bint partial_ok, bint own, Segment *seg) noexcept nogil:
     cdef uint32_t i, tcp_head, tcp_bytes
     cdef Reason reason
     seg.packet = packet
@@ -79,7 +79,7 @@ cdef Reason ip_receive(const Network *net, const uint8_t *packet, uint32_t head_
     reason = parse_ip(packet, head_bytes, seg.total_bytes, seg)
     if reason != ACCEPTED:
         return reason
-    reason = check_addresses(net, seg)
+    reason = check_addresses(net, seg, own)
     if reason != ACCEPTED:
         return reason
     # Ethernet padding is cut off (RFC 894), in the first chunk as in later ones.

@@ -16,6 +16,7 @@ cdef enum DescFlags:
     DESC_CONTINUES = 1          # the packet goes on in the next descriptor
     DESC_CHECKSUM = 2           # transmit: the device fills in the checksum at csum_start + csum_offset
     DESC_HANDED = 8             # received: another worker had it first
+    DESC_LOCAL = 16             # received: we sent it ourselves
     DESC_SEGMENTS = 4           # transmit: the device makes several segments of the packet: see below
 
 cdef enum LinkOffloads:

@@ -11,11 +11,12 @@ import os
 from underpass.ip.network cimport (
     MAX_ADDRESSES, NEIGHBOUR_BUCKETS, NEIGHBOUR_FAILED, NEIGHBOUR_FREE, NEIGHBOUR_INCOMPLETE, NEIGHBOUR_VALID,
     WANT_PROBE, LocalAddress, Neighbour, Network, Route, network_add_route, network_clear_routes,
-    network_init, network_set_addresses, network_set_neighbour, network_take_wanted,
+    network_init, network_is_local, network_set_addresses, network_set_neighbour, network_take_wanted,
 )
 from underpass.link.frames cimport NO_FRAME, frame_unref
 from underpass.link.handover cimport HandoverLink
 from underpass.link.link cimport NEVER, Desc, LinkBase
+from underpass.link.local cimport LocalLink
 from underpass.stack.arena cimport XDP_COUNTERS, Arena, KernelCounters
 from underpass.stack.inspect cimport connection_rows
 from underpass.stack.options cimport Target, congestion_index, option_set
@@ -271,6 +272,9 @@ cdef class Stack:
         if len(mac) != 6:
             raise ValueError(f"a MAC address has 6 octets, not {len(mac)}")
         memcpy(self.tcp.network.mac, <const char *>mac, 6)
+        if isinstance(self.link, LocalLink):
+            self.tcp.network.loops = 1
+            (<LocalLink>self.link).state.mac = self.tcp.network.mac
 
     def set_mtu(self, uint32_t mtu):
         """Octets of the largest IP packet; connections opened from now on use it."""
@@ -364,7 +368,7 @@ cdef class Stack:
         rows = []
         for i in range(NEIGHBOUR_BUCKETS):
             it = &self.tcp.network.neighbours[i]
-            if it.state != NEIGHBOUR_FREE:
+            if it.state != NEIGHBOUR_FREE and not network_is_local(self.tcp.network, &it.address):
                 mac = (<const char *>it.mac)[:6] if it.state == NEIGHBOUR_VALID else None
                 rows.append((address_to_text(&it.address), mac, names[it.state], self.tcp.now_ns - it.used_ns))
         return rows

@@ -4,7 +4,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from underpass.ip.error cimport ip_receive_error
 from underpass.ip.validate cimport Chunk, ip_receive
 from underpass.link.frames cimport NO_FRAME, frame_chunk, frame_unref
-from underpass.link.link cimport DESC_CONTINUES, DESC_HANDED, LINK_RX_PARTIAL, NEVER, Desc
+from underpass.link.link cimport DESC_CONTINUES, DESC_HANDED, DESC_LOCAL, LINK_RX_PARTIAL, NEVER, Desc
 from underpass.stack.moderation cimport moderation_naps, moderation_note
 from underpass.stack.tap cimport Tap, tap_arrived, tap_arrives, tap_batch, tap_publish
 from underpass.tcp.arrive cimport arrive, arrive_hash
@@ -108,7 +108,7 @@ cdef inline bint packet_parsed(Tcp *tcp, const Desc *descs, uint32_t count, Arri
         rest[i - 1].data = frame_chunk(tcp.pool, descs[i].frame) + descs[i].offset
         rest[i - 1].length = descs[i].length
     reason = ip_receive(tcp.network, packet, descs[0].length, rest, count - 1,
-                        (tcp.link.offloads & LINK_RX_PARTIAL) != 0, &arrival.seg)
+                        (tcp.link.offloads & LINK_RX_PARTIAL) != 0, descs[0].flags & DESC_LOCAL != 0, &arrival.seg)
     if reason == IP_PROTOCOL and count == 1:
         reason = error_arrives(tcp, packet, descs[0].length, descs[0].flags & DESC_HANDED != 0)
         if reason == ACCEPTED:

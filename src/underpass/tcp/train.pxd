@@ -9,6 +9,7 @@ be part of one. Nothing outlives a turn: with output_flush the packet is the lin
 """
 from libc.stdint cimport uint8_t, uint32_t
 
+from underpass.ip.network cimport network_is_local
 from underpass.link.frames cimport TX_HEADROOM, Frame
 from underpass.link.link cimport LINK_SEGMENTATION, SEGMENTS_MAX
 from underpass.tcp.ecn cimport ecn_marks
@@ -32,6 +33,8 @@ cdef inline bint train_may_begin(const Tcp *tcp, const Tcb *tcb, uint32_t payloa
     cdef uint32_t room = tcp.pool.state.chunk_bytes - TX_HEADROOM
     if tcp.link.offloads & LINK_SEGMENTATION == 0 or tcb.traits & ALONE:
         return False
+    if tcp.network.loops and network_is_local(tcp.network, &tcb.remote):
+        return False                # it comes back as it is
     return payload_bytes >= tcb.mss or payload_bytes >= room
 
 

@@ -162,7 +162,7 @@ cdef class ProbeNetwork:
             count += 1
         memset(&seg, 0xEE, sizeof(seg))
         self.net.strict_checksum = strict
-        reason = ip_receive(self.net, chunks[0].data, chunks[0].length, &chunks[1], count - 1, partial_ok,
+        reason = ip_receive(self.net, chunks[0].data, chunks[0].length, &chunks[1], count - 1, partial_ok, False,
                             &seg)
         for i in range(count):
             free(self.parts[i])
@@ -200,7 +200,7 @@ cdef class ProbeNetwork:
         cdef Segment seg
         cdef uint8_t[ROOM] room
         cdef uint8_t *start
-        reason = ip_receive(self.net, <const uint8_t *><const char *>frame, len(frame), NULL, 0, False, &seg)
+        reason = ip_receive(self.net, <const uint8_t *><const char *>frame, len(frame), NULL, 0, False, False, &seg)
         if reason != ACCEPTED:
             raise ValueError(f"the frame to be answered is refused: {reason_names()[reason]}")
         start = template_answer(self.net, &seg, room + ROOM, len(tcp))
