@@ -64,11 +64,11 @@ clean: ## remove what the other targets made here
 
 %/.dev: %/.tools
 	@echo "installing the development tools into $(@D)"
-	@$(@D)/bin/python tools/requirements.py dev bench metrics | $(QUIET_PIP) $(@D)/bin/pip install -r /dev/stdin
+	@$(@D)/bin/python tools/requirements.py dev bench metrics programs | $(QUIET_PIP) $(@D)/bin/pip install -r /dev/stdin
 	@touch $@
 
 %/.bench: %/.tools
-	@$(@D)/bin/python tools/requirements.py bench | $(QUIET_PIP) $(@D)/bin/pip install -r /dev/stdin
+	@$(@D)/bin/python tools/requirements.py bench programs | $(QUIET_PIP) $(@D)/bin/pip install -r /dev/stdin
 	@touch $@
 
 BUILD = release

@@ -6,7 +6,7 @@
 set -eu
 
 packages="clang llvm gcc libc6-dev libbpf-dev libelf-dev zlib1g-dev libpcap-dev libseccomp2 pkg-config python3-dev
-  python3-venv iproute2 netbase ethtool iputils-ping procps curl wrk apache2-utils nginx-light openssl tcpdump nftables groff-base
+  python3-venv iproute2 netbase ethtool iputils-ping procps curl wrk apache2-utils nginx-light redis-server openssl tcpdump nftables groff-base
   clang-16 libclang-rt-16-dev"
 
 case "$*" in

@@ -43,7 +43,8 @@ def test_commands(complete: Complete) -> None:
     assert complete("underpass ") == list(COMMANDS)
     assert complete("underpass s") == ["serve", "ss", "stats", "shield"]
     assert complete("underpass --v") == ["--version"]
-    assert complete("underpass bench ") == ["peers", "recovery", "virtual", "cores", "shield", "load", "cpu"]
+    kinds = ["peers", "recovery", "virtual", "cores", "shield", "load", "cpu", "asyncio"]
+    assert complete("underpass bench ") == kinds
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -10,15 +10,18 @@ from underpass.aio.loop import StackEventLoop
 from underpass.nic import attach
 
 T = TypeVar("T")
+KernelLoop = asyncio.SelectorEventLoop      # by this name it may be ours later: see launch.take_over
 Fallback = Literal["kernel"] | None
 
 
 def loop_factory(interface: str, *, fallback: Fallback = None, limits: dict[str, int | str] | None = None,
+                 say: Callable[[str], None] | None = None,
                  **options: Any) -> Callable[[], asyncio.AbstractEventLoop]:
     """Makes event loops over an interface, for asyncio.run(main(), loop_factory=...) and asyncio.Runner.
 
     `options` go to `attach`, `limits` to the stack. Where the interface cannot be had the maker raises
     OSError in one line; with fallback="kernel" it writes that line to stderr and makes asyncio's own loop.
+    `say` is told in one line which path is active.
     """
     if fallback not in (None, "kernel"):
         raise ValueError(f'fallback is None or "kernel", not {fallback!r}')
@@ -30,8 +33,10 @@ def loop_factory(interface: str, *, fallback: Fallback = None, limits: dict[str,
             if fallback is None:
                 raise
             print(f"underpass: TCP stays with the kernel: {error.strerror or error}", file=sys.stderr)
-            return asyncio.SelectorEventLoop()
+            return KernelLoop()
         try:
+            if say is not None:
+                say(f"underpass: {nic.summary()[0]}")
             return StackEventLoop(nic, **(limits or {}))
         except BaseException:
             nic.close()

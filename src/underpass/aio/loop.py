@@ -162,8 +162,8 @@ class StackEventLoop(asyncio.SelectorEventLoop):
         return None
 
     def _leads_here(self, family: int, address: tuple[Any, ...]) -> bool:
-        """Whether Linux would send from an address of the interface to another host, or it is the stack itself
-        that serves the address.
+        """Whether Linux would send from an address of the interface to another host, or the stack itself
+        serves the address.
         """
         here = self._nic.addresses
         if self._nic.ports is None:

@@ -15,6 +15,7 @@ COMMANDS = {
     "serve": "serve a directory over HTTP from the user-space stack",
     "check": "check the settings of a service, for `underpass serve --config`",
     "restart": "have workers go on in new processes, with every connection",
+    "run": "run an asyncio program, unmodified, with its TCP on the user-space stack",
     "load": "load an HTTP server and measure its latency, or fetch a file",
     "ss": "list connections of running workers",
     "stats": "show the counters of running workers, by layer and reason",

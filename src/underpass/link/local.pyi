@@ -1,7 +1,7 @@
 from underpass.link.link import LinkBase
 
 class LocalLink(LinkBase):
-    """A link over `inner`, on which packets to our own MAC address come back: connections within one stack."""
+    """A link over `inner` on which packets to our own MAC address come back: to one process."""
 
     inner: LinkBase
     def __init__(self, inner: LinkBase) -> None: ...

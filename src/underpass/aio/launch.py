@@ -1,0 +1,120 @@
+"""Run a Python program that knows nothing of Underpass, with its event loops on an interface.
+
+The loops that the program asks for by any of asyncio's names, or by uvloop's, are ours: `python -m module`, a
+script, or a command that a package installed runs in this process, as if it had been started itself.
+"""
+
+import asyncio
+import multiprocessing
+import runpy
+import shutil
+import sys
+import types
+import warnings
+from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from underpass.aio.factory import loop_factory
+
+NAMES = ("SelectorEventLoop", "EventLoop")      # the second since 3.13
+Maker = Callable[[], asyncio.AbstractEventLoop]
+
+
+class Inherited:
+    """Takes over in processes that the program starts by multiprocessing: it is unpickled there first."""
+
+    def __init__(self, interface: str, options: dict[str, Any]) -> None:
+        self.interface, self.options = interface, options
+
+    def __reduce__(self) -> Any:
+        return take_over, (self.interface, self.options)
+
+
+def take_over(interface: str, options: dict[str, Any]) -> Inherited:
+    """From now on event loops are on this interface, by whatever name they are asked for.
+
+    Where it cannot be had, the process that asks ends, with one line on stderr. `options`: of `loop_factory`.
+    """
+    factory = loop_factory(interface, say=say, **options)
+
+    def make() -> asyncio.AbstractEventLoop:
+        try:
+            return factory()
+        except OSError as error:
+            warnings.simplefilter("ignore", RuntimeWarning)     # of coroutines that nobody will await
+            sys.exit(f"underpass: {error.strerror or error}")
+
+    class Ours(asyncio.SelectorEventLoop):
+        def __new__(cls, *_: Any, **__: Any) -> Any:
+            return make()
+
+    for module in (asyncio, asyncio.unix_events):
+        for name in NAMES:
+            if hasattr(module, name):
+                setattr(module, name, Ours)
+    policy: Any = asyncio.unix_events._UnixDefaultEventLoopPolicy
+    policy._loop_factory = staticmethod(make)       # what asyncio.run and new_event_loop ask
+    sys.modules["uvloop"] = stand_in(make)
+    inherited = Inherited(interface, options)
+    process: Any = multiprocessing.current_process()
+    process._config["underpass"] = inherited
+    return inherited
+
+
+def say(line: str) -> None:
+    """On stderr: the program's own output is the program's."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def stand_in(make: Maker) -> types.ModuleType:
+    """What `import uvloop` gives: its loops are ours too."""
+    made = types.ModuleType("uvloop", "Underpass in uvloop's place.")
+    module: Any = made
+
+    class EventLoopPolicy(asyncio.DefaultEventLoopPolicy):
+        _loop_factory = staticmethod(make)
+
+    def run(main: Any, *, debug: bool | None = None, **_: Any) -> Any:
+        with asyncio.Runner(debug=debug, loop_factory=make) as runner:
+            return runner.run(main)
+
+    module.new_event_loop = module.Loop = make
+    module.EventLoopPolicy = EventLoopPolicy
+    module.install = lambda: asyncio.set_event_loop_policy(EventLoopPolicy())
+    module.run = run
+    module.__version__ = "0.0+underpass"
+    return made
+
+
+def program_of(words: Sequence[str]) -> Callable[[], Any]:
+    """What runs the command line. Raises ValueError for what is no Python program."""
+    first, *rest = words
+    if Path(first).name.startswith("python"):
+        if rest[:1] == ["-m"] and len(rest) > 1:
+            return lambda: as_main(rest[1:], lambda: runpy.run_module(rest[1], None, "__main__", True))
+        if rest and not rest[0].startswith("-"):
+            return program_of(rest)
+        raise ValueError(f"{' '.join(words)}: python is to be followed by a script, or by -m and a module")
+    if first.endswith(".py") and Path(first).is_file():
+        return lambda: as_main(words, lambda: runpy.run_path(first, None, "__main__"))
+    for point in entry_points(group="console_scripts", name=Path(first).name):
+        return installed(words, point.load())
+    where = shutil.which(first)
+    if where is not None and "python" in Path(where).read_bytes()[:100].decode(errors="replace"):
+        return lambda: as_main([where, *rest], lambda: runpy.run_path(where, None, "__main__"))
+    raise ValueError(f"{first} is no script, module or command of this Python ({sys.executable})")
+
+
+def installed(words: Sequence[str], command: Callable[[], Any]) -> Callable[[], Any]:
+    """What runs a command that a package has installed."""
+    return lambda: as_main(words, lambda: sys.exit(command()))
+
+
+def as_main(words: Sequence[str], run: Callable[[], Any]) -> None:
+    """Run with these as the process's arguments, the script's folder, or this one, first on the path."""
+    sys.argv = list(words)
+    script = Path(words[0])
+    sys.path.insert(0, str(script.parent.resolve()) if script.suffix == ".py" else "")
+    run()

@@ -1,0 +1,86 @@
+"""`underpass run`: programs that know nothing of it, as processes of their own."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.aio.conftest import Site
+
+from underpass.aio.launch import program_of
+from underpass.linux.namespaces import until
+
+APP = """
+async def app(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+    await send({"type": "http.response.body", "body": b"hello"})
+"""
+SERVER = """
+import asyncio, sys
+async def main():
+    async def hello(reader, writer):
+        writer.write(b"HTTP/1.1 200 OK\\r\\ncontent-length: 5\\r\\n\\r\\nhello")
+        writer.close()
+    await (await asyncio.start_server(hello, "0.0.0.0", int(sys.argv[1]))).serve_forever()
+asyncio.run(main())
+"""
+
+
+@contextmanager
+def program(site: Site, folder: Path, *words: str) -> Iterator["subprocess.Popen[str]"]:
+    """A running program whose first words on stderr are in folder/log."""
+    where = site.pair.server
+    command = (sys.executable, "-m", "underpass.cli", "run", "-i", where.interface, "--", *words)
+    with (folder / "log").open("w") as log:
+        process = where.start("env", f"PYTHONPATH={folder}", *command, output=log)
+    try:
+        yield process
+    finally:
+        where.stop(process)
+
+
+def answers(site: Site) -> bool:
+    return site.pair.client.run("curl", "-sS", "--max-time", "2", f"http://{site.host}:8000/",
+                                check=False).stdout == "hello"
+
+
+@pytest.mark.parametrize("words", [
+    ["uvicorn", "app:app", "--host", "0.0.0.0", "--lifespan", "off"],
+    ["uvicorn", "app:app", "--host", "0.0.0.0", "--lifespan", "off", "--loop", "asyncio"],
+    ["python", "-m", "uvicorn", "app:app", "--host", "0.0.0.0", "--lifespan", "off"],
+    ["hypercorn", "app:app", "--bind", "0.0.0.0:8000"],
+    ["gunicorn", "-k", "uvicorn_worker.UvicornWorker", "-w", "1", "-b", "0.0.0.0:8000", "app:app"],
+    ["python", "server.py", "8000"],
+], ids=lambda words: "-".join(words[:3]))
+def test_a_program_is_served_by_the_stack(site: Site, tmp_path: Path, words: list[str]) -> None:
+    for name in ("uvicorn", "hypercorn", "gunicorn"):
+        if name in words:
+            pytest.importorskip(name)
+    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "server.py").write_text(SERVER)
+    words = [str(tmp_path / it) if it == "server.py" else it for it in words]
+    with program(site, tmp_path, *words) as process:
+        answered = until(lambda: answers(site) or process.poll() is not None, 20, 0.2)
+        said = (tmp_path / "log").read_text()
+        assert answered and process.poll() is None, said
+        assert f"underpass: {site.pair.server.interface} (veth): native XDP" in said
+        listed = site.pair.server.run(sys.executable, "-m", "underpass.cli", "ss", "--all", "--json").stdout
+        assert '"local_port": 8000' in listed
+    assert "xdp" not in site.pair.server.run("ip", "link", "show", site.pair.server.interface).stdout
+
+
+def test_what_is_no_python_program_is_one_line(site: Site) -> None:
+    for words in (["/bin/ls"], ["python", "-c", "1"], ["no-such-command"]):
+        with pytest.raises(ValueError, match=r"no script, module or command|followed by a script"):
+            program_of(words)
+
+
+def test_the_interface_s_absence_is_one_line_and_the_program_does_not_run(site: Site, tmp_path: Path) -> None:
+    script = tmp_path / "server.py"
+    script.write_text(SERVER)
+    done = site.pair.server.run(sys.executable, "-m", "underpass.cli", "run", "-i", "eth9", "--", "python",
+                                str(script), "8000", check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and "eth9 does not exist" in done.stderr

@@ -1,0 +1,176 @@
+"""TLS by asyncio's own protocol over transports of the stack."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.aio.conftest import Site, exactly
+from tests.aio.test_loop import PORT, Accepting, Recorder, echo, running
+
+NAMES = "IP:198.18.0.1,IP:198.18.0.2,DNS:localhost"
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """server.pem and client.pem, each its own authority."""
+    folder = tmp_path_factory.mktemp("tls")
+    for name in ("server", "client"):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                        "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", folder / f"{name}.key",
+                        "-out", folder / f"{name}.crt", "-days", "9", "-subj", f"/CN={name}",
+                        "-addext", f"subjectAltName={NAMES}"], check=True, capture_output=True)
+        (folder / f"{name}.pem").write_bytes((folder / f"{name}.key").read_bytes()
+                                             + (folder / f"{name}.crt").read_bytes())
+    return folder
+
+
+def serving(folder: Path, *, asks: bool = False) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem")
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    if asks:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(folder / "client.crt")
+    return context
+
+
+def asking(folder: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(folder / "server.crt"))
+
+
+def test_a_kernel_client_and_a_client_of_ours_speak_tls_to_us(site: Site, certificates: Path) -> None:
+    async def main() -> None:
+        async with await asyncio.start_server(echo, site.host, PORT, ssl=serving(certificates)):
+            client = await site.connected(PORT)
+            context = asking(certificates)
+            context.set_alpn_protocols(["http/1.1"])
+            wrapped = await asyncio.to_thread(context.wrap_socket, client, server_hostname=site.host)
+            wrapped.sendall(b"secret")
+            assert await exactly(wrapped, 6) == b"secret"
+            assert wrapped.selected_alpn_protocol() == "http/1.1"
+            wrapped.close()
+            reader, writer = await asyncio.open_connection(site.host, PORT, ssl=context)
+            writer.write(b"x" * 1_000_000)
+            assert await reader.readexactly(1_000_000) == b"x" * 1_000_000
+            assert writer.get_extra_info("cipher") and writer.get_extra_info("peercert")
+            assert writer.get_extra_info("peername") == (site.host, PORT)
+            writer.close()
+            await writer.wait_closed()
+    site.run(main())
+
+
+def test_client_certificates_are_asked_for(site: Site, certificates: Path) -> None:
+    async def main() -> None:
+        seen: asyncio.Queue[Any] = asyncio.Queue()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            seen.put_nowait(writer.get_extra_info("peercert")["subject"])
+            writer.close()
+
+        async with await asyncio.start_server(serve, site.host, PORT, ssl=serving(certificates, asks=True)):
+            context = asking(certificates)
+            context.load_cert_chain(certificates / "client.pem")
+            _, writer = await asyncio.open_connection(site.host, PORT, ssl=context)
+            assert await seen.get() == ((("commonName", "client"),),)
+            writer.close()
+            with contextlib.suppress(ssl.SSLError, ConnectionError):
+                reader, writer = await asyncio.open_connection(site.host, PORT, ssl=asking(certificates))
+                assert await reader.read() == b""
+            assert seen.empty()
+    site.run(main())
+
+
+def test_sessions_are_resumed_and_sni_chooses_a_certificate(site: Site, certificates: Path) -> None:
+    async def main() -> None:
+        context = serving(certificates)
+        names: list[str | None] = []
+        context.sni_callback = lambda sslobj, name, ctx: names.append(name)
+        async with await asyncio.start_server(echo, site.host, PORT, ssl=context):
+            command = ["openssl", "s_client", "-connect", f"{site.host}:{PORT}", "-servername", "localhost",
+                       "-reconnect", "-no_ticket", "-tls1_2"]
+            said = await asyncio.to_thread(
+                lambda: site.pair.client.run(*command, text="", check=False).stdout)
+            assert said.count("Reused, TLSv1.2") == 5
+            assert names[0] == "localhost"
+    site.run(main())
+
+
+def test_certificates_are_reloaded_while_running(site: Site, certificates: Path) -> None:
+    async def main() -> None:
+        context = serving(certificates)
+        async with await asyncio.start_server(echo, site.host, PORT, ssl=context):
+            for name in ("server", "client"):
+                context.load_cert_chain(certificates / f"{name}.pem")
+                trusting = ssl.create_default_context(cafile=str(certificates / f"{name}.crt"))
+                _, writer = await asyncio.open_connection(site.host, PORT, ssl=trusting)
+                assert writer.get_extra_info("peercert")["subject"] == ((("commonName", name),),)
+                writer.close()
+    site.run(main())
+
+
+def test_start_tls_on_both_sides(site: Site, certificates: Path) -> None:
+    async def main() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"go\n")
+            await writer.drain()
+            await writer.start_tls(serving(certificates))
+            writer.write(b"echo " + await reader.readline())
+            await writer.drain()
+            writer.close()
+
+        async with await asyncio.start_server(serve, site.host, PORT):
+            reader, writer = await asyncio.open_connection(site.host, PORT)
+            assert await reader.readline() == b"go\n"
+            await writer.start_tls(asking(certificates), server_hostname=site.host)
+            writer.write(b"hidden\n")
+            assert await reader.readline() == b"echo hidden\n"
+            writer.close()
+    site.run(main())
+
+
+def test_a_peer_that_resets_within_the_handshake_leaves_nothing(site: Site, certificates: Path) -> None:
+    hello = ssl.MemoryBIO()
+    sslobj = asking(certificates).wrap_bio(ssl.MemoryBIO(), hello, server_hostname="198.18.0.2")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        sslobj.do_handshake()
+    octets = hello.read()
+
+    async def main() -> None:
+        async with await asyncio.start_server(echo, site.host, PORT, ssl=serving(certificates)):
+            for cut in (0, 1, 5, 100, len(octets)):
+                client = await site.connected(PORT)
+                client.sendall(octets[:cut])
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                client.close()
+            async with asyncio.timeout(10):
+                while [row for row in running().nic.stack().connections() if row["state"] != "LISTEN"]:
+                    await asyncio.sleep(0.01)
+    site.run(main())
+
+
+def test_sendfile_over_tcp_and_tls(site: Site, certificates: Path, tmp_path: Path) -> None:
+    octets = bytes(range(256)) * 4000
+    file = tmp_path / "file"
+    file.write_bytes(octets)
+
+    async def main() -> None:
+        for context in (None, serving(certificates)):
+            accepting = Accepting()
+            async with await running().create_server(accepting, site.host, PORT, ssl=context):
+                reader, writer = await asyncio.open_connection(
+                    site.host, PORT, ssl=None if context is None else asking(certificates))
+                protocol: Recorder = await accepting.made.get()
+                while not hasattr(protocol, "transport"):
+                    await asyncio.sleep(0.01)
+                with file.open("rb") as source:
+                    sent = asyncio.create_task(running().sendfile(protocol.transport, source))
+                    assert await reader.readexactly(len(octets)) == octets
+                    assert await sent == len(octets)
+                protocol.transport.close()
+                writer.close()
+    site.run(main())
