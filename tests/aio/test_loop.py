@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import gc
+import io
 import os
 import resource
 import socket
@@ -197,6 +198,35 @@ def test_a_client_of_ours_connects_by_the_stack(site: Site, family: int) -> None
         await writer.wait_closed()
         assert running().nic.stack().stats()["tcp"]["active_opens"] == 1
         listener.close()
+    site.run(main())
+
+
+def test_sock_calls_use_the_stack_where_they_connected_by_it(site: Site) -> None:
+    octets = os.urandom(5_000_000)
+
+    async def main() -> None:
+        loop, listener = running(), site.listener()
+        with inside(site.pair.server.name), socket.socket() as sock:
+            sock.setblocking(False)
+            await loop.sock_connect(sock, listener.getsockname())
+            accepted, address = await asyncio.to_thread(listener.accept)
+            assert sock.getsockname() == address and sock.getpeername() == listener.getsockname()
+            sending = asyncio.create_task(loop.sock_sendall(sock, octets))
+            assert await exactly(accepted, len(octets)) == octets
+            await sending
+            receiving = asyncio.create_task(loop.sock_recv(sock, 100))
+            await asyncio.sleep(0)
+            accepted.sendall(b"answer")
+            assert await receiving == b"answer"
+            accepted.sendall(b"more")
+            buffer = bytearray(10)
+            assert await loop.sock_recv_into(sock, buffer) == 4 and buffer[:4] == b"more"
+            await loop.sock_sendfile(sock, io.BytesIO(b"filed"))
+            assert await exactly(accepted, 5) == b"filed"
+        assert await exactly(accepted, 1) == b""        # closed with the socket
+        accepted.close()
+        listener.close()
+        assert loop.nic.stack().stats()["tcp"]["active_opens"] == 1
     site.run(main())
 
 

@@ -37,7 +37,7 @@ def take_over(interface: str, options: dict[str, Any]) -> Inherited:
 
     Where it cannot be had, the process that asks ends, with one line on stderr. `options`: of `loop_factory`.
     """
-    factory = loop_factory(interface, say=say, **options)
+    factory = loop_factory(interface, **{"say": say} | options)
 
     def make() -> asyncio.AbstractEventLoop:
         try:

@@ -19,11 +19,12 @@ import weakref
 from asyncio import sslproto
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, TypeVar
 
 from underpass.aio.dispatch import Dispatcher
 from underpass.aio.selector import StackSelector
 from underpass.aio.socket_end import SocketEnd
+from underpass.aio.stand_in import found, parted, stand_for
 from underpass.aio.transport import StackTransport
 from underpass.nic import Nic
 
@@ -39,6 +40,7 @@ CARRIED = [
 ]
 
 Release = Callable[[], None]
+T = TypeVar("T")
 tls_over: Any = sslproto.SSLProtocol
 
 
@@ -51,7 +53,6 @@ class StackEventLoop(asyncio.SelectorEventLoop):
         self._dispatcher = Dispatcher(self._stack)
         self._serving: weakref.WeakKeyDictionary[socket.socket, list[tuple[int, Release]]] = \
             weakref.WeakKeyDictionary()
-        self._ends: weakref.WeakKeyDictionary[socket.socket, SocketEnd] = weakref.WeakKeyDictionary()
         self._pid = os.getpid()
         self._waiting = StackSelector(self._dispatcher, self._stack.control_fds, self._stack.control)
         super().__init__(self._waiting)
@@ -158,7 +159,7 @@ class StackEventLoop(asyncio.SelectorEventLoop):
         except BaseException:
             end.abort()
             raise
-        self._ends[sock] = end
+        stand_for(sock, end)
         return None
 
     def _leads_here(self, family: int, address: tuple[Any, ...]) -> bool:
@@ -196,12 +197,60 @@ class StackEventLoop(asyncio.SelectorEventLoop):
         ports = self._nic.ports
         return ports is not None and ports.first <= port <= ports.last
 
+    # -- sockets that stand for connections
+
+    async def sock_recv(self, sock: socket.socket, nbytes: int) -> bytes:
+        """At most `nbytes` octets; b"" at the end."""
+        end = found(sock)
+        if end is None:
+            return await super().sock_recv(sock, nbytes)
+        connection = end.connection
+        return await self._when_ready(end, lambda: connection.recv(nbytes))
+
+    async def sock_recv_into(self, sock: socket.socket, buf: Any) -> int:
+        """Fill a buffer as far as there is something."""
+        end = found(sock)
+        if end is None:
+            return await super().sock_recv_into(sock, buf)
+        connection = end.connection
+        return await self._when_ready(end, lambda: connection.recv_into(buf))
+
+    async def sock_sendall(self, sock: socket.socket, data: Any) -> None:
+        """Send all of it."""
+        end = found(sock)
+        if end is None:
+            return await super().sock_sendall(sock, data)
+        connection, rest = end.connection, memoryview(data).cast("B")
+        while rest:
+            sent = await self._when_ready(end, lambda rest=rest: connection.send(rest))  # type: ignore[misc]
+            rest = rest[sent:]
+        return None
+
+    async def sock_sendfile(self, sock: socket.socket, file: Any, offset: int = 0, count: int | None = None,
+                            *, fallback: bool | None = True) -> int:
+        """Read the file and send it: the kernel cannot do it for a connection that is not its own."""
+        if found(sock) is None:
+            return await super().sock_sendfile(sock, file, offset, count, fallback=fallback)
+        if not fallback:
+            raise asyncio.SendfileNotAvailableError("a connection of the stack has no descriptor")
+        self._check_sendfile_params(sock, file, offset, count)                 # type: ignore[attr-defined]
+        sent: int = await self._sock_sendfile_fallback(sock, file, offset, count)  # type: ignore[attr-defined]
+        return sent
+
+    async def _when_ready(self, end: SocketEnd, call: Callable[[], T]) -> T:
+        """What the call gives as soon as it need not wait."""
+        while True:
+            try:
+                return call()
+            except BlockingIOError:
+                await end.wait(self)
+
     # -- transports
 
     def _make_socket_transport(self, sock: socket.socket, protocol: asyncio.BaseProtocol,
                                waiter: asyncio.Future[None] | None = None, *, extra: Any = None,
                                server: Any = None, **options: Any) -> asyncio.Transport:
-        end = self._ends.pop(sock, None)
+        end = parted(sock)
         if end is None:
             transport: asyncio.Transport = super()._make_socket_transport(      # type: ignore[misc]
                 sock, protocol, waiter, extra=extra, server=server, **options)
@@ -212,7 +261,7 @@ class StackEventLoop(asyncio.SelectorEventLoop):
                             waiter: asyncio.Future[None] | None = None, *, server_side: bool = False,
                             server_hostname: str | None = None, extra: Any = None, server: Any = None,
                             **options: Any) -> asyncio.Transport:
-        end = self._ends.pop(rawsock, None)
+        end = parted(rawsock)
         if end is None:
             transport: asyncio.Transport = super()._make_ssl_transport(         # type: ignore[misc]
                 rawsock, protocol, sslcontext, waiter, server_side=server_side,

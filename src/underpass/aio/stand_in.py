@@ -1,0 +1,90 @@
+"""Kernel sockets that stand for connections of the stack: what loop.sock_connect has connected.
+
+The program goes on with its own socket object. Asked who it is, it answers for the connection; closed, it
+closes the connection. Octets go through the loop's sock_ calls, or through a transport, which takes the
+connection over.
+"""
+
+import socket
+import weakref
+from typing import Any
+
+from underpass.aio.socket_end import SocketEnd
+
+_ends: "weakref.WeakKeyDictionary[socket.socket, SocketEnd]" = weakref.WeakKeyDictionary()
+
+
+class StandIn(socket.socket):
+    """The class of such a socket from then on; `fileno()` is the kernel's, which is not connected."""
+
+    __slots__ = ()
+
+    def getpeername(self) -> Any:
+        """The peer of the connection."""
+        return end_of(self, socket.socket.getpeername, SocketEnd.getpeername)
+
+    def getsockname(self) -> Any:
+        """Our side of the connection."""
+        return end_of(self, socket.socket.getsockname, SocketEnd.getsockname)
+
+    def getsockopt(self, level: int, option: int, buflen: int = 0) -> Any:
+        """The connection's option."""
+        end = _ends.get(self)
+        if end is not None:
+            return end.getsockopt(level, option, buflen)
+        return super().getsockopt(level, option, buflen) if buflen else super().getsockopt(level, option)
+
+    def setsockopt(self, level: int, option: int, *value: Any) -> None:
+        """Set the connection's option."""
+        end = _ends.get(self)
+        if end is not None:
+            return end.setsockopt(level, option, *value)
+        return super().setsockopt(level, option, *value)
+
+    def recv(self, bufsize: int, flags: int = 0) -> bytes:
+        """What has come, as from a non-blocking socket."""
+        end = _ends.get(self)
+        return super().recv(bufsize, flags) if end is None else end.connection.recv(bufsize)
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """As much as is taken now."""
+        end = _ends.get(self)
+        return super().send(data, flags) if end is None else end.connection.send(data)
+
+    def shutdown(self, how: int) -> None:
+        """End our stream; SHUT_RD alone changes nothing."""
+        end = _ends.get(self)
+        if end is None:
+            return super().shutdown(how)
+        if how != socket.SHUT_RD:
+            end.connection.shutdown()
+        return None
+
+    def _real_close(self, *_: Any) -> None:
+        end = _ends.pop(self, None)
+        if end is not None:
+            end.close()
+        super()._real_close()               # type: ignore[misc]
+
+
+def end_of(sock: socket.socket, kernel: Any, ours: Any) -> Any:
+    """What the connection answers, or the kernel where there is none any more."""
+    end = _ends.get(sock)
+    return kernel(sock) if end is None else ours(end)
+
+
+def stand_for(sock: socket.socket, end: SocketEnd) -> None:
+    """From now on the socket stands for the connection."""
+    _ends[sock] = end
+    if type(sock) is socket.socket:
+        sock.__class__ = StandIn            # a subclass of a program's own keeps its own answers
+
+
+def found(sock: socket.socket) -> SocketEnd | None:
+    """The connection that it stands for."""
+    return _ends.get(sock)
+
+
+def parted(sock: socket.socket) -> SocketEnd | None:
+    """The same, and it stands for it no longer."""
+    return _ends.pop(sock, None)
