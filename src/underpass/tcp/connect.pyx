@@ -24,10 +24,18 @@ from underpass.wire.seq cimport seq_after, seq_t, seq_upto
 from underpass.wire.siphash cimport siphash13_words
 
 
+cdef enum:
+    STRIDE = 37                     # between ports that are tried: see next_port
+
+
 cdef inline uint16_t next_port(Tcp *tcp, uint32_t offset) noexcept nogil:
+    """All ports of the range in turn. Neighbours differ in their last bits alone, which a device whose table gives
+    each queue a block of entries may not look at: so the next one is some way off.
+    """
     cdef uint32_t first = tcp.state.limits.ephemeral_first
     cdef uint32_t count = tcp.state.limits.ephemeral_last - first + 1
-    cdef uint16_t port = <uint16_t>(first + (offset % count + tcp.state.ephemeral_hint) % count)
+    cdef uint32_t stride = STRIDE if count % STRIDE else 1
+    cdef uint16_t port = <uint16_t>(first + (offset % count + stride * tcp.state.ephemeral_hint) % count)
     tcp.state.ephemeral_hint = (tcp.state.ephemeral_hint + 1) % count
     return port
 
