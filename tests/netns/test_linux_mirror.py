@@ -147,6 +147,21 @@ def test_an_interface_that_goes_down_loses_its_routes_until_it_is_up_again(follo
     assert followed.comes_to(lambda stack: any(row[0] == "198.18.0.0" for row in stack.routes))
 
 
+def test_it_is_told_once_that_the_interface_was_down_however_shortly(followed: Followed) -> None:
+    assert not followed.mirror.came_up()
+    followed.ip("link set {dev} down")
+    followed.ip("link set {dev} up")
+    followed.mirror.update(followed.stack)
+    assert followed.mirror.came_up()
+    assert not followed.mirror.came_up()
+    followed.ip("link set {dev} down")
+    followed.mirror.update(followed.stack)
+    assert not followed.mirror.came_up()
+    followed.ip("link set {dev} up")
+    followed.mirror.update(followed.stack)
+    assert followed.mirror.came_up()
+
+
 def test_a_removed_interface_is_noticed(followed: Followed) -> None:
     followed.ip("link del {dev}")
     assert followed.comes_to(lambda _: followed.mirror.gone)

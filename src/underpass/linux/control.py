@@ -30,6 +30,7 @@ class Program(Steering, Protocol):
     def set_mac(self, mac: bytes) -> None: ...
     def set_local_addresses(self, addresses: Iterable[str]) -> None: ...
     def counters(self) -> dict[str, int]: ...
+    def renew(self) -> None: ...
 
 
 class Control:
@@ -83,6 +84,8 @@ class Control:
                 self._changes.look()
             if self._mirror.gone:
                 raise OSError(errno.ENODEV, f"interface {self._mirror.link.name} was removed")
+            if self._mirror.came_up():
+                self._program.renew()
         worked |= self._mirror.serve_wanted(self)
         if now >= self.refresh_at:
             self.refresh_at = now + REFRESH_SECONDS

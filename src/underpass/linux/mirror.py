@@ -58,6 +58,7 @@ class Mirror:
         self._requests = netlink.NetlinkSocket()
         self.gone = False
         self.resyncs = 0                # how often events were lost and everything was read again
+        self._was_down = False
         record = netlink.link(self._requests, name=ifname)
         if record is None:
             self.close()
@@ -106,6 +107,12 @@ class Mirror:
         for address in changed - tables:
             self._push_changed(stack, address)
         return bool(changed)
+
+    def came_up(self) -> bool:
+        """Whether the interface, which is up, was down at some time since the last call, or may have been."""
+        came_up = self._was_down and self.link.up
+        self._was_down = self._was_down and not came_up
+        return came_up
 
     def serve_wanted(self, stack: Controlled) -> bool:
         """Ask Linux for the neighbours that the stack wants resolved or probed; returns whether any."""
@@ -160,6 +167,7 @@ class Mirror:
     def _resync(self, stack: Controlled) -> None:
         """Events were lost: what is there now replaces all that was known."""
         self.resyncs += 1
+        self._was_down = True
         while self._drain():
             pass
         before = set(self.neighbours)
@@ -202,6 +210,7 @@ class Mirror:
         if kind in _ROUTE_EVENTS and netlink.route_of_another(datagram, self.link.index):
             return
         if kind not in _NEIGHBOUR_EVENTS:
+            self._was_down |= kind == netlink.RTM_NEWLINK and not netlink.link_is_up(datagram)
             changed.update({"link", "addresses", "routes"})
             return
         for message in self._events.parse(datagram):

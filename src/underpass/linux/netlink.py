@@ -269,6 +269,11 @@ def route_of_another(datagram: bytes, index: int) -> bool:
     return False
 
 
+def link_is_up(datagram: bytes) -> bool:
+    """Whether a link event says that the interface is up (struct ifinfomsg)."""
+    return bool(struct.unpack_from("=I", datagram, 24)[0] & IFF_UP)
+
+
 def neighbours(netlink: NetlinkSocket, index: int) -> list[NeighbourRecord]:
     """The interface's neighbour table, IPv4 and IPv6."""
     message = ndmsg()

@@ -29,7 +29,9 @@ cdef enum:
 
 MODES = {"native": XDP_FLAGS_DRV_MODE, "generic": XDP_FLAGS_SKB_MODE}
 
-FORGETFUL_DRIVERS = {"veth"}        # Linux 6.18: new queues run no program, though one is attached
+# Drivers that do not run the attached program any more: veth (Linux 6.18) on new queues, vmxnet3 (7.3) once the interface
+# was down.
+FORGETFUL_DRIVERS = {"veth", "vmxnet3"}
 
 
 cdef bytes octets_of(address):
@@ -283,7 +285,8 @@ cdef class XdpProgram:
         self._delete(self._xsks, &queue, f"unregister the socket of queue {queue}")
 
     def renew(self):
-        """Have the driver take the program anew, for queues that it has got since; nothing is done where it does so itself.
+        """Have the driver take the program anew, for queues that it has got since or where the interface was down; nothing is
+        done where it does so itself.
 
         By way of another program over the same maps: the kernel does nothing where a link is given its own. No
         packet passes without a program meanwhile. Raises OSError.
