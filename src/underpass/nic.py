@@ -25,7 +25,7 @@ from underpass.linux.control import Control
 from underpass.linux.control_socket import ControlSocket
 from underpass.linux.holders import refuse_second
 from underpass.linux.mirror import Mirror
-from underpass.linux.netdev_features import NetdevFeatures, netdev_features
+from underpass.linux.netdev_features import NetdevFeatures, as_attached, netdev_features
 from underpass.linux.ports import DEFAULT_COUNT, PortRange
 from underpass.log import Say, silent
 from underpass.shield.policy import Policy
@@ -82,12 +82,13 @@ class Nic:
         policy = policy_of(shield)
         with ExitStack() as undo:
             self.mirror = undo.enter_context(closing(Mirror(ifname)))
-            self.frames = Frames(frames, chunk_bytes_for(self.netdev.mtu))
-            queues = range(self.netdev.queues) if queues is None else queues
+            self.frames = Frames(frames, chunk_bytes_for(self.netdev.mtu, self.netdev.receive_unit))
             self.link: AfXdpLink | DpdkLink
             if io == "dpdk":        # first: net_af_xdp attaches a program of its own for a moment
-                self.link = undo.enter_context(closing(over_dpdk(self.frames, self.netdev, queues)))
+                self.link = undo.enter_context(closing(over_dpdk(
+                    self.frames, self.netdev, range(self.netdev.queues) if queues is None else queues)))
             self.program, self.shield = protected(self.netdev, mode, policy, undo)
+            self.netdev = as_attached(self.netdev)
             self.ports = undo.enter_context(PortRange(source_ports)) if source_ports else None
             if self.ports:
                 self.program.set_flow_range(self.ports.first, self.ports.last)
@@ -95,8 +96,9 @@ class Nic:
                 self.link.register(self.program)
             else:
                 self.link = undo.enter_context(closing(AfXdpLink(
-                    self.frames, self.netdev, queues, program=self.program, zero_copy=zero_copy,
-                    checksum=checksum, segmentation=segmentation, busy_poll=busy_poll)))
+                    self.frames, self.netdev, range(self.netdev.queues) if queues is None else queues,
+                    program=self.program, zero_copy=zero_copy, checksum=checksum, segmentation=segmentation,
+                    busy_poll=busy_poll)))
             self.claims = undo.enter_context(closing(ClaimTable(ifname, self.program, say)))
             self._undo = undo.pop_all()
 

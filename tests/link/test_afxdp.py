@@ -280,7 +280,9 @@ def test_what_is_active_is_told(veth: VethPair, open_end: Callable[..., End]) ->
 
 
 @pytest.mark.parametrize(
-    ("mtu", "octets"), [(1280, 2048), (1500, 2048), (1770, 2048), (1771, 4096), (9000, 4096)]
+    ("mtu", "unit", "octets"),
+    [(1280, 1, 2048), (1500, 1, 2048), (1770, 1, 2048), (1771, 1, 4096), (9000, 1, 4096),
+     (1002, 1024, 2048), (1003, 1024, 4096), (1500, 1024, 4096)],
 )
-def test_chunk_size_follows_the_mtu(mtu: int, octets: int) -> None:
-    assert chunk_bytes_for(mtu) == octets
+def test_chunk_size_follows_the_mtu(mtu: int, unit: int, octets: int) -> None:
+    assert chunk_bytes_for(mtu, unit) == octets

@@ -26,12 +26,17 @@ FACTS = ("queues", "ring_size", "mode", "zero_copy", "need_wakeup", "multi_buffe
          "busy_poll", "why")
 
 
-def chunk_bytes_for(uint32_t mtu):
-    """The frame size for an MTU: 2048 where a packet fits beside what AF_XDP keeps in front of it, else 4096.
+def receive_room(uint32_t chunk_bytes, uint32_t unit=1):
+    """Octets of a packet that a frame holds beside what AF_XDP keeps in front, where the device counts them in units."""
+    return (chunk_bytes - RX_HEADROOM) // unit * unit
 
-    A packet longer than 3818 octets (with its Ethernet header and two tags) then spans several frames.
+
+def chunk_bytes_for(uint32_t mtu, uint32_t unit=1):
+    """The frame size for an MTU: 2048 where a packet fits, else 4096; `unit` is `NetdevFeatures.receive_unit`.
+
+    A packet longer than 3840 octets (with its Ethernet header and two tags) then spans several frames.
     """
-    return 2048 if mtu + LINK_HEADER + RX_HEADROOM <= 2048 else 4096
+    return 2048 if mtu + LINK_HEADER <= receive_room(2048, unit) else 4096
 
 
 cdef class AfXdpLink(LinkBase):
@@ -149,11 +154,13 @@ cdef class AfXdpLink(LinkBase):
         """Without XDP_COPY or XDP_ZEROCOPY the kernel takes zero-copy where the driver has it."""
         self.mode = getattr(self._program, "mode", "native")
         flags = XDP_USE_NEED_WAKEUP
+        if zero_copy and self.netdev.copy_because:
+            raise OSError(EOPNOTSUPP, self.netdev.copy_because)
         if zero_copy:
             flags |= XDP_ZEROCOPY
-        elif zero_copy is False or self.mode == "generic":
+        elif zero_copy is False or self.mode == "generic" or self.netdev.copy_because:
             flags |= XDP_COPY
-        if self.netdev.mtu + LINK_HEADER > self.frames.chunk_bytes - RX_HEADROOM:
+        if self.netdev.mtu + LINK_HEADER > receive_room(self.frames.chunk_bytes, self.netdev.receive_unit):
             flags |= XDP_USE_SG
         return flags
 
@@ -167,9 +174,11 @@ cdef class AfXdpLink(LinkBase):
             return f"{name} has no queue {queue}: it has {self.netdev.queues}"
         if error == EINVAL and flags & XDP_USE_SG:
             return (f"an MTU of {self.netdev.mtu} needs AF_XDP multi-buffer (Linux 6.6):"
-                    f" lower it to {self.frames.chunk_bytes - RX_HEADROOM - LINK_HEADER}")
-        if error == EOPNOTSUPP and flags & XDP_ZEROCOPY:
+                    f" lower it to {receive_room(self.frames.chunk_bytes, self.netdev.receive_unit) - LINK_HEADER}")
+        if error == EOPNOTSUPP and flags & XDP_ZEROCOPY and not self.netdev.zero_copy:
             return f"the driver of {name}, {self.netdev.driver}, has no zero-copy AF_XDP"
+        if flags & XDP_ZEROCOPY and self.netdev.zero_copy_needs:
+            return f"no zero-copy AF_XDP on {name}: {self.netdev.zero_copy_needs}"
         return f"cannot bind an AF_XDP socket to queue {queue} of {name}: {os.strerror(error)}"
 
     cdef _explain(self, zero_copy, bint checksum):
@@ -181,7 +190,8 @@ cdef class AfXdpLink(LinkBase):
                 "it was switched off" if zero_copy is False
                 else "generic XDP copies" if self.mode == "generic"
                 else f"the driver {self.netdev.driver} does not offer it" if self.netdev.zero_copy is False
-                else "the kernel bound the socket in copy mode")
+                else self.netdev.copy_because or self.netdev.zero_copy_needs
+                or "the kernel bound the socket in copy mode")
         if not self.multi_buffer:
             self.why["multi_buffer"] = f"packets of an MTU of {self.netdev.mtu} fit one frame"
         self.tx_checksum = self.path.metadata_bytes and (not self.zero_copy or self.netdev.zero_copy_checksum)

@@ -11,7 +11,8 @@ from pathlib import Path
 from underpass.linux import bypassed, privileges
 from underpass.linux.finding import Finding
 from underpass.linux.holders import holders
-from underpass.linux.interface import InterfaceFacts, facts, takes_tags_out
+from underpass.linux.interface import InterfaceFacts, facts, most_channels, takes_tags_out
+from underpass.linux.netdev_features import ADDING_DRIVERS, ZERO_COPY_NEEDS
 from underpass.linux.netlink import LinkRecord
 
 KERNEL_FLOOR = (6, 1)
@@ -175,9 +176,19 @@ def _zero_copy_offered(found: InterfaceFacts) -> bool:
 
 def _zero_copy(found: InterfaceFacts) -> Finding:
     if _zero_copy_offered(found):
-        return Finding("zero-copy", "ok", f"the driver {found.driver} has it")
+        return _adds_queues(found) or Finding("zero-copy", "ok", "; ".join(
+            [f"the driver {found.driver} has it", *filter(None, [ZERO_COPY_NEEDS.get(found.driver)])]))
     return Finding("zero-copy", "warn", f"the driver {found.driver} does not offer it: the kernel copies",
                    "a network card whose driver has AF_XDP zero-copy (i40e, ice, mlx5, igb, ...)")
+
+
+def _adds_queues(found: InterfaceFacts) -> Finding | None:
+    """See `as_attached`: the driver adds a queue for each core where the device has so many to spare."""
+    name, most = found.link.name, most_channels(found.link.name)
+    if found.driver not in ADDING_DRIVERS or found.link.xdp or found.rx_queues + (os.cpu_count() or 1) > most:
+        return None
+    return Finding("zero-copy", "warn", f"{found.driver} adds queues with XDP attached: the kernel copies",
+                   f"ethtool -L {name} combined {most}")
 
 
 def _checksum(found: InterfaceFacts) -> Finding:

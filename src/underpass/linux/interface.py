@@ -58,11 +58,19 @@ def driver(ifname: str) -> str:
 
 def channels(ifname: str) -> int:
     """Receive queues in use (`ethtool -l`: RX and combined), or 0 where the driver does not tell."""
+    counts = _channels(ifname)
+    return counts[5] + counts[8]
+
+
+def most_channels(ifname: str) -> int:
+    """Combined queues that the device has at most (`ethtool -l`), or 0 where the driver does not tell."""
+    return _channels(ifname)[4]
+
+
+def _channels(ifname: str) -> tuple[int, ...]:
+    """struct ethtool_channels: the command; RX, TX, other, combined at most; the same now. Zeros: untold."""
     answer = _ethtool(ifname, struct.pack("=I32x", ETHTOOL_GCHANNELS))
-    if answer is None:
-        return 0
-    counts = struct.unpack("=9I", answer)
-    return int(counts[5] + counts[8])
+    return struct.unpack("=9I", answer) if answer else (0,) * 9
 
 
 def hash_fields(ifname: str, flow_type: int) -> int:

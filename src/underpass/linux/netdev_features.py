@@ -1,6 +1,7 @@
 """What AF_XDP has to know of an interface: `xdp` and `link` are handed these facts, and ask nobody."""
 
 import contextlib
+import dataclasses
 import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,13 @@ PARTIAL_CHECKSUM_DRIVERS = frozenset({
     "veth", "tun", "virtio_net", "bridge", "bonding", "team", "macvlan", "ipvlan", "802.1Q VLAN Support"})
 # Drivers whose receive work is done by a packet's sender: there is no interrupt that polling could replace.
 SENDER_DELIVERS_DRIVERS = frozenset({"veth", "tun"})
+# Drivers that have more queues while an XDP program is attached.
+ADDING_DRIVERS = frozenset({"virtio_net"})
+# Drivers that tell the card the size of a frame in KiB, rounded down, and in zero-copy mode what
+# is beyond is cut off: seen of igb, read in igc and ixgbe (82599).
+KIB_DRIVERS = frozenset({"igb", "igc", "ixgbe"})
+# What a driver that offers zero-copy may lack all the same, and the kernel then does not say.
+ZERO_COPY_NEEDS = {"virtio_net": "the virtual device has to be made with iommu_platform=on"}
 # Documentation/networking/af_xdp.rst: without these, SO_PREFER_BUSY_POLL has no effect.
 BUSY_POLL_SETTINGS = {"napi_defer_hard_irqs": "2", "gro_flush_timeout": "200000"}
 
@@ -30,6 +38,7 @@ class NetdevFeatures:
     queues: int
     zero_copy: bool | None  # the driver offers zero-copy AF_XDP; None: the kernel does not say (before 6.3)
     zero_copy_checksum: bool  # the driver fills in checksums by TX metadata in zero-copy mode
+    copy_because: str = ""  # why zero-copy is left although the driver offers it
 
     @property
     def partial_checksums(self) -> bool:
@@ -40,6 +49,16 @@ class NetdevFeatures:
     def sender_delivers(self) -> bool:
         """Whether packets come by themselves, so that busy polling is no more than looking for them."""
         return self.driver in SENDER_DELIVERS_DRIVERS
+
+    @property
+    def receive_unit(self) -> int:
+        """Octets by which the room in a frame counts: see `link.afxdp.receive_room`."""
+        return 1024 if self.driver in KIB_DRIVERS else 1
+
+    @property
+    def zero_copy_needs(self) -> str:
+        """What has to be so beside the driver's offer, "" where nothing is known."""
+        return ZERO_COPY_NEEDS.get(self.driver, "")
 
     @contextlib.contextmanager
     def napi_deferred(self) -> Iterator[str | None]:
@@ -80,3 +99,18 @@ def netdev_features(interface: str) -> NetdevFeatures:
         zero_copy=None if facts.netdev is None else "xsk-zerocopy" in facts.netdev.xdp,
         zero_copy_checksum=facts.netdev is not None and "tx-checksum" in facts.netdev.xsk,
     )
+
+
+def as_attached(netdev: NetdevFeatures) -> NetdevFeatures:
+    """The same, once an XDP program is attached: virtio_net then has more receive queues, and uses them all.
+
+    Linux 7.3 forgets no zero-copy socket on these where the program goes first, and crashes at the next one's
+    attachment. Processes that are killed leave in no order, so such queues are not used in zero-copy mode.
+    """
+    queues = interfaces.channels(netdev.name) or netdev.queues
+    if queues <= netdev.queues or netdev.driver not in ADDING_DRIVERS:
+        return dataclasses.replace(netdev, queues=queues)
+    most = interfaces.most_channels(netdev.name)
+    why = (f"{netdev.driver} has {queues} queues instead of {netdev.queues} while XDP is attached, and Linux"
+           f" may crash with zero-copy on those: `ethtool -L {netdev.name} combined {most}` before")
+    return dataclasses.replace(netdev, queues=queues, copy_because=why)

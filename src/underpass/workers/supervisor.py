@@ -32,6 +32,7 @@ from underpass.link.handover import HandoverArea
 from underpass.linux.claim_table import ClaimTable
 from underpass.linux.control import Control
 from underpass.linux.mirror import REFRESH_SECONDS, Mirror
+from underpass.linux.netdev_features import as_attached
 from underpass.linux.netlink import Route
 from underpass.linux.ports import PortRange
 from underpass.linux.rss import Queues, queues
@@ -176,18 +177,15 @@ class Supervisor:
         self._ending = self._renewing = self._established = False
         self._fixed = {"workers": workers, "mode": mode, "claims": [list(it) for it in plan.claims],
                        **self._link_options}
-        self.queues = queues(ifname, self.netdev.index) or Queues(self.netdev.queues, None)
         self._look_at = 0.0
         self._refused: dict[int, str] = {}      # new queues that cannot be served, and why
-        self.workers = [RemoteWorker(*share) for share in shares(self.netdev.queues, workers, ifname, cores)]
-        self.fleet = Fleet(self.workers)
         self._selector = selectors.DefaultSelector()
         with ExitStack() as undo:
             undo.enter_context(self._selector)
             self.mirror = undo.enter_context(closing(Mirror(ifname)))
             adopted = adopt(there)
             same = not adopted or fitting(adopted, self._whole(), there)
-            self._open(undo, mode, policy, adopted[0] if adopted else None)
+            self._open(undo, mode, policy, cores, adopted[0] if adopted else None)
             self._begin(undo, adopted)
             self._established = True
             self._undo = undo.pop_all()
@@ -196,12 +194,20 @@ class Supervisor:
                      Event.RELOAD, interface=self.name, workers=len(self.workers))
             self._keeps_connections, self._reloading = False, list(self.workers)
 
-    def _open(self, undo: ExitStack, mode: str, policy: Policy | None, first: Adopted | None) -> None:
+    def _open(self, undo: ExitStack, mode: str, policy: Policy | None, cores: Sequence[int] | None,
+              first: Adopted | None) -> None:
         """What all workers share: made anew, or what the first of those that are there has of it."""
         held = first.holdings if first else Holdings()
         self._seed: str = first.plan["seed"] if first else secrets.token_hex(32)
         attached = (held.beneath("program "), first.plan["program"]) if first else None
         self.program, self.shield = protected(self.netdev, mode, policy, undo, attached)
+        self.netdev = as_attached(self.netdev)
+        if first:
+            self.netdev = dataclasses.replace(self.netdev, copy_because=first.plan["netdev"]["copy_because"])
+        self.queues = queues(self.name, self.netdev.index) or Queues(self.netdev.queues, None)
+        number = self._fixed["workers"]
+        self.workers = [RemoteWorker(*it) for it in shares(self.netdev.queues, number, self.name, cores)]
+        self.fleet = Fleet(self.workers)
         self.ports = undo.enter_context(self._ports(first)) if self.plan.source_ports else None
         if self.ports:
             self.program.set_flow_range(self.ports.first, self.ports.last)
@@ -277,7 +283,7 @@ class Supervisor:
             self._run(worker, None)
             return
         worker.queues = self._there(worker)
-        worker.frames = Frames(self.plan.frames, chunk_bytes_for(self.netdev.mtu))
+        worker.frames = Frames(self.plan.frames, chunk_bytes_for(self.netdev.mtu, self.netdev.receive_unit))
         worker.link = AfXdpLink(worker.frames, self.netdev, worker.queues, program=self.program, run=False,
                                 **self._link_options)
         self._run(worker, None)
