@@ -11,12 +11,12 @@ SOURCES := meson.build pyproject.toml README.md $(wildcard meson.options) \
 QUIET_PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_QUIET=2
 
 .DEFAULT_GOAL := help
-.PHONY: help system dpdk install demo test test-asan check fuzz bench clean
+.PHONY: help system dpdk install demo test test-asan test-drivers check fuzz bench clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
 	@echo "Underpass: a user-space TCP stack for Python on AF_XDP, beside Linux"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 system: ## install the Debian packages that are missing (root)
 	@tools/system_packages.sh
@@ -42,6 +42,10 @@ test-asan: $(ASAN)/.installed $(ASAN)/.dev ## run the tests on a build with Addr
 	  ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	  python -m pytest $(TESTS)
 
+# Apart from `test`: it fetches 150 MB at first, and takes minutes. Where it cannot run, the first command says why.
+test-drivers: $(VENV)/.installed $(VENV)/.dev ## test on the drivers of a guest's network cards, in qemu (root)
+	@export PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; python -m tests.drivers.packages && python -m pytest -m drivers tests/drivers
+
 check: $(VENV)/.dev ## ruff, cython-lint, mypy --strict, layer order, sizes
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tools/check.sh
 
@@ -52,7 +56,7 @@ bench: $(VENV)/.installed $(VENV)/.bench ## measure Underpass and nginx side by 
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" underpass bench peers
 
 clean: ## remove what the other targets made here
-	rm -rf build/release build/asan dist .venv .venv-asan .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build/release build/asan build/drivers dist .venv .venv-asan .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The venv and the packages in it change only with pyproject.toml, so that everything else works without a network.
