@@ -6,12 +6,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from tests.netns.inside import inside
 
 from underpass.linux import ports
+from underpass.linux.cookie import namespace_cookie
 from underpass.linux.namespaces import Namespace, Pair
 from underpass.linux.ports import PortRange
 
@@ -83,17 +85,38 @@ def test_no_room_is_an_error_that_says_what_to_do(server: Namespace) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_the_range_of_a_killed_owner_is_given_back_by_the_next(server: Namespace) -> None:
-    ports.write_reserved({8080})
+@contextmanager
+def owner_to_be_killed() -> Iterator[tuple[int, int]]:
+    """First and last port of a process that lives until the end of the block."""
     program = "from underpass.linux.ports import PortRange; import time\nown = PortRange(1024)\n" \
               "print(own.first, own.last, flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as owner:
-        assert owner.stdout is not None
-        first, last = map(int, owner.stdout.readline().split())
-        with PortRange(1024):           # a living owner's range stays
-            assert set(range(first, last + 1)) <= ports.read_reserved()
-        owner.kill()
+        try:
+            assert owner.stdout is not None
+            first, last = map(int, owner.stdout.readline().split())
+            yield first, last
+        finally:
+            owner.kill()
+
+
+def test_the_range_of_a_killed_owner_is_given_back_by_the_next(server: Namespace) -> None:
+    ports.write_reserved({8080})
+    with owner_to_be_killed() as (first, last), PortRange(1024):
+        assert set(range(first, last + 1)) <= ports.read_reserved()      # a living owner's range stays
     assert reserved() == f"8080,{first}-{last}"
     PortRange(1024).close()
     assert reserved() == "8080"
-    assert not list(ports.RUN.glob(f"ports-*-{first}-{last}"))
+    assert not list(ports.RUN.glob(f"ports-{namespace_cookie()}-*"))
+
+
+def test_a_range_left_in_a_namespace_that_is_gone_is_nobodys_in_the_next() -> None:
+    """The kernel gives the next namespace the inode of the one that is gone; the cookie it gives once."""
+    with Pair() as gone, inside(gone.server.name), owner_to_be_killed() as (first, last):
+        cookie = namespace_cookie()
+    with Pair() as pair, inside(pair.server.name):
+        ports.write_reserved({first, last})
+        with PortRange(1024):
+            assert {first, last} <= ports.read_reserved()
+        assert reserved() == f"{first},{last}"
+    for left in ports.RUN.glob(f"ports-{cookie}-*"):
+        left.unlink()

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from underpass.linux.claims import kernel_sockets
+from underpass.linux.cookie import namespace_cookie
 
 RUN = Path("/run/underpass")
 SYSCTL = Path("/proc/sys/net/ipv4")
@@ -64,7 +65,7 @@ class PortRange:
         return it
 
     def _file_of(self) -> Path:
-        return RUN / f"ports-{_namespace()}-{self.first}-{self.last}"
+        return RUN / f"ports-{namespace_cookie()}-{self.first}-{self.last}"
 
     def _reserve(self, count: int) -> None:
         _sweep()
@@ -142,11 +143,6 @@ def write_reserved(ports: set[int]) -> None:
     RESERVED.write_text(format_ports(ports) + "\n")
 
 
-def _namespace() -> int:
-    """The number of the current network namespace."""
-    return os.stat("/proc/thread-self/ns/net").st_ino
-
-
 @contextmanager
 def _registry() -> Iterator[None]:
     """Alone with the sysctl and /run/underpass: reading and writing the list must not interleave."""
@@ -176,9 +172,10 @@ def _lock_within(descriptor: int, seconds: float) -> None:
 
 def _sweep() -> None:
     """Give back the ranges of this namespace whose owners died without doing so."""
+    here = namespace_cookie()
     for path in RUN.iterdir():
         match = _FILE.match(path.name)
-        if match is None or int(match[1]) != _namespace() or not _is_stale(path):
+        if match is None or int(match[1]) != here or not _is_stale(path):
             continue
         write_reserved(read_reserved() - set(range(int(match[2]), int(match[3]) + 1)))
         path.unlink(missing_ok=True)

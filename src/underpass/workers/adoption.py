@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from underpass.linux.control_socket import ControlClient, control_sockets
+from underpass.linux.cookie import namespace_cookie
 from underpass.workers.channel import DESCRIPTORS, PROTOCOL, Channel, Message
 from underpass.workers.holdings import Holdings
 
@@ -43,15 +44,11 @@ def serving() -> list[Serving]:
     return sorted(found, key=lambda it: it.number)
 
 
-def namespace() -> int:
-    """The number of the network namespace that we are in."""
-    return os.stat("/proc/thread-self/ns/net").st_ino
-
-
 def orphans(interface: str) -> list[Serving]:
     """Workers that serve the interface without a supervisor."""
+    here = namespace_cookie()
     return [it for it in serving()
-            if it.interface == interface and it.namespace == namespace() and not it.supervisor]
+            if it.interface == interface and it.namespace == here and not it.supervisor]
 
 
 class Adopted:

@@ -30,6 +30,7 @@ from underpass.link.link import LinkBase
 from underpass.linux import sandbox
 from underpass.linux.commands import commands
 from underpass.linux.control_socket import Answer, ControlSocket, Request, Session, user_of
+from underpass.linux.cookie import namespace_cookie
 from underpass.linux.mirror import REFRESH_SECONDS, USED_LATELY_NS
 from underpass.linux.netdev_features import NetdevFeatures
 from underpass.log import Event, Log
@@ -43,6 +44,7 @@ from underpass.workers.holdings import Holdings
 TICK_S = 1.0
 DRAIN_LOOK_S = 0.05
 SPIN_S = 0.05
+AFTERMATH_S = 0.1                       # a peer that missed a segment asks back first (RFC 5961 3.2)
 
 
 class Application(Protocol):
@@ -173,7 +175,7 @@ class Worker:
         self._adopter: tuple[socket.socket, int] | None = None
         self._adoptions = 0
         self._serves = bool(plan["resume"])
-        self._namespace = os.stat("/proc/thread-self/ns/net").st_ino
+        self._namespace = namespace_cookie()
         self.drain_until: float | None = None
         self._refresh_at = time.monotonic() + REFRESH_SECONDS
         self._tick_at = 0.0
@@ -214,6 +216,8 @@ class Worker:
             self._ask()
             self._tick()
         self._asked.close()
+        if self.stack.abort_all():
+            self.stack.run(AFTERMATH_S)
         self.channel.send({"say": "ended", "counters": self.application.stats()})
         self.stack.close()
 
