@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from underpass.testing.peer import ACK, FIN, RST
+from underpass.testing.peer import ACK, FIN, RST, SYN
 
 SOCKET, TCP = socket.SOL_SOCKET, socket.IPPROTO_TCP
 MINUTE_MS = 60_000
@@ -232,3 +232,44 @@ class TestTime:
             wire.run(ms=10_000)
             peer.send(ACK, ack=1, seq=0)
         assert states(wire) == []
+
+
+class TestTheEnd:
+    """RFC 9293 3.10.5 for all at once: where the process ends, nobody would answer the peers any more."""
+
+    def test_every_peer_is_told_and_so_is_the_application(self, wire):
+        peers = [wire.peer(port=port) for port in range(1000, 1200)]
+        open_ones = [peer.open() for peer in peers[:150]]
+        for peer in peers[150:]:
+            closed(peer, b"never acknowledged")
+            peer.expect(ACK | FIN)
+        assert wire.stack.abort_all() == 200
+        wire.settle()
+        for peer in peers:
+            peer.expect(RST | ACK)
+        assert states(wire) == []
+        assert all(wire.host.was_closed(it) for it in open_ones)
+        assert wire.host.is_idle()
+
+    def test_half_open_ones_as_well(self, wire, peer):
+        peer.send(SYN, ack=None)
+        peer.expect(SYN | ACK)
+        assert wire.stack.abort_all() == 1
+        wire.settle()
+        peer.expect(RST | ACK)
+        assert wire.host.is_idle()
+
+    def test_nothing_in_time_wait(self, wire, peer):
+        closed(peer)
+        peer.expect(ACK | FIN)
+        peer.send(ACK | FIN, ack=2)
+        peer.expect(ACK)
+        assert wire.stack.abort_all() == 0
+        wire.settle()
+        peer.expect_nothing(for_ms=1000)
+
+    def test_closing_the_stack_tells_them(self, wire, peer):
+        peer.open()
+        wire.stack.close()
+        wire.settle()
+        peer.expect(RST | ACK)

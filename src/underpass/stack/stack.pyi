@@ -74,6 +74,10 @@ class Stack:
         """As run(), but returns also when something happened for Python: see events()."""
     def share_flows(self, table: FlowTable, link: HandoverLink) -> None: ...
     def suspend(self) -> int: ...
+    def abort_all(self) -> int:
+        """Reset all connections, those as well that were let go and still send; returns how many there were.
+        Applications and poll() are told ECONNABORTED.
+        """
     def note_given_up(self, times: int) -> None:
         """How often this worker had to begin without the connections of a process that died."""
     def set_steering(

@@ -27,7 +27,7 @@ from underpass.stack.tracer cimport Tracer
 from underpass.stack.turn cimport (
     LOOP_TIMEOUT, LOOP_WAKE, MAX_WAKE_FDS, LoopEnd, loop_run, monotonic_ns, turn as turn_once, turn_deadline,
 )
-from underpass.tcp.api cimport tcp_connect_preset, tcp_hold, tcp_listen
+from underpass.tcp.api cimport tcp_abort_all, tcp_connect_preset, tcp_hold, tcp_listen
 from underpass.tcp.congestion.control cimport CONGESTION_CONTROLS, CONGESTION_CUBIC, congestion_control
 from underpass.tcp.preset cimport preset_default
 from underpass.tcp.flows cimport FlowTable
@@ -634,10 +634,15 @@ cdef class Stack:
             self.tracer.detach(&self.tcp)
             self.tracer = None
 
+    def abort_all(self):
+        """See stack.pyi."""
+        return tcp_abort_all(&self.tcp)
+
     def close(self):
-        """Close the link. What is open is not closed towards the peers."""
+        """Reset what is open, as nobody will serve it any more, and close the link. May be called twice."""
         if not self.closed:
             self.closed = True
+            tcp_abort_all(&self.tcp)
             self.capture_stop()
             self.trace_stop()
             self.open_connections.clear()

@@ -58,6 +58,8 @@ cdef void tcp_shutdown(Tcp *tcp, uint32_t conn) noexcept nogil
 cdef void tcp_close(Tcp *tcp, uint32_t conn) noexcept nogil
 # Reset now. The index is no longer the application's.
 cdef void tcp_abort(Tcp *tcp, uint32_t conn) noexcept nogil
+# Reset all connections now, as where the process ends; the applications are told. Returns how many there were.
+cdef uint32_t tcp_abort_all(Tcp *tcp) noexcept nogil
 # Keep the index after `closed`, with what was received and not read, until tcp_close.
 cdef void tcp_hold(Tcp *tcp, uint32_t conn) noexcept nogil
 # Open a connection from `local` (any: by route; port 0: one of the ephemeral range). Returns NO_CONN with *error an errno.

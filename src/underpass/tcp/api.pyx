@@ -1,4 +1,5 @@
 """The procedures that native applications call; see api.pxd for what each promises."""
+from libc.errno cimport ECONNABORTED
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -6,7 +7,7 @@ from underpass.tcp.accept cimport accept_listen, accept_unlisten
 from underpass.tcp.autosize cimport autosize_has_room, autosize_send_limit
 from underpass.tcp.block cimport block_prefetch, block_touch
 from underpass.tcp.connect cimport connect_open
-from underpass.tcp.ending cimport ending_abort, ending_close, ending_shutdown
+from underpass.tcp.ending cimport ending_abort, ending_close, ending_reset_all, ending_shutdown
 from underpass.tcp.preset cimport preset_default
 from underpass.tcp.send cimport send_commit, send_reserve
 from underpass.tcp.tcb cimport (
@@ -56,6 +57,10 @@ cdef void tcp_close(Tcp *tcp, uint32_t conn) noexcept nogil:
 
 cdef void tcp_abort(Tcp *tcp, uint32_t conn) noexcept nogil:
     ending_abort(tcp, conn)
+
+
+cdef uint32_t tcp_abort_all(Tcp *tcp) noexcept nogil:
+    return ending_reset_all(tcp, ECONNABORTED)
 
 
 cdef void tcp_hold(Tcp *tcp, uint32_t conn) noexcept nogil:

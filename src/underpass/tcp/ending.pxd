@@ -18,6 +18,9 @@ cdef void ending_abort(Tcp *tcp, uint32_t conn) noexcept nogil
 cdef void ending_gone(Tcp *tcp, uint32_t conn, int error) noexcept nogil
 # Send a reset where the state wants one (RFC 9293 3.10.5), then ending_gone.
 cdef void ending_reset(Tcp *tcp, uint32_t conn, int error) noexcept nogil
+# The same for every connection there is, let go or not, as where the process ends: what the device takes of the resets is on its
+# way then. Returns how many connections there were.
+cdef uint32_t ending_reset_all(Tcp *tcp, int error) noexcept nogil
 # Both FINs are through: into TIME_WAIT (RFC 9293 3.6).
 cdef void ending_time_wait(Tcp *tcp, uint32_t conn) noexcept nogil
 # Give the block back; called when the application is through with a connection that is gone.

@@ -5,7 +5,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from underpass.ip.network cimport NO_NEIGHBOUR, network_release
 from underpass.tcp.block cimport block_drop_queue, block_touch
 from underpass.tcp.demux cimport demux_remove
-from underpass.tcp.output cimport output_control, output_next
+from underpass.tcp.output cimport output_control, output_flush, output_next
 from underpass.tcp.rare cimport rare_of
 from underpass.tcp.receive cimport receive_drop_out_of_order
 from underpass.tcp.send cimport send_drop_queue
@@ -21,6 +21,7 @@ from underpass.wire.segment cimport ACK, RST
 
 cdef enum:
     NS_PER_MS = 1000000
+    RESETS_AT_ONCE = 64             # so many go to the device together, and hold frames until then
 
 
 cdef void ending_handshake_over(Tcp *tcp, uint32_t conn) noexcept nogil:
@@ -122,6 +123,20 @@ cdef void ending_reset(Tcp *tcp, uint32_t conn, int error) noexcept nogil:
         output_control(tcp, conn, output_next(tcb), RST | ACK)
         tcp.state.counters.resets_out += 1
     ending_gone(tcp, conn, error)
+
+
+cdef uint32_t ending_reset_all(Tcp *tcp, int error) noexcept nogil:
+    cdef uint32_t conn
+    cdef uint32_t count = 0
+    for conn in range(tcp.state.tcb_fresh):
+        if tcp.tcbs[conn].state == CLOSED or tcp.tcbs[conn].state == TIME_WAIT:
+            continue
+        ending_reset(tcp, conn, error)
+        count += 1
+        if tcp.tx.tail - tcp.tx.head >= RESETS_AT_ONCE:
+            output_flush(tcp)
+    output_flush(tcp)
+    return count
 
 
 cdef void detach(Tcp *tcp, uint32_t conn) noexcept nogil:

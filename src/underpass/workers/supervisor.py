@@ -561,7 +561,9 @@ class Supervisor:
             self._successor = None
 
     def drain(self) -> dict[str, dict[str, int]]:
-        """End all workers in order; returns their counters, summed. A second signal cuts it short."""
+        """End all workers in order; returns their counters, summed. A second signal cuts it short: what is
+        open then is reset.
+        """
         self._reloading, self._ending = [], True
         self.say(f"draining: open connections have {self.plan.drain_s:g} s", Event.DRAIN, interface=self.name,
                  seconds=self.plan.drain_s)
@@ -569,7 +571,12 @@ class Supervisor:
         for worker in self.workers:
             worker.drain(self.plan.drain_s)
         end = time.monotonic() + self.plan.drain_s + GRACE_S
-        while time.monotonic() < end and self._told_to_end() < 2 and any(it.process for it in self.workers):
+        cut_short = False
+        while time.monotonic() < end and any(it.process for it in self.workers):
+            if self._told_to_end() >= 2 and not cut_short:
+                cut_short, end = True, time.monotonic() + GRACE_S
+                for worker in self.workers:
+                    worker.drain(0)
             self.turn(0.1)
         return summed(worker.counters for worker in self.workers)
 
