@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from underpass.apps.bench import cores, paths, peers, present, recovery
+from underpass.apps.bench import paths, peers, present, recovery, workers
 from underpass.apps.bench.clients import field
 from underpass.apps.bench.cost import Usage, core_ticks, run_ns
 from underpass.apps.bench.lab import PLACEMENTS
@@ -95,25 +95,26 @@ def test_the_report_of_recovery_compares_with_linux() -> None:
     assert "0.90 x [>= 1 x linux: not met]" in text.getvalue()
 
 
-def test_the_report_of_cores_compares_two_workers_with_one() -> None:
-    results = {"cores": {cores.ONE.name: result(request_us=4.0),
-                         cores.TWO.name: result(request_us=4.1, errors=0.0),
-                         cores.TWO_APART.name: result(request_us=3.8), cores.FOUR.name: peers.Series("4")},
-               "capture": {cores.ONE.name: result(capture_percent=9.0)}}
-    report = cores.report(results, rounds=2, seconds=1)
+def test_the_report_of_workers_compares_two_workers_with_one() -> None:
+    results = {"cores": {workers.ONE.name: result(request_us=4.0),
+                         workers.TWO.name: result(request_us=4.1, errors=0.0),
+                         workers.TWO_APART.name: result(request_us=3.8),
+                         workers.FOUR.name: peers.Series("4")},
+               "capture": {workers.ONE.name: result(capture_percent=9.0)}}
+    report = workers.report(results, rounds=2, seconds=1)
     cost, errors = report["rows"][0]["goals"]
-    assert (cost["times"], cost["met"]) == (cores.ONE.name, True)
+    assert (cost["times"], cost["met"]) == (workers.ONE.name, True)
     assert cost["ratio"] == pytest.approx(4.1 / 4.0)
     assert errors["met"]
     assert [goal["met"] for goal in report["rows"][1]["goals"]] == [True]
     assert report["model"]["4"] == pytest.approx(4 * 1e6 / (4.1 * 1.05))
-    assert "not measured" in cores.model_text(report)
-    assert {goal.figure for row in cores.ROWS for goal, *_ in row.goals} <= set(cores.UNITS)
+    assert "not measured" in workers.model_text(report)
+    assert {goal.figure for row in workers.ROWS for goal, *_ in row.goals} <= set(workers.UNITS)
 
 
 def test_without_two_workers_there_is_no_model() -> None:
-    report = cores.report({"idle": {cores.FOUR.name: result(idle_percent=0.2)}}, rounds=2, seconds=1)
-    assert cores.model_text(report).startswith("no model")
+    report = workers.report({"idle": {workers.FOUR.name: result(idle_percent=0.2)}}, rounds=2, seconds=1)
+    assert workers.model_text(report).startswith("no model")
 
 
 def test_the_plot_is_a_picture(tmp_path: Path) -> None:

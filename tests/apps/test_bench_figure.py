@@ -10,6 +10,7 @@ import pytest
 
 from underpass.apps.bench import figure
 from underpass.apps.bench.figure import Figure, Plot, Results, Values
+from underpass.apps.bench.figure_text import write
 
 
 class Bench:
@@ -86,25 +87,47 @@ def test_an_interruption_keeps_what_is_complete() -> None:
 
 
 def test_rounds_are_added_to_those_of_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "figure.json"
-    file.write_text(json.dumps(measured(Bench(), 2).report()))
-    later = Results(Bench().figure(), 1)
-    later.take_up(file)
+    earlier = json.loads(json.dumps(measured(Bench(), 2).report()))
+    later = Results(Bench().figure().part(["a"], [0]), 1)
+    later.take_up(earlier)
     figure.measure(later, 1, lambda _: None)
     report = later.report()
+    assert len(report["configurations"]["a"]["places"]["50"]["rounds"]) == 2
+    assert len(report["configurations"]["b"]["places"]["0"]["rounds"]) == 2
     assert len(report["configurations"]["a"]["places"]["0"]["rounds"]) == 3
     assert report["configurations"]["a"]["path"] == "path of a"
 
 
-@pytest.mark.parametrize(("text", "said"), [
-    ("{}", "holds no figure"), ("no", "holds no figure"),
-    ('{"figure": "g", "seconds": 1, "configurations": {}}', "figure g of 1 s a measurement, not f of 1 s"),
-])
-def test_a_file_of_another_kind_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    file = tmp_path / "figure.json"
-    file.write_text(text)
+def test_rounds_of_another_length_are_not_added() -> None:
+    with pytest.raises(ValueError, match="f was measured for 1 s each, not for 2 s"):
+        Results(Bench().figure(), 2).take_up(measured(Bench(), 1).report())
+
+
+@pytest.mark.parametrize(("only", "at", "said"), [(["c"], [], "f has no 'c', but: a, b"),
+                                                  ([], [7], "f is not measured at 7, but at: 0, 50")])
+def test_what_a_figure_has_not_is_refused(only: list[str], at: list[float], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        Results(Bench().figure(), 1).take_up(file)
+        Bench().figure().part(only, at)
+
+
+def test_where_a_configuration_cannot_be_there_is_nothing() -> None:
+    bench = Bench()
+    nowhere = dataclasses.replace(bench.figure(), measure=lambda _, place, __: {"value": 1} if place else {})
+    results = Results(nowhere, 1)
+    figure.measure(results, 2, lambda _: None)
+    assert list(results.report()["configurations"]["a"]["places"]) == ["50"]
+
+
+def test_tables_take_their_place_in_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    write([measured(Bench(), 2).report()], page)
+    page.write_text(page.read_text() + "\nWhat it means.\n")
+    first = page.read_text()
+    assert "| a | 4 +- 3 | 5 +- 3 |" in first
+    write([measured(Bench(), 2, seconds=10).report()], page)
+    assert "| a | 40 +- 30 | 50 +- 30 |" in page.read_text()
+    assert page.read_text().count("\n") == first.count("\n")
+    assert page.read_text().endswith("\nWhat it means.\n")
 
 
 def test_a_plot_is_drawn(tmp_path: Path) -> None:

@@ -43,7 +43,8 @@ def test_commands(complete: Complete) -> None:
     assert complete("underpass ") == list(COMMANDS)
     assert complete("underpass s") == ["serve", "ss", "stats", "shield"]
     assert complete("underpass --v") == ["--version"]
-    kinds = ["peers", "recovery", "virtual", "cores", "shield", "load", "cpu", "asyncio"]
+    kinds = ["peers", "recovery", "virtual", "workers", "shield", "cores", "load", "cpu", "ddos", "paper",
+             "asyncio"]
     assert complete("underpass bench ") == kinds
 
 

@@ -19,16 +19,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "recovery", help="Underpass and Linux's TCP in turns, on paths that lose, delay, queue and reorder")
     virtual = kinds.add_parser(
         "virtual", help="congestion controls on the virtual network: goodput, completion times, queue")
-    cores = kinds.add_parser(
-        "cores", help="what a request costs with 1, 2 and 4 workers, and a model of more cores")
-    cores.add_argument("--seconds", type=positive, default=3, help="length of each measurement (default: 3)")
+    workers = kinds.add_parser(
+        "workers", help="what a request costs with 1, 2 and 4 workers, and a model of more cores")
+    workers.add_argument("--seconds", type=positive, default=3,
+                         help="length of each measurement (default: 3)")
     shield = kinds.add_parser(
         "shield", help="what the shield costs a packet, by test runs of the XDP program")
     evaluation.arguments(kinds)
     python = kinds.add_parser(
         "asyncio", help="Python servers on our event loop, uvloop and asyncio in turns (extra `programs`)")
     python.add_argument("--seconds", type=positive, default=3, help="length of each measurement (default: 3)")
-    for kind in (peers, recovery, virtual, cores, python):
+    for kind in (peers, recovery, virtual, workers, python):
         kind.add_argument("--json", metavar="FILE", type=json_file,
                           help="also write everything as JSON; - for stdout instead")
         kind.add_argument("--plot", metavar="FILE.png", type=output_file,
@@ -36,10 +37,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     shield.add_argument("--json", metavar="FILE", type=json_file,
                         help="also write it as JSON; - for stdout instead")
     shield.add_argument("--rounds", type=count, default=5, help="how often each row is measured (default: 5)")
-    for kind in (peers, recovery, cores, python):
+    for kind in (peers, recovery, workers, python):
         kind.add_argument("--rounds", type=count, default=3,
                           help="how often each row is measured (default: 3)")
-    for kind in (peers, recovery, cores, python):
+    for kind in (peers, recovery, workers, python):
         kind.add_argument("--only", action="append", default=[], metavar="ROW",
                           help="only this row; may be repeated")
         kind.add_argument("--rows", action="store_true", help="list the rows and exit")
@@ -55,21 +56,21 @@ def run(options: argparse.Namespace) -> int:
         return run_shield(options)
     if options.rows:
         return list_rows(options.kind)
-    if options.kind == "cores":
-        return run_cores(options)
+    if options.kind == "workers":
+        return run_workers(options)
     report = {"recovery": run_recovery, "asyncio": run_asyncio, "peers": run_peers}[options.kind](options)
     return deliver(report, options)
 
 
 def list_rows(kind: str) -> int:
     """The rows of one kind, one a line."""
-    from underpass.apps.bench import cores, paths, python_rows, rows
+    from underpass.apps.bench import paths, python_rows, rows, workers
 
     found = {"recovery": [(row.name, f"{row.what} ({row.path})") for row in paths.PATHS],
              "peers": [(row.name, f"{row.what} ({row.placement})") for row in rows.ROWS],
              "asyncio": [(row.name, f"{row.what} ({row.placement})") for row in python_rows.ROWS],
-             "cores": [(row.name, f"{row.what} ({', '.join(it.name for it in row.layouts)})")
-                       for row in cores.ROWS]}
+             "workers": [(row.name, f"{row.what} ({', '.join(it.name for it in row.layouts)})")
+                         for row in workers.ROWS]}
     for name, what in found[kind]:
         print(f"{name:24} {what}")
     return 0
@@ -104,17 +105,17 @@ def run_recovery(options: argparse.Namespace) -> dict[str, Any]:
     return recovery.report(recovery.measure(rows, options.rounds, say), options.rounds)
 
 
-def run_cores(options: argparse.Namespace) -> int:
+def run_workers(options: argparse.Namespace) -> int:
     """Several workers on one interface."""
-    from underpass.apps.bench import cores, peers
+    from underpass.apps.bench import peers, workers
 
-    rows = peers.by_name(cores.ROWS, options.only)
+    rows = peers.by_name(workers.ROWS, options.only)
     check_root("making the namespaces to measure in")
-    results = cores.measure(rows, options.rounds, options.seconds, say)
-    report = cores.report(results, options.rounds, options.seconds)
+    results = workers.measure(rows, options.rounds, options.seconds, say)
+    report = workers.report(results, options.rounds, options.seconds)
     status = deliver(report, options)
     if options.json != STDOUT:
-        print(cores.model_text(report))
+        print(workers.model_text(report))
     return status
 
 

@@ -41,6 +41,8 @@ def add_io(parser: argparse.ArgumentParser) -> None:
     """What moves the packets."""
     parser.add_argument("--io", choices=("afxdp", "dpdk"), default="afxdp",
                         help="what moves packets; dpdk, which never sleeps, to compare with (default: afxdp)")
+    parser.add_argument("--no-checksum-offload", dest="checksum", action="store_false",
+                        help="compute the checksums of what is sent here, to compare with")
 
 
 def check_root(what: str) -> None:

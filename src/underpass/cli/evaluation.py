@@ -1,4 +1,4 @@
-"""`underpass bench load | cpu`: figures of the paper, measured on this machine."""
+"""`underpass bench cores | load | cpu | ddos | paper`: the paper's figures, measured on this machine."""
 
 import argparse
 import json
@@ -6,14 +6,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from underpass.cli.common import check_root, columns, count, output_file, positive, print_json
+from underpass.cli.common import check_root, columns, count, number, output_file, positive, print_json
 
 if TYPE_CHECKING:
-    from underpass.apps.bench.figure import Figure
+    from underpass.apps.bench.figure import Figure, Results
 
 STDOUT = Path("-")
-KINDS = {"load": "figure 3: the server core's processor time against offered load",
-         "cpu": "figure 4: a CPU-bound application on each packet I/O, in one thread and in two"}
+FLOODS = ("udp", "syn", "ack", "requests")
+KINDS = {"cores": "figure 2: requests/s, and per core-second, by number of queues on each packet I/O",
+         "load": "figure 3: the server core's processor time against offered load",
+         "cpu": "figure 4: a CPU-bound application on each packet I/O, in one thread and in two",
+         "ddos": "figure 5: what clients get while a flood rises, with and without protection",
+         "paper": "all figures of the paper"}
 
 
 def json_file(text: str) -> Path:
@@ -31,40 +35,110 @@ def arguments(kinds: Any) -> None:
                           help="length of each measurement (default: 3)")
         kind.add_argument("--json", metavar="FILE", type=json_file,
                           help="also write everything as JSON; - for stdout instead")
-        kind.add_argument("--add", action="store_true", help="add the rounds to those in the --json FILE")
+        kind.add_argument("--add", action="store_true",
+                          help="add the rounds to those in the --json FILE, beside its other figures")
+        kind.add_argument("--show", action="store_true",
+                          help="measure nothing: show what the --json FILE has")
         kind.add_argument("--plot", metavar="FILE.png", type=output_file,
-                          help="also draw it; needs matplotlib")
+                          help="also draw it, several figures as FILE-NAME.png; needs matplotlib")
+        kind.add_argument("--markdown", metavar="FILE.md", type=output_file,
+                          help="also write the tables there: between their marks, where the file has such")
+        if name != "paper":
+            kind.add_argument("--only", action="append", default=[], metavar="NAME",
+                              help="only this configuration; may be repeated")
+            kind.add_argument("--at", action="append", type=number, default=[], metavar="X",
+                              help="only at this place of the x axis; may be repeated")
+        if name == "ddos":
+            kind.add_argument("--flood", action="append", choices=FLOODS, default=[],
+                              help="only this flood; may be repeated")
         kind.set_defaults(complain=kind.error)
 
 
-def figure(kind: str) -> "Figure":
-    """The figure by the command's name."""
-    from underpass.apps.bench import offered, primes_figure
+def figures(options: argparse.Namespace) -> "list[Figure]":
+    """What the command is to measure."""
+    from underpass.apps.bench import cores_figure, ddos_figure, offered, primes_figure
 
-    return {"load": offered.FIGURE, "cpu": primes_figure.FIGURE}[kind]
+    single = {"cores": cores_figure.FIGURE, "load": offered.FIGURE, "cpu": primes_figure.FIGURE}
+    if options.kind in single:
+        return [single[options.kind].part(options.only, options.at)]
+    if options.kind == "paper":
+        return [*single.values(), *ddos_figure.FIGURES.values()]
+    return [ddos_figure.FIGURES[flood].part(options.only, options.at) for flood in options.flood or FLOODS]
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure, show, write. 1 where a measurement failed or was interrupted."""
-    from underpass.apps.bench.figure import Results, measure, plot
+    if (options.add or options.show) and options.json in (None, STDOUT):
+        options.complain(f"--{'add' if options.add else 'show'} needs a file: --json FILE says which")
+    try:
+        wanted = figures(options)
+        earlier = read(options.json) if options.add or options.show else {}
+        if options.show:
+            return deliver([earlier[one.name] for one in wanted if one.name in earlier], wanted, options)
+        check_root("making the namespaces to measure in")
+        runs = [begin(one, options, earlier) for one in wanted]
+    except ValueError as error:
+        options.complain(str(error))
+    for one in runs:
+        measure_one(one, options.rounds)
+        earlier[one.figure.name] = one.report()
+        if options.json and options.json != STDOUT:
+            options.json.write_text(json.dumps({"figures": earlier}, indent=1) + "\n")
+        if one.interrupted:
+            break
+    deliver([earlier[one.figure.name] for one in runs if one.figure.name in earlier], wanted, options)
+    return 1 if any(one.failed or one.interrupted for one in runs) else 0
 
-    if options.add and options.json in (None, STDOUT):
-        options.complain("--add adds to a file: --json FILE says which")
-    check_root("making the namespaces to measure in")
-    results = Results(figure(options.kind), options.seconds)
-    if options.add and options.json.exists():
-        results.take_up(options.json)
-    measure(results, options.rounds, say)
-    report = results.report()
+
+def read(file: Path) -> dict[str, Any]:
+    """The reports of a file by figure; none where it is not there. Raises ValueError for another kind."""
+    if not file.exists():
+        return {}
+    try:
+        found: dict[str, Any] = json.loads(file.read_text())["figures"]
+        for report in found.values():
+            report["seconds"], report["configurations"].items()
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{file} holds no figures to add to: {error}") from None
+    return found
+
+
+def begin(figure: "Figure", options: argparse.Namespace, earlier: dict[str, Any]) -> "Results":
+    """Where the rounds of a figure are to go."""
+    from underpass.apps.bench.figure import Results
+
+    results = Results(figure, options.seconds)
+    if figure.name in earlier:
+        results.take_up(earlier[figure.name])
+    return results
+
+
+def measure_one(results: "Results", rounds: int) -> None:
+    """A figure's rounds, each said."""
+    from underpass.apps.bench.figure import measure
+
+    say(results.figure.what)
+    measure(results, rounds, say)
+
+
+def deliver(reports: list[dict[str, Any]], wanted: "list[Figure]", options: argparse.Namespace) -> int:
+    """Everything in every form that was asked for."""
+    from underpass.apps.bench.figure import plot
+    from underpass.apps.bench.figure_text import write
+
     if options.json == STDOUT:
-        print_json(report)
+        print_json({"figures": {report["figure"]: report for report in reports}})
     else:
-        show(report)
-    if options.json and options.json != STDOUT:
-        options.json.write_text(json.dumps(report, indent=2) + "\n")
-    if options.plot:
-        plot(report, results.figure.plots, options.plot)
-    return 1 if results.failures or results.interrupted else 0
+        for report in reports:
+            show(report)
+    plots = {one.name: one.plots for one in wanted}
+    for report in reports if options.plot else ():
+        name = options.plot if len(reports) == 1 else options.plot.with_stem(
+            f"{options.plot.stem}-{report['figure']}")
+        plot(report, plots[report["figure"]], name)
+    if options.markdown:
+        write(reports, options.markdown)
+    return 0
 
 
 def show(report: dict[str, Any]) -> None:
@@ -79,6 +153,7 @@ def show(report: dict[str, Any]) -> None:
     for name, one in report["configurations"].items():
         print(f"path of {name}: {one['path'] or 'never ran'}",
               *(f"  failed: {text}" for text in one["failures"]), sep="\n")
+    print()
 
 
 def say(line: str) -> None:

@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     check_root("attaching to an interface")
     common: dict[str, Any] = {
         "limits": {name: value for name, value in chosen.items() if value is not None}, "mode": options.mode,
-        "busy_poll": options.busy_poll, "shield": options.shield, "say": say}
+        "busy_poll": options.busy_poll, "shield": options.shield, "checksum": options.checksum, "say": say}
     if options.workers is None:
         counters = serve(options.sites, options.interface, **common, io=options.io,
                          ready=lambda nic: _began(options, say, nic.summary(), ""))

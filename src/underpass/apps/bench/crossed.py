@@ -20,7 +20,7 @@ from typing import Self
 
 from underpass.apps.bench.clients import Answer, wrk
 from underpass.apps.bench.cost import kernel_threads, run_ns
-from underpass.apps.bench.lab import SMALL, tune
+from underpass.apps.bench.lab import SMALL, make_files, tune
 from underpass.apps.bench.servers import Underpass
 from underpass.linux.namespaces import CommandError, Namespace, Pair, run
 
@@ -110,10 +110,7 @@ def placed(layout: Layout) -> Iterator[Place]:
         raise CommandError("the bench needs two cores: each has workers, and the clients of the other's")
     with ExitStack() as undo:
         scratch = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="underpass-bench-")))
-        root = scratch / "root"
-        root.mkdir()
-        (root / SMALL).write_bytes(b"x" * 63 + b"\n")
-        (root / "index.html").write_bytes(b"<h1>bench</h1>\n")
+        root = make_files(scratch)
         first = undo.enter_context(Pair(queues=layout.workers))
         tune(first)
         pairs = [first, *(undo.enter_context(SidePair(first, number, layout.workers))

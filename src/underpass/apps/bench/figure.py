@@ -1,14 +1,12 @@
 """A figure of the paper, measured: each configuration at each place on the x axis, in rounds that take turns.
 
-A figure's results are one JSON document with every round's values, so that rounds can be added to those of
-an earlier run.
+A figure's report has every round's values, so that rounds can be added to those of an earlier run.
 """
 
-import json
 import statistics
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +30,8 @@ class Plot:
 class Figure:
     """`configurations` by name give a context in which `measure` is called once for each of `places`.
 
-    `against` names for a configuration the one whose first plotted value it is divided by, round by round.
+    `against` names for a configuration the one whose value `compares`, or the first plotted one, it is
+    divided by, round by round. `measure` returns nothing where a configuration cannot be at that place.
     """
 
     name: str
@@ -44,11 +43,24 @@ class Figure:
     units: dict[str, str]
     plots: tuple[Plot, ...]
     against: dict[str, str] = field(default_factory=dict)
+    compares: str = ""
 
     @property
     def compared(self) -> str:
         """The value that a configuration has so many times of, as `ratio`, as the one it is held against."""
-        return self.plots[0].value
+        return self.compares or self.plots[0].value
+
+    def part(self, only: Sequence[str], at: Sequence[float]) -> "Figure":
+        """These configurations and places alone; all where none are named. Raises ValueError."""
+        for name in only:
+            if name not in self.configurations:
+                raise ValueError(f"{self.name} has no {name!r}, but: {', '.join(self.configurations)}")
+        for place in at:
+            if place not in self.places:
+                raise ValueError(f"{self.name} is not measured at {place:g}, but at: "
+                                 + ", ".join(f"{one:g}" for one in self.places))
+        return replace(self, places=[it for it in self.places if it in at or not at], configurations={
+            name: one for name, one in self.configurations.items() if name in only or not only})
 
 
 class Results:
@@ -61,32 +73,28 @@ class Results:
         self.failures: dict[str, list[str]] = {}
         self.paths: dict[str, str] = {}
         self.interrupted = False
+        self.failed = False             # this time
 
     def add(self, name: str, place: float, values: Values) -> None:
         """One more round's values."""
         self.values[name].setdefault(f"{place:g}", []).append(values)
 
-    def take_up(self, file: Path) -> None:
-        """Go on with the rounds of an earlier run. Raises ValueError where that was of another kind."""
-        try:
-            earlier = json.loads(file.read_text())
-            kind, seconds, configurations = earlier["figure"], earlier["seconds"], earlier["configurations"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{file} holds no figure to add to: {error}") from None
-        if (kind, seconds) != (self.figure.name, self.seconds):
-            raise ValueError(f"{file} holds figure {kind} of {seconds:g} s a measurement, not"
-                             f" {self.figure.name} of {self.seconds:g} s")
-        for name, one in configurations.items():
-            if name in self.values:
-                self.values[name] = {place: points["rounds"] for place, points in one["places"].items()}
-                self.paths[name] = one["path"]
+    def take_up(self, earlier: dict[str, Any]) -> None:
+        """Go on with the rounds of an earlier report. Raises ValueError where that was measured otherwise."""
+        if earlier["seconds"] != self.seconds:
+            raise ValueError(f"{self.figure.name} was measured for {earlier['seconds']:g} s each, not for"
+                             f" {self.seconds:g} s: other rounds cannot be added to these")
+        for name, one in earlier["configurations"].items():
+            self.values[name] = {place: points["rounds"] for place, points in one["places"].items()}
+            self.paths[name] = one["path"]
+            if one["failures"]:
                 self.failures[name] = one["failures"]
 
     def compared(self, name: str, place: str, rounds: list[Values]) -> list[Values]:
         """The rounds, each with its ratio to that of the configuration that this one is held against."""
         other = self.values.get(self.figure.against.get(name, ""), {}).get(place, [])
         value = self.figure.compared
-        return [one | {"ratio": one[value] / peer[value]}
+        return [one | ({"ratio": one[value] / peer[value]} if peer.get(value) else {})
                 for one, peer in zip(rounds, other, strict=False)] + rounds[len(other):]
 
     def report(self) -> dict[str, Any]:
@@ -127,6 +135,7 @@ def measure(results: Results, rounds: int, say: Say) -> None:
                     one_configuration(results, name)
                 except (OSError, ValueError, RuntimeError) as error:
                     results.failures.setdefault(name, []).append(str(error))
+                    results.failed = True
                     say(f"  failed: {error}")
     except KeyboardInterrupt:
         results.interrupted = True
@@ -137,10 +146,11 @@ def one_configuration(results: Results, name: str) -> None:
     """All places of one configuration; kept only together."""
     figure = results.figure
     with figure.configurations[name]() as lab:
-        results.paths[name] = figure.path(lab)
         values = [figure.measure(lab, place, results.seconds) for place in figure.places]
+        results.paths[name] = figure.path(lab)
     for place, one in zip(figure.places, values, strict=True):
-        results.add(name, place, one)
+        if one:
+            results.add(name, place, one)
 
 
 def with_error(value: dict[str, float]) -> str:

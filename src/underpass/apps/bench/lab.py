@@ -46,10 +46,7 @@ def lab(kind: type[Server], placement: str, queues: int = 1) -> Iterator[Lab]:
         raise CommandError("the bench needs two cores: one for the server, one for the client")
     with tempfile.TemporaryDirectory(prefix="underpass-bench-") as folder, Pair(queues=queues) as pair:
         scratch = Path(folder)
-        root = scratch / "root"
-        root.mkdir()
-        (root / SMALL).write_bytes(b"x" * 63 + b"\n")
-        (root / "index.html").write_bytes(b"<h1>bench</h1>\n")
+        root = make_files(scratch)
         with (root / LARGE).open("wb") as file:
             for _ in range(64):
                 file.write(os.urandom(2**20))
@@ -57,6 +54,15 @@ def lab(kind: type[Server], placement: str, queues: int = 1) -> Iterator[Lab]:
         server = kind(pair, root, scratch, SERVER_CORE)
         place(pair, placement)
         yield Lab(pair, server, placement, scratch)
+
+
+def make_files(scratch: Path) -> Path:
+    """A directory to serve, with the small file and a page."""
+    root = scratch / "root"
+    root.mkdir()
+    (root / SMALL).write_bytes(b"x" * 63 + b"\n")
+    (root / "index.html").write_bytes(b"<h1>bench</h1>\n")
+    return root
 
 
 def tune(pair: Pair) -> None:

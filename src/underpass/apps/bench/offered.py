@@ -15,13 +15,13 @@ from typing import Any
 
 from underpass.apps.bench.figure import Figure, Plot, Values
 from underpass.apps.bench.lab import CLIENT_CORE, SMALL, Lab, lab
-from underpass.apps.bench.servers import Dpdk, Nginx, Server, Underpass, UnderpassBusyPoll
+from underpass.apps.bench.servers import Dpdk, KernelSockets, Nginx, Server, Underpass, UnderpassBusyPoll
 from underpass.linux.namespaces import CommandError
 
 CONNECTIONS = 50
 LOADS = (0, 10, 25, 50, 75, 100)
 WARM_S = 1.0                # until the clients have started and all are connected
-SERVERS: tuple[type[Server], ...] = (Dpdk, Underpass, UnderpassBusyPoll, Nginx)
+SERVERS: tuple[type[Server], ...] = (Dpdk, Underpass, UnderpassBusyPoll, Nginx, KernelSockets)
 UNITS = {"core_percent": "% of the core not idle", "process_percent": "% of a core, server process",
          "offered_per_s": "req/s offered", "requests_per_s": "req/s answered", "p99_us": "us p99",
          "errors": "errors"}

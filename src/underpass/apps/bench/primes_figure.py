@@ -39,7 +39,7 @@ class Primes(Underpass):
 def kind(io: str, arrangement: str) -> type[Primes]:
     """The server over that packet I/O, in that arrangement."""
     words = {"one": "run to completion", "two": "two threads"}[arrangement]
-    name = f"{io}, {words}"
+    name = f"{io}, {words}" if io != "kernel" else "kernel sockets"
     return type(f"Primes_{io}_{arrangement}", (Primes,), {"io": io, "arrangement": arrangement, "name": name})
 
 
@@ -59,7 +59,8 @@ def configuration(server: type[Primes]) -> Callable[[], AbstractContextManager[L
     return lambda: lab(server, "default")
 
 
-KINDS = [kind(io, arrangement) for arrangement in ("one", "two") for io in ("dpdk", "afxdp")]
+KINDS = [*(kind(io, arrangement) for arrangement in ("one", "two") for io in ("dpdk", "afxdp", "busy-poll")),
+         kind("kernel", "one")]
 FIGURE = Figure(
     name="cpu", what="Figure 4: requests/s when each request takes the primes below X",
     configurations={server.name: configuration(server) for server in KINDS},

@@ -8,7 +8,7 @@ from underpass.linux.namespaces import CommandError, Pair, until
 
 NGINX_CONF = """
 daemon off;
-worker_processes 1;
+worker_processes {workers};
 worker_rlimit_nofile {descriptors};
 user root;
 pid {scratch}/nginx.pid;
@@ -88,12 +88,29 @@ class Nginx(Server):
 
     name = "nginx"
     descriptors = 20000
+    workers = 1
 
     def command(self) -> list[str]:
-        """One worker, no access log, as many descriptors as this machine may have."""
+        """No access log, as many descriptors as this machine may have."""
         conf = self.scratch / "nginx.conf"
-        conf.write_text(NGINX_CONF.format(scratch=self.scratch, root=self.root, descriptors=self.descriptors))
+        conf.write_text(NGINX_CONF.format(scratch=self.scratch, root=self.root, descriptors=self.descriptors,
+                                          workers=self.workers))
         return ["nginx", "-c", str(conf), "-e", str(self.scratch / "nginx.error")]
+
+    def path(self) -> str:
+        """The kernel's."""
+        return "kernel TCP"
+
+
+class KernelSockets(Server):
+    """Our HTTP server's parser, files and answers over Linux's sockets, in an epoll loop."""
+
+    name = "kernel sockets"
+
+    def command(self) -> list[str]:
+        """One process."""
+        return [sys.executable, "-m", "underpass.apps.kernel_serve", str(self.root), self.pair.server.address,
+                "80"]
 
     def path(self) -> str:
         """The kernel's."""
@@ -137,3 +154,10 @@ class Dpdk(Underpass):
 
     name = "underpass --io dpdk"
     options = ("--io", "dpdk")
+
+
+class UnderpassNoOffload(Underpass):
+    """`underpass serve --no-checksum-offload`."""
+
+    name = "underpass, no offload"
+    options = ("--no-checksum-offload",)

@@ -34,7 +34,6 @@ cdef extern from * nogil:
 cdef enum:
     JOBS = 4096                     # a power of two; more connections than that are refused
     MOST = 1000000
-    HEAD = 128                      # octets of an answer
 
 cdef struct Job:
     uint64_t handle                 # of the connection
@@ -71,7 +70,6 @@ cdef uint32_t primes_below(uint32_t limit) noexcept nogil:
 
 
 cdef int number_asked(const uint8_t *octets, uint32_t count) noexcept nogil:
-    """X of a whole request "GET /X ...\\r\\n\\r\\n", -1 where it is none, -2 where its end has not come."""
     cdef uint32_t at = 5
     cdef int number = 0
     if count < 4 or memcmp(octets + count - 4, b"\r\n\r\n", 4):
@@ -86,9 +84,13 @@ cdef int number_asked(const uint8_t *octets, uint32_t count) noexcept nogil:
     return number
 
 
+cdef int answer_text(char *into, uint32_t found) noexcept nogil:
+    return snprintf(into, ANSWER, b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n%7u\n", found)
+
+
 cdef void answer(Tcp *tcp, uint32_t conn, Primes *it, uint32_t found) noexcept nogil:
-    cdef char[HEAD] text
-    cdef int octets = snprintf(text, HEAD, b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n%7u\n", found)
+    cdef char[ANSWER] text
+    cdef int octets = answer_text(text, found)
     if tcp_write(tcp, conn, <uint8_t *>text, <uint32_t>octets) < <uint32_t>octets:
         it.refused += 1
         tcp_abort(tcp, conn)

@@ -1,0 +1,160 @@
+"""Figure 5: what clients get while a flood rises, and what the server's core does.
+
+Clients are an open loop of a fixed rate from the other namespace, on connections that last, and under SYN
+floods on one for each request. Receive work is pinned to its own side. The flood's sender runs behind the
+clients on their core, so clients lose what the server loses, and not their processor.
+
+`bare drop` is the reference: the same flood meets a program that drops it, on an interface of its own whose
+receive work runs on the server's core beside the unprotected server. Nothing can leave more of that core.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+
+from underpass.apps.bench.cost import kernel_threads
+from underpass.apps.bench.crossed import SidePair
+from underpass.apps.bench.figure import Figure, Plot, Values
+from underpass.apps.bench.floods import (
+    KINDS,
+    MPPS,
+    POLICIES,
+    SOURCES,
+    Target,
+    answers_go_back,
+    begun,
+    filter_by_nftables,
+    flooding,
+)
+from underpass.apps.bench.lab import CLIENT_CORE, SMALL, Lab, lab, place
+from underpass.apps.bench.servers import Dpdk, Nginx, Server, Underpass
+from underpass.linux.namespaces import CommandError, Namespace, Pair, run
+
+CONNECTIONS = 50
+RATE = 20_000                       # requests/s
+NEW_RATE = 5_000                    # a connection each
+WARM_S = 1.0
+UNITS = {"requests_per_s": "req/s answered", "success_percent": "% answered in time", "p99_us": "us p99",
+         "core_percent": "% of the core not idle", "arrived_mpps": "Mpps that came in", "errors": "errors",
+         "ratio": "times that beside a bare drop"}
+
+
+class Shielded(Underpass):
+    """`underpass serve --shield`, with the policy for one flood."""
+
+    name = "shield"
+    flood = ""
+
+    def command(self) -> list[str]:
+        """Its policy is written first."""
+        policy = self.scratch / "shield.toml"
+        policy.write_text(POLICIES[self.flood])
+        return [*super().command(), "--shield", str(policy)]
+
+
+@contextmanager
+def ready(server: type[Server], flood: str, nftables: bool = False, bare: bool = False) -> Iterator[Target]:
+    """The server with what protects it."""
+    with lab(server, "pinned") as it:
+        answers_go_back(it)
+        at_once(it.pair)
+        if nftables:
+            filter_by_nftables(it, flood)
+        if not bare:
+            yield Target(it, flood, it.pair.server, it.pair.client)
+            return
+        with beside(it) as side:
+            yield Target(it, flood, side.server, side.client)
+
+
+@contextmanager
+def beside(it: Lab) -> Iterator[Pair]:
+    """A second pair whose server's end drops everything."""
+    with SidePair(it.pair, 1, 1) as side:
+        begun(it, side.server, "drop", "drop", side.server.interface)
+        place(side, "pinned")
+        at_once(side)
+        yield side
+
+
+def at_once(pair: Pair) -> None:
+    """Receive work before programs, as interrupts have it: a thread that waits for its turn loses packets."""
+    for side in (pair.server, pair.client):
+        for pid in kernel_threads([f"napi/{side.interface}-"]):
+            run("chrt", "--fifo", "--pid", "1", str(pid))
+
+
+def received(where: Namespace) -> int:
+    """Packets that came in by the interface so far."""
+    return int(where.run("cat", f"/sys/class/net/{where.interface}/statistics/rx_packets").stdout)
+
+
+def measure(target: Target, much: float, seconds: float) -> Values:
+    """Clients and server under so much of the flood."""
+    meter, rate = target.lab.meter(), NEW_RATE if target.flood == "syn" else RATE
+    whole = 2 * WARM_S + seconds
+    with flooding(target, much, whole):
+        clients = load(target, rate, whole)
+        time.sleep(WARM_S)
+        before, came = meter.read(), received(target.there)
+        time.sleep(seconds)
+        used, came = meter.read() - before, received(target.there) - came
+        answer = finished(clients)
+    answered = answer["requests"] / whole
+    latency = {"p99_us": answer["p99_ns"] / 1e3} if answer["requests"] else {}
+    return {"requests_per_s": answered, "success_percent": 100 * answered / rate, **latency,
+            "core_percent": 100 * used.busy_ns / used.wall_ns, "errors": answer["errors"],
+            "arrived_mpps": came / used.wall_ns * 1e3}
+
+
+def load(target: Target, rate: float, seconds: float) -> "subprocess.Popen[str]":
+    """The clients."""
+    pair, words = target.lab.pair, ["--no-keepalive"] if target.flood == "syn" else []
+    return pair.client.start(
+        sys.executable, "-m", "underpass.cli", "load", target.lab.server.url(SMALL), "--interface",
+        pair.client.interface, "-c", str(CONNECTIONS), "-d", f"{seconds:g}", "--rate", str(rate),
+        "--timeout", "2", *words, "--json", core=CLIENT_CORE, output=subprocess.PIPE)
+
+
+def finished(clients: "subprocess.Popen[str]") -> dict[str, float]:
+    """What the clients say; that none got an answer is a result. Raises CommandError where they failed."""
+    text, _ = clients.communicate(timeout=60)
+    try:
+        found, _ = json.JSONDecoder().raw_decode(text)
+    except ValueError:
+        said = text.strip().splitlines() or [f"exit status {clients.returncode}"]
+        raise CommandError(f"underpass load: {said[-1]}") from None
+    return {"requests": found["requests"], "p99_ns": found["latency_ns"]["p99"],
+            "errors": float(sum(found["errors"].values()))}
+
+
+def configurations(flood: str) -> dict[str, Callable[[], AbstractContextManager[Target]]]:
+    """By name. A flood of requests has no bare drop: it must reach a server to be one."""
+    shielded = type("Shielded", (Shielded,), {"flood": flood})
+    found: dict[str, Callable[[], AbstractContextManager[Target]]] = {
+        "dpdk": partial(ready, Dpdk, flood), "no shield": partial(ready, Underpass, flood),
+        "shield": partial(ready, shielded, flood), "nginx": partial(ready, Nginx, flood),
+        "nginx, nftables": partial(ready, Nginx, flood, nftables=True)}
+    if flood != "requests":
+        found["bare drop"] = partial(ready, Underpass, flood, bare=True)
+    return found
+
+
+def figure(flood: str) -> Figure:
+    """One flood's figure."""
+    of_requests = flood == "requests"
+    x = "ab processes, each with an address" if of_requests else "flood, Mpps offered (5: all that can be)"
+    return Figure(
+        name=f"ddos-{flood}", what=f"Figure 5: clients under a flood of {KINDS[flood]}",
+        configurations=configurations(flood), places=SOURCES if of_requests else MPPS, measure=measure,
+        path=lambda target: str(target.lab.server.path()), units=UNITS,
+        against={"no shield": "bare drop", "shield": "bare drop"} if not of_requests else {},
+        plots=(Plot("requests_per_s", x, "requests/s answered", KINDS[flood]),
+               Plot("core_percent", x, "server core not idle, %", "server core")))
+
+
+FIGURES = {flood: figure(flood) for flood in KINDS}
