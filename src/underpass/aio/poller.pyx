@@ -72,7 +72,7 @@ cdef class Poller:
             readable = self.stack.loop.ready if why == LOOP_WAKE else 0
             if why == LOOP_WANTED or readable & 6 or now_ns >= self.refresh_at_ns:
                 self.attend(now_ns, readable & 2 != 0, readable & 4 != 0)
-            if readable & 1 or self.busy or now_ns >= self.look_at_ns:
+            if readable & 1 or self.busy or now_ns >= self.look_at_ns or not self.dispatcher.app.queue.waiting:
                 found = self.ready(now_ns)
             if found or self.dispatcher.app.queue.waiting or now_ns >= end_ns or why == LOOP_SIGNAL:
                 return found
