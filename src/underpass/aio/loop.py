@@ -16,7 +16,7 @@ import os
 import socket
 import time
 import weakref
-from asyncio import sslproto
+from asyncio import base_events, sslproto
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from typing import Any, TypeVar
@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from underpass.aio.dispatch import Dispatcher
 from underpass.aio.selector import StackSelector
 from underpass.aio.socket_end import SocketEnd
-from underpass.aio.stand_in import found, parted, stand_for
+from underpass.aio.stand_in import Arrivals, accept_now, arrivals_of, found, listen_beside, parted, stand_for
 from underpass.aio.transport import StackTransport
 from underpass.nic import Nic
 
@@ -41,6 +41,7 @@ CARRIED = [
 
 Release = Callable[[], None]
 T = TypeVar("T")
+check_ssl_socket: Any = base_events._check_ssl_socket       # type: ignore[attr-defined]
 tls_over: Any = sslproto.SSLProtocol
 
 
@@ -136,15 +137,20 @@ class StackEventLoop(asyncio.SelectorEventLoop):
         return accepted
 
     def _stop_serving(self, sock: socket.socket) -> None:
-        for number, release in self._serving.pop(sock, ()):
-            self._dispatcher.unlisten(number)
-            release()
+        self._unlisten(self._serving.pop(sock, []))
         super()._stop_serving(sock)     # type: ignore[misc]
+
+    def _unlisten(self, held: list[tuple[int, Release]]) -> None:
+        if not self.is_closed():
+            for number, release in held:
+                self._dispatcher.unlisten(number)
+                release()
 
     # -- clients
 
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
         """Connect by the stack where the way leads over its interface; the socket stands for it."""
+        self._check(sock)
         if sock.family not in (socket.AF_INET, socket.AF_INET6) or sock.type != socket.SOCK_STREAM:
             return await super().sock_connect(sock, address)
         resolved = await self._ensure_resolved(         # type: ignore[attr-defined]
@@ -204,6 +210,7 @@ class StackEventLoop(asyncio.SelectorEventLoop):
         end = found(sock)
         if end is None:
             return await super().sock_recv(sock, nbytes)
+        self._check(sock)
         connection = end.connection
         return await self._when_ready(end, lambda: connection.recv(nbytes))
 
@@ -212,6 +219,7 @@ class StackEventLoop(asyncio.SelectorEventLoop):
         end = found(sock)
         if end is None:
             return await super().sock_recv_into(sock, buf)
+        self._check(sock)
         connection = end.connection
         return await self._when_ready(end, lambda: connection.recv_into(buf))
 
@@ -220,6 +228,7 @@ class StackEventLoop(asyncio.SelectorEventLoop):
         end = found(sock)
         if end is None:
             return await super().sock_sendall(sock, data)
+        self._check(sock)
         connection, rest = end.connection, memoryview(data).cast("B")
         while rest:
             sent = await self._when_ready(end, lambda rest=rest: connection.send(rest))  # type: ignore[misc]
@@ -236,6 +245,51 @@ class StackEventLoop(asyncio.SelectorEventLoop):
         self._check_sendfile_params(sock, file, offset, count)                 # type: ignore[attr-defined]
         sent: int = await self._sock_sendfile_fallback(sock, file, offset, count)  # type: ignore[attr-defined]
         return sent
+
+    async def sock_accept(self, sock: socket.socket) -> tuple[socket.socket, Any]:
+        """A connection and who it is with: of the stack, for what comes by the interface, or the kernel's."""
+        self._check(sock)
+        arrivals = arrivals_of(sock) or self.listen_beside(sock)
+        if arrivals is None:
+            return await super().sock_accept(sock)
+        while True:
+            try:
+                return accept_now(sock)
+            except (BlockingIOError, InterruptedError):
+                await self._readable_or(sock, arrivals.wait(self))
+
+    def listen_beside(self, sock: socket.socket) -> Arrivals | None:
+        """The stack listens beside a kernel socket from now on; None where that is not on the interface."""
+        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return None
+        arrivals = Arrivals()
+
+        def accepted(conn: int) -> None:
+            arrivals.add(SocketEnd.of(self._dispatcher, conn))
+
+        for address in addresses_of(sock):
+            self._listen(sock, address, BACKLOG, accepted)
+        held = self._serving.pop(sock, [])
+        if not held:
+            return None
+        arrivals.stop = lambda: self._unlisten(held)
+        listen_beside(sock, arrivals)
+        return arrivals
+
+    async def _readable_or(self, sock: socket.socket, happened: "asyncio.Future[None]") -> None:
+        """Until a kernel socket is readable, or something else has happened."""
+        number = sock.fileno()
+        self.add_reader(number, wake, happened)
+        try:
+            await happened
+        finally:
+            self.remove_reader(number)
+
+    def _check(self, sock: socket.socket) -> None:
+        """As asyncio's own sock_ calls do."""
+        check_ssl_socket(sock)
+        if self.get_debug() and sock.gettimeout() != 0:
+            raise ValueError("the socket must be non-blocking")
 
     async def _when_ready(self, end: SocketEnd, call: Callable[[], T]) -> T:
         """What the call gives as soon as it need not wait."""
@@ -301,6 +355,12 @@ def _forked() -> None:
 
 
 os.register_at_fork(after_in_child=_forked)
+
+
+def wake(waiter: "asyncio.Future[None]") -> None:
+    """Unless it is awake."""
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def plain(host: str) -> str:

@@ -1,12 +1,16 @@
-"""Kernel sockets that stand for connections of the stack: what loop.sock_connect has connected.
+"""Kernel sockets that stand for connections of the stack: what loop.sock_connect has connected, and what
+loop.sock_accept has accepted.
 
 The program goes on with its own socket object. Asked who it is, it answers for the connection; closed, it
 closes the connection. Octets go through the loop's sock_ calls, or through a transport, which takes the
 connection over.
 """
 
+import asyncio
+import collections
 import socket
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from underpass.aio.socket_end import SocketEnd
@@ -88,3 +92,76 @@ def found(sock: socket.socket) -> SocketEnd | None:
 def parted(sock: socket.socket) -> SocketEnd | None:
     """The same, and it stands for it no longer."""
     return _ends.pop(sock, None)
+
+
+class Arrivals:
+    """Connections that the stack has accepted beside a listening kernel socket, until sock_accept asks."""
+
+    def __init__(self) -> None:
+        self.ends: collections.deque[SocketEnd] = collections.deque()
+        self.waiters: list[asyncio.Future[None]] = []
+        self.stop: Callable[[], None] = lambda: None
+
+    def add(self, end: SocketEnd) -> None:
+        """One more; whoever waits looks again."""
+        self.ends.append(end)
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def wait(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None]":
+        """A future that is done when one has come, or when the kernel has one."""
+        waiter = loop.create_future()
+        self.waiters.append(waiter)
+        return waiter
+
+    def close(self) -> None:
+        """Accept no more; those that nobody asked for are reset."""
+        self.stop()
+        for end in self.ends:
+            end.abort()
+        self.ends.clear()
+
+
+_arrivals: "weakref.WeakKeyDictionary[socket.socket, Arrivals]" = weakref.WeakKeyDictionary()
+
+
+class Listening(socket.socket):
+    """The class of a socket that the stack listens beside."""
+
+    __slots__ = ()
+
+    def _real_close(self, *_: Any) -> None:
+        arrivals = _arrivals.pop(self, None)
+        if arrivals is not None:
+            arrivals.close()
+        super()._real_close()               # type: ignore[misc]
+
+
+def listen_beside(sock: socket.socket, arrivals: Arrivals) -> None:
+    """From now on the stack accepts beside the socket, until it is closed."""
+    _arrivals[sock] = arrivals
+    if type(sock) is socket.socket:
+        sock.__class__ = Listening
+    else:
+        weakref.finalize(sock, arrivals.close)
+
+
+def arrivals_of(sock: socket.socket) -> Arrivals | None:
+    """What the stack has accepted beside it, where it does."""
+    return _arrivals.get(sock)
+
+
+def accept_now(sock: socket.socket) -> tuple[socket.socket, Any]:
+    """A connection that the stack or the kernel has, and who it is with. Raises BlockingIOError for none."""
+    arrivals = arrivals_of(sock)
+    if arrivals is None or not arrivals.ends:
+        accepted, address = sock.accept()
+        accepted.setblocking(False)
+        return accepted, address
+    end = arrivals.ends.popleft()
+    stands = socket.socket(sock.family, sock.type)
+    stands.setblocking(False)
+    stand_for(stands, end)
+    return stands, end.getpeername()
