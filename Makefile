@@ -35,6 +35,9 @@ demo: $(VENV)/.installed ## serve HTTP over AF_XDP in one namespace, ask from an
 test: $(VENV)/.installed $(VENV)/.dev ## run the tests against the installed wheel (TESTS=tests/tcp for a part)
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" python -m pytest $(TESTS)
 
+test-cpython: $(VENV)/.installed $(VENV)/.dev ## run all of CPython's own tests of asyncio on our event loop
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" CPYTHON=all python -m pytest tests/aio/test_cpython.py
+
 # Python itself leaks on exit by design; everything else that ASan and UBSan find ends the process.
 test-asan: $(ASAN)/.installed $(ASAN)/.dev ## run the tests on a build with AddressSanitizer and UBSan
 	@PATH="$(CURDIR)/$(ASAN)/bin:$$PATH" PYTHONMALLOC=malloc \
