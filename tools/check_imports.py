@@ -32,6 +32,7 @@ MAY: dict[str, set[str]] = {
     "workers": PATH | CONTROL | {"nic"},
     "observe": PATH | CONTROL | {"nic"},
     "aio": PATH | {"nic"},
+    "socket": {"aio"},
     "nf": PATH,
     "": {"stack", "nic", "aio"},
     "apps": PATH | CONTROL | {"nic", "workers", "observe", "aio", "nf", ""},
