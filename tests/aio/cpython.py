@@ -136,10 +136,11 @@ def run(module: types.ModuleType, outcome: Outcome) -> None:
     """The module's tests, those that fail again."""
     names = None
     for _ in range(TRIES):
+        outcome.on_kernel.clear()
         suite = unittest.defaultTestLoader.loadTestsFromModule(module)
         unittest.TestSuite(chosen(suite, names)).run(outcome)
         asyncio.set_event_loop_policy(None)
-        names = set(outcome.bad)
+        names = set(outcome.bad) | outcome.on_kernel      # the latter perhaps for a loop that another left
         if not names:
             break
 
