@@ -418,6 +418,22 @@ def test_the_socket_of_a_transport_tells_and_sets(site: Site) -> None:
     site.run(main())
 
 
+def test_a_transport_tells_whom_it_was_connected_to_after_its_end(site: Site) -> None:
+    async def main() -> None:
+        accepting = Accepting()
+        async with await running().create_server(accepting, site.host, PORT):
+            client = await site.connected(PORT)
+            ours, theirs = client.getpeername(), client.getsockname()
+            protocol = await accepting.made.get()
+            client.close()
+            await protocol.lost
+            await asyncio.sleep(0)
+            assert protocol.transport.get_extra_info("peername") == theirs
+            assert protocol.transport.get_extra_info("sockname") == ours
+            assert protocol.transport.get_extra_info("socket") is None
+    site.run(main())
+
+
 def test_a_buffered_protocol_is_given_octets_in_its_buffer(site: Site) -> None:
     class Buffered(asyncio.BufferedProtocol):
         def __init__(self) -> None:

@@ -15,7 +15,7 @@ cdef class StackTransport(Endpoint):
     cdef object protocol
     cdef object context             # in which the protocol is called
     cdef object server              # attached to it, or None
-    cdef dict extra
+    cdef dict extra                 # None while it is empty
     cdef object socket              # made when it is asked for
     cdef object holder              # a kernel socket that holds our port meanwhile, or None
     cdef object backlog             # deque of bytes, or None while nothing waits
@@ -48,3 +48,4 @@ cdef class StackTransport(Endpoint):
     cdef int pause_protocol(self) except -1
     cdef int resume_protocol(self) except -1
     cdef int lose(self, object error, bint reset) except -1
+    cdef int remember(self) except -1

@@ -46,7 +46,7 @@ cdef class StackTransport(Endpoint):
         """Hold the connection, and have `protocol` told of it in the loop's next iteration, `waiter` after that."""
         self._loop = loop
         self.context = PyContext_CopyCurrent()
-        self.extra = dict(extra) if extra else {}
+        self.extra = dict(extra) if extra else None
         self.high, self.low = HIGH_WATER, HIGH_WATER // 4
         self.holder = holder
         self.set_protocol(protocol)
@@ -430,6 +430,8 @@ cdef class StackTransport(Endpoint):
             if self.protocol is not None:
                 self.protocol.connection_lost(error)
         finally:
+            if self.conn != NO_CONN:
+                self.remember()
             self.release(self.lossy)
             if self.empty_waiter is not None and not self.empty_waiter.done():
                 self.empty_waiter.set_exception(ConnectionError("Connection is closed by peer"))
@@ -453,16 +455,21 @@ cdef class StackTransport(Endpoint):
 
     def get_extra_info(self, name, default=None):
         """"socket", "sockname", "peername" and what was given."""
-        if name in self.extra:
+        if self.extra is not None and name in self.extra:
             return self.extra[name]
         if name == "socket":
             if self.socket is None and self.conn != NO_CONN:
                 self.socket = StackSocket(self)
             return default if self.socket is None else self.socket
-        if name == "sockname" and self.conn != NO_CONN:
-            value = self.extra["sockname"] = self.getsockname()
-            return value
-        if name == "peername" and self.conn != NO_CONN:
-            value = self.extra["peername"] = self.getpeername()
-            return value
+        if (name == "sockname" or name == "peername") and self.conn != NO_CONN:
+            self.remember()
+            return self.extra[name]
         return default
+
+    cdef int remember(self) except -1:
+        """Both addresses, which a transport tells after its end as well."""
+        if self.extra is None:
+            self.extra = {}
+        self.extra.setdefault("sockname", self.getsockname())
+        self.extra.setdefault("peername", self.getpeername())
+        return 0
