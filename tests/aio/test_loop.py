@@ -643,6 +643,16 @@ def test_a_missing_interface_stops_the_program_or_leaves_it_to_the_kernel(
             underpass.loop_factory("lo", fallback="maybe")      # type: ignore[arg-type]
 
 
+def test_a_second_loop_of_an_interface_is_refused_in_one_line(site: Site) -> None:
+    async def main() -> None:
+        with pytest.raises(OSError, match="has an event loop in this process already") as caught:
+            site.factory()()
+        assert caught.value.errno == errno.EBUSY
+        assert await asyncio.to_thread(lambda: site.factory(fallback="kernel")().close()) is None
+    site.run(main())
+    site.run(asyncio.sleep(0))              # the first is closed: the next gets the interface
+
+
 def test_installed_it_is_what_asyncio_run_makes(site: Site) -> None:
     async def main() -> str:
         return type(asyncio.get_running_loop()).__name__

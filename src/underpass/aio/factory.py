@@ -1,12 +1,13 @@
 """How a program gets the event loop: one line, or none."""
 
 import asyncio
+import errno
 import sys
 import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal, TypeVar
 
-from underpass.aio.loop import StackEventLoop
+from underpass.aio.loop import StackEventLoop, has_loop
 from underpass.nic import attach
 
 T = TypeVar("T")
@@ -29,9 +30,12 @@ def loop_factory(interface: str, *, fallback: Fallback = None, limits: dict[str,
     def make() -> asyncio.AbstractEventLoop:
         try:
             nic = attach(interface, **options)
-        except OSError as error:
+        except OSError as said:
+            error = said
+            if error.errno == errno.EBUSY and has_loop(interface):
+                error = OSError(errno.EBUSY, f"{interface} has an event loop in this process already")
             if fallback is None:
-                raise
+                raise error from None
             print(f"underpass: TCP stays with the kernel: {error.strerror or error}", file=sys.stderr)
             return KernelLoop()
         try:

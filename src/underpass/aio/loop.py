@@ -349,6 +349,12 @@ class StackEventLoop(asyncio.SelectorEventLoop):
 _loops: "weakref.WeakSet[StackEventLoop]" = weakref.WeakSet()
 
 
+def has_loop(interface: str) -> bool:
+    """Whether a loop of this process has an interface of this name."""
+    return any(loop.nic.name == interface and loop._pid == os.getpid() and not loop.is_closed()
+               for loop in list(_loops))
+
+
 def _forked() -> None:
     for loop in list(_loops):
         loop._after_fork()
