@@ -4,7 +4,7 @@ Two arrangements. `run to completion`: the loop that received the request comput
 thread hands requests to an application thread on the same core, and gets the answers back, through a ring each way:
 
     readable -> asked ring -> application thread: count_primes -> answered ring -> tick: tcp_write
-                 (wakes it by `work`, when it sleeps)     (wakes the stack's loop by `done`, when the ring was empty)
+                 (wakes it by `work`, when it sleeps)     (wakes the stack's loop by `done`, where all before was taken)
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
@@ -136,12 +136,13 @@ cdef inline void ring(int eventfd) noexcept nogil:
 
 
 cdef uint64_t primes_tick(Tcp *tcp, void *self) noexcept nogil:
-    """Send what the application thread has answered."""
+    """Send what the application thread has answered. It rings when it finds that all before was taken: so the tail is
+    looked at again when the head has been moved.
+    """
     cdef Primes *it = <Primes *>self
     cdef Lane *lane = &it.answers
-    cdef uint32_t tail = load_acquire(&lane.tail)
     cdef uint32_t conn
-    while lane.head != tail:
+    while lane.head != load_acquire(&lane.tail):
         conn = tcp_resolve(tcp, lane.jobs[lane.head % JOBS].handle)
         if conn != NO_CONN:
             answer(tcp, conn, it, lane.jobs[lane.head % JOBS].number)
@@ -154,7 +155,6 @@ cdef void application(Primes *it) noexcept nogil:
     cdef Lane *lane = &it.asked
     cdef Job *job
     cdef uint64_t times
-    cdef bint was_empty
     while not load_acquire(&it.stop):
         store_release(&it.asleep, 1)
         if lane.head == load_acquire(&lane.tail):
@@ -162,10 +162,9 @@ cdef void application(Primes *it) noexcept nogil:
         store_release(&it.asleep, 0)
         while lane.head != load_acquire(&lane.tail):
             job = &lane.jobs[lane.head % JOBS]
-            was_empty = load_acquire(&it.answers.head) == it.answers.tail
             hand_over(it, &it.answers, job.handle, primes_below(job.number))
             store_release(&lane.head, lane.head + 1)
-            if was_empty:
+            if load_acquire(&it.answers.head) == it.answers.tail - 1:
                 ring(it.done)
 
 
