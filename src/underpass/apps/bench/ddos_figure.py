@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from itertools import count
 
-from underpass.apps.bench.cost import kernel_threads
 from underpass.apps.bench.crossed import SidePair
 from underpass.apps.bench.figure import Figure, Plot, Values
 from underpass.apps.bench.floods import (
@@ -30,14 +30,16 @@ from underpass.apps.bench.floods import (
     filter_by_nftables,
     flooding,
 )
-from underpass.apps.bench.lab import CLIENT_CORE, SMALL, Lab, lab, place
+from underpass.apps.bench.lab import CLIENT_CORE, SMALL, Lab, lab, place, receive_first
 from underpass.apps.bench.servers import Dpdk, Nginx, Server, Underpass
-from underpass.linux.namespaces import CommandError, Namespace, Pair, run
+from underpass.linux.namespaces import CommandError, Namespace, Pair
 
 CONNECTIONS = 50
 RATE = 20_000                       # requests/s
 NEW_RATE = 5_000                    # a connection each
 WARM_S = 1.0
+ADDRESSES = 16                      # of 4,096 ports each
+FRESH = count()
 UNITS = {"requests_per_s": "req/s answered", "success_percent": "% answered in time", "p99_us": "us p99",
          "core_percent": "% of the core not idle", "arrived_mpps": "Mpps that came in", "errors": "errors",
          "ratio": "times that beside a bare drop"}
@@ -61,7 +63,7 @@ def ready(server: type[Server], flood: str, nftables: bool = False, bare: bool =
     """The server with what protects it."""
     with lab(server, "pinned") as it:
         answers_go_back(it)
-        at_once(it.pair)
+        receive_first(it.pair)
         if nftables:
             filter_by_nftables(it, flood)
         if not bare:
@@ -77,15 +79,8 @@ def beside(it: Lab) -> Iterator[Pair]:
     with SidePair(it.pair, 1, 1) as side:
         begun(it, side.server, "drop", "drop", side.server.interface)
         place(side, "pinned")
-        at_once(side)
+        receive_first(side)
         yield side
-
-
-def at_once(pair: Pair) -> None:
-    """Receive work before programs, as interrupts have it: a thread that waits for its turn loses packets."""
-    for side in (pair.server, pair.client):
-        for pid in kernel_threads([f"napi/{side.interface}-"]):
-            run("chrt", "--fifo", "--pid", "1", str(pid))
 
 
 def received(where: Namespace) -> int:
@@ -113,11 +108,24 @@ def measure(target: Target, much: float, seconds: float) -> Values:
 
 def load(target: Target, rate: float, seconds: float) -> "subprocess.Popen[str]":
     """The clients."""
-    pair, words = target.lab.pair, ["--no-keepalive"] if target.flood == "syn" else []
+    pair, words = target.lab.pair, []
+    if target.flood == "syn":
+        words = ["--no-keepalive", "--source", fresh_addresses(pair.client)]
     return pair.client.start(
         sys.executable, "-m", "underpass.cli", "load", target.lab.server.url(SMALL), "--interface",
         pair.client.interface, "-c", str(CONNECTIONS), "-d", f"{seconds:g}", "--rate", str(rate),
         "--timeout", "2", *words, "--json", core=CLIENT_CORE, output=subprocess.PIPE)
+
+
+def fresh_addresses(client: Namespace) -> str:
+    """So many that no port is used twice, and none of an earlier measurement: the server's side keeps those
+    for a minute (TIME_WAIT), and new clients know nothing of their timestamps.
+    """
+    number = 2 + next(FRESH) % 250
+    client.run("ip", "-batch", "-", text="".join(
+        f"addr replace 198.18.{number}.{host}/15 dev {client.interface}\n"
+        for host in range(1, ADDRESSES + 1)))
+    return f"198.18.{number}.1-198.18.{number}.{ADDRESSES}"
 
 
 def finished(clients: "subprocess.Popen[str]") -> dict[str, float]:

@@ -91,6 +91,15 @@ def place(pair: Pair, placement: str) -> None:
             run("taskset", "-pc", str(core), str(pid))
 
 
+def receive_first(pair: Pair) -> None:
+    """Receive work before programs, as interrupts have it: a NAPI thread that waits for its turn, behind a
+    server that polls without a pause, loses packets that no card would.
+    """
+    for side in (pair.server, pair.client):
+        for pid in kernel_threads([f"napi/{side.interface}-"]):
+            run("chrt", "--fifo", "--pid", "1", str(pid))
+
+
 def machine() -> dict[str, str]:
     """What every result must say of the machine."""
     model = next((line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
