@@ -38,7 +38,7 @@ CONNECTIONS = 50
 RATE = 20_000                       # requests/s
 NEW_RATE = 5_000                    # a connection each
 WARM_S = 1.0
-ADDRESSES = 16                      # of 4,096 ports each
+ADDRESSES = 17                      # of 4,096 ports each; odd, since addresses and ports are taken in step
 FRESH = count()
 UNITS = {"requests_per_s": "req/s answered", "success_percent": "% answered in time", "p99_us": "us p99",
          "core_percent": "% of the core not idle", "arrived_mpps": "Mpps that came in", "errors": "errors",

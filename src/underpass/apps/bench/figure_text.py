@@ -5,6 +5,7 @@ from typing import Any
 
 from underpass.apps.bench.figure import table
 
+NOTHING = {"-", "0", "0 +- 0"}
 MARKS = "<!-- figure {name} -->\n", "<!-- end of figure {name} -->\n"
 
 
@@ -26,17 +27,20 @@ def markdown(report: dict[str, Any]) -> str:
     names, places = rows[0][2:], list(dict.fromkeys(row[0] for row in rows[1:]))
     values = dict.fromkeys(row[1] for row in rows[1:])
     cells = {(row[0], row[1]): dict(zip(names, row[2:], strict=True)) for row in rows[1:]}
-    lines = []
+    lines, always = [], []
     for value in values:
+        told = {name: [cells.get((place, value), {}).get(name, "-") for place in places] for name in names}
+        if all(cell in NOTHING for row in told.values() for cell in row):
+            always.append(value)
+            continue
         lines += [f"| {value} at | {' | '.join(places)} |", "|---|" + "---|" * len(places)]
-        for name in names:
-            found = (cells.get((place, value), {}).get(name, "-") for place in places)
-            lines.append(f"| {name} | {' | '.join(found)} |")
+        lines += [f"| {name} | {' | '.join(row)} |" for name, row in told.items() if {*row} != {"-"}]
         lines.append("")
     rounds = [len(at["rounds"]) for one in report["configurations"].values() for at in one["places"].values()]
     facts = report["machine"]
     many = "-".join(dict.fromkeys(str(it) for it in (min(rounds), max(rounds)))) if rounds else "0"
-    lines += [f"Mean +- standard error of {many} rounds of {report['seconds']:g} s; {facts['processor']},"
+    lines += [f"0 everywhere: {value}." for value in always]
+    lines += [f"Mean +- standard error, rounds: {many} of {report['seconds']:g} s; {facts['processor']},"
               f" {facts['cores']} cores, Linux {facts['kernel']}."]
     lines += [f"- {name}: {text}" for name, one in report["configurations"].items()
               for text in one["failures"]]
