@@ -14,6 +14,8 @@ import pytest
 
 from underpass.link.afxdp import AfXdpLink, chunk_bytes_for
 from underpass.link.frames import Frames
+from underpass.link.memory import memory_pair
+from underpass.linux.namespaces import until
 from underpass.linux.netdev_features import netdev_features
 from underpass.testing.namespaces import Namespace, VethPair
 from underpass.testing.packets import TcpSegment
@@ -134,6 +136,22 @@ def test_a_packet_of_more_parts_than_a_batch_is_dropped(
     assert ours.link.stats()["rx_too_long"] == 1
     ours.link.close()
     assert ours.link.frames.free == ours.link.frames.count
+
+
+def test_how_full_the_receive_ring_is_counts_what_has_not_been_looked_at(
+    veth: VethPair, open_end: Callable[..., End]
+) -> None:
+    """In 256ths of 2048 entries: what a worker that does not keep up has before it."""
+    ours, peer = open_end(veth.ours), open_end(veth.peer)
+    frame = segment(veth.peer, veth.ours).build()
+    assert ours.probe.waiting == 0
+    for _ in range(4):
+        peer.probe.transmit([frame] * 128)
+        peer.settle()
+    assert until(lambda: ours.probe.waiting == 64, 2)
+    ours.expect(256)
+    assert ours.probe.waiting == 32
+    assert LinkProbe(memory_pair(Frames(64), Frames(64))[0]).waiting is None
 
 
 @pytest.mark.parametrize("mode", ["native", "generic"])

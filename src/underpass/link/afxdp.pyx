@@ -13,7 +13,8 @@ from underpass.link.link cimport LINK_RX_PARTIAL, LINK_SEGMENTATION, LINK_TX_CHE
 from underpass.link.packet cimport LINK_HEADER, RX_HEADROOM
 from underpass.link.packet_socket cimport packet_socket_open
 from underpass.link.xsk_path cimport (
-    XskPath, xsk_deadline, xsk_mend, xsk_receive, xsk_reclaim, xsk_refill, xsk_settle, xsk_transmit, xsk_wake,
+    XskPath, xsk_deadline, xsk_mend, xsk_receive, xsk_reclaim, xsk_refill, xsk_settle, xsk_transmit, xsk_waiting,
+    xsk_wake,
 )
 from underpass.link.xsk_socket cimport (
     Xsk, xsk_adopt, xsk_bind, xsk_close, xsk_is_zero_copy, xsk_open, xsk_prefer_busy_poll, xsk_register_umem,
@@ -247,6 +248,7 @@ cdef class AfXdpLink(LinkBase):
         self.link.pool = &self.frames.pool
         self.link.receive, self.link.transmit = xsk_receive, xsk_transmit
         self.link.wake, self.link.deadline = xsk_wake, xsk_deadline
+        self.link.waiting = xsk_waiting
         self.link.mtu = self.netdev.mtu
         self.link.offloads = (LINK_TX_CHECKSUM if self.tx_checksum else 0) | (
             LINK_RX_PARTIAL if self.netdev.partial_checksums else 0) | (

@@ -49,6 +49,7 @@ cdef class FaultLink(LinkBase):
         self.link.transmit = fault_transmit
         self.link.wake = fault_wake
         self.link.deadline = fault_deadline
+        self.link.waiting = NULL
         line_open(&self.state.received, &self.link, seed)
         line_open(&self.state.sent, &self.link, ~seed)
         self.state.sent.shares_frames = True

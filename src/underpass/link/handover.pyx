@@ -168,6 +168,11 @@ cdef uint64_t handover_deadline(Link *link) noexcept nogil:
     return NOW if any_waits(it) else it.below.deadline(it.below)
 
 
+cdef uint32_t handover_waiting(const Link *link) noexcept nogil:
+    cdef const Handover *it = <const Handover *>link.self
+    return it.below.waiting(it.below) if it.below.waiting != NULL else 0
+
+
 cdef class HandoverArea:
     def __cinit__(self, uint32_t workers, int memfd=-1):
         self.base = NULL
@@ -223,6 +228,7 @@ cdef class HandoverLink(LinkBase):
         self.link.transmit = handover_transmit
         self.link.wake = handover_wake
         self.link.deadline = handover_deadline
+        self.link.waiting = handover_waiting
         self.link.wait_fd = self.epoll.fileno()
 
     def follow_inner(self):

@@ -67,6 +67,7 @@ cdef struct Link:
     uint32_t (*transmit)(Link *link, const Desc *packets, uint32_t count, uint64_t now_ns) noexcept nogil
     void (*wake)(Link *link) noexcept nogil                 # make the device look at its rings now
     uint64_t (*deadline)(Link *link) noexcept nogil         # when the link itself next has something to do, or NEVER
+    uint32_t (*waiting)(const Link *link) noexcept nogil    # how full the fullest receive ring is, of 256; NULL: not known
     uint32_t mtu                # octets of an IP packet
     uint32_t offloads
     uint32_t queues

@@ -2,7 +2,7 @@
 from libc.errno cimport errno
 from libc.string cimport strerror
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
-from posix.stat cimport fstat, struct_stat
+from posix.stat cimport S_ISREG, fstat, struct_stat
 from posix.unistd cimport close, dup, ftruncate
 
 cdef extern from "<sys/mman.h>" nogil:
@@ -11,9 +11,11 @@ cdef extern from "<sys/mman.h>" nogil:
 
 
 cdef inline bint reaches(int fd, size_t at, size_t bytes) noexcept:
-    """Whether it does, or is made to where it ends at `at`; errno says why not."""
+    """Whether it does, or is made to where it ends at `at`; errno says why not. A map of BPF is no file that could grow."""
     cdef struct_stat facts
-    return fstat(fd, &facts) == 0 and (<size_t>facts.st_size != at or ftruncate(fd, at + bytes) == 0)
+    if fstat(fd, &facts) != 0:
+        return False
+    return not S_ISREG(facts.st_mode) or <size_t>facts.st_size != at or ftruncate(fd, at + bytes) == 0
 
 
 cdef void *memfd_map(int *own, int given, const char *name, size_t at, size_t bytes, str what) except NULL:

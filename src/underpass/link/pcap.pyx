@@ -59,6 +59,7 @@ cdef class PcapLink(LinkBase):
         self.link.transmit = pcap_transmit
         self.link.wake = pcap_wake
         self.link.deadline = pcap_deadline
+        self.link.waiting = NULL
 
     def flush(self):
         """Write what was gathered."""

@@ -24,6 +24,7 @@ cdef uint32_t xsk_receive(Link *link, Desc *into, uint32_t room, uint64_t now_ns
 cdef uint32_t xsk_transmit(Link *link, const Desc *packets, uint32_t count, uint64_t now_ns) noexcept nogil
 cdef void xsk_wake(Link *link) noexcept nogil
 cdef uint64_t xsk_deadline(Link *link) noexcept nogil
+cdef uint32_t xsk_waiting(const Link *link) noexcept nogil
 # Give the kernel frames to receive into, up to the socket's target or as far as the pool goes.
 cdef void xsk_refill(XskPath *path, Xsk *xsk) noexcept nogil
 # Between two turns: what is the kernel's follows from the rings.

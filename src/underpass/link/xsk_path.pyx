@@ -17,8 +17,8 @@ from underpass.link.packet cimport (
 )
 from underpass.link.packet_socket cimport packet_socket_send
 from underpass.link.xsk_ring cimport (
-    Ring, ring_addr, ring_desc, ring_drained, ring_needs_wakeup, ring_peek, ring_release, ring_room,
-    ring_submit,
+    RELAXED, Ring, load_with, ring_addr, ring_desc, ring_drained, ring_needs_wakeup, ring_peek, ring_release,
+    ring_room, ring_submit,
 )
 from underpass.link.xsk_socket cimport Xsk
 from underpass.link.xsk_uapi cimport (
@@ -50,6 +50,18 @@ cdef uint32_t xsk_receive(Link *link, Desc *into, uint32_t room, uint64_t now_ns
         taken += serve(path, index, into + taken, room - taken, taken == 0)
     path.first = path.first + 1 if path.first + 1 < path.count else 0
     return taken
+
+
+cdef uint32_t xsk_waiting(const Link *link) noexcept nogil:
+    """The kernel's own index, so that what came since the last receive counts."""
+    cdef const XskPath *path = <const XskPath *>link.self
+    cdef const Ring *rx
+    cdef uint32_t fullest = 0
+    cdef uint32_t i
+    for i in range(path.count):
+        rx = &path.xsks[i].rx
+        fullest = max(fullest, (load_with(rx.producer, RELAXED) - rx.consumed) * 256 // (rx.mask + 1))
+    return fullest
 
 
 cdef uint32_t serve(XskPath *path, uint32_t index, Desc *into, uint32_t room,

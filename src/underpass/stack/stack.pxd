@@ -1,8 +1,10 @@
 """The worker: the arena with all state of one process, and the loop that takes it a step further."""
 from libc.stdint cimport uint32_t, uint64_t
 
+from underpass.link.gate cimport GateMemory
 from underpass.link.link cimport LinkBase
 from underpass.stack.arena cimport Arena
+from underpass.stack.overload cimport Overload
 from underpass.stack.sockets cimport PythonApp
 from underpass.stack.tap cimport PacketTap
 from underpass.stack.tracer cimport Tracer
@@ -25,6 +27,8 @@ cdef class Stack:
     cdef readonly object recovery   # what became of the connections of a process that died, or None
     cdef dict open_connections      # index -> Connection
     cdef FlowTable flow_table       # kept while the engine points into it
+    cdef GateMemory gate            # likewise
+    cdef Overload overload
     cdef Steering *steering         # NULL until set for the first time
     cdef PacketTap tap              # None: nobody captures
     cdef Tracer tracer              # None: nobody follows a connection

@@ -14,12 +14,14 @@ from underpass.ip.network cimport (
     network_init, network_is_local, network_set_addresses, network_set_neighbour, network_take_wanted,
 )
 from underpass.link.frames cimport NO_FRAME, frame_unref
+from underpass.link.gate cimport GateMemory
 from underpass.link.handover cimport HandoverLink
 from underpass.link.link cimport NEVER, Desc, LinkBase
 from underpass.link.local cimport LocalLink
 from underpass.stack.arena cimport XDP_COUNTERS, Arena, KernelCounters
 from underpass.stack.inspect cimport connection_rows
 from underpass.stack.options cimport Target, congestion_index, option_set
+from underpass.stack.overload cimport Overload
 from underpass.stack.sockets cimport PythonApp, make_connection, make_listener
 from underpass.stack.moderation cimport moderation_init
 from underpass.stack.tap cimport PacketTap
@@ -128,6 +130,15 @@ cdef SipKey derive_key(bytes seed, bytes purpose):
     cdef bytes digest = hashlib.blake2b(purpose, key=seed[:64], digest_size=16).digest()
     memcpy(&key, <const char *>digest, sizeof(SipKey))
     return key
+
+
+def admission_keys(bytes seed):
+    """The secrets that a stack with this seed makes SYN cookies, timestamps and keys of flows with: three keys of 16 octets."""
+    cdef SipKey[3] keys
+    keys[0] = derive_key(seed, b"cookies")
+    keys[1] = derive_key(seed, b"sequence numbers")
+    keys[2] = derive_key(seed, b"demultiplexing")
+    return (<const char *>keys)[:sizeof(keys)]
 
 
 @cython.no_gc_clear                 # its connections close themselves in it when they are collected
@@ -245,6 +256,22 @@ cdef class Stack:
         table.attach(&self.tcp, link.state.worker)
         if self.recovery is not None:
             table.reconcile(&self.tcp)
+
+    def show_flows(self, FlowTable table not None):
+        """This worker is the only one: its flows stand in `table` for the XDP program."""
+        self.flow_table = table
+        table.attach(&self.tcp, 0)
+
+    def set_gate(self, GateMemory gate not None, *, bint cookies, bint refuses):
+        """Tell the XDP program how much this worker can take, by `gate`. `cookies`: it sends SYN cookies of ours;
+        `refuses`: it refuses what is new while the worker is overloaded.
+        """
+        self.gate = gate
+        memset(&self.overload, 0, sizeof(Overload))
+        self.overload.gate = &gate.gate
+        self.overload.refuses = refuses
+        self.tcp.overload = &self.overload
+        self.tcp.xdp_cookie_ns = &gate.gate.pressure.cookie_ns if cookies else NULL
 
     def set_steering(self, bytes key=b"", list indirection=None, set queues=None, bint v4=True, bint v6=True):
         """How the device spreads packets: see stack.pyi."""
@@ -557,7 +584,7 @@ cdef class Stack:
             "link": self.link.stats(),
             "refused": {name: refused[i] for i, name in enumerate(names) if i},
             "tcp": tcp | {"connections": self.tcp.state.tcb_used, "half_open": self.tcp.state.half_open,
-                          "time_waits": self.tcp.state.time_wait_used},
+                          "time_waits": self.tcp.state.time_wait_used, "overload_level": self.overload.level},
             "pool": {"frames": pool.count, "free": pool.free, "reserve": pool.reserve, "refused": pool.refused,
                      "waiting_to_send": self.tcp.tx.tail - self.tcp.tx.head},
             "loop": {"turns": self.loop.turns, "sleeps": self.loop.sleeps, "naps": self.loop.moderation.naps_all},

@@ -6,6 +6,7 @@ from underpass.ip.validate cimport Chunk, ip_receive
 from underpass.link.frames cimport NO_FRAME, frame_chunk, frame_unref
 from underpass.link.link cimport DESC_CONTINUES, DESC_HANDED, DESC_LOCAL, LINK_RX_PARTIAL, NEVER, Desc
 from underpass.stack.moderation cimport moderation_naps, moderation_note
+from underpass.stack.overload cimport Overload, overload_turn
 from underpass.stack.tap cimport Tap, tap_arrived, tap_arrives, tap_batch, tap_publish
 from underpass.tcp.arrive cimport arrive, arrive_hash
 from underpass.tcp.attend cimport attend_all, attend_starved
@@ -263,6 +264,8 @@ cdef uint32_t turn(Tcp *tcp, uint64_t now_ns, uint64_t *next_tick_ns) noexcept n
         attend_all(tcp)
     if tcp.trace != NULL:
         trace_look(tcp, CAUSE_TURN)
+    if tcp.overload != NULL:
+        overload_turn(<Overload *>tcp.overload, tcp)
     output_flush(tcp)
     tcp.state.epoch += 1
     return count

@@ -1,6 +1,6 @@
 """Listening and accepting."""
 from libc.errno cimport EADDRINUSE, EADDRNOTAVAIL, EINVAL, ENOBUFS
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from underpass.ip.network cimport network_is_broadcast
@@ -149,12 +149,21 @@ cdef inline void adopt(Tcp *tcp, uint32_t conn, uint32_t index, const Segment *s
     memcpy(cold.reply_mac, seg.packet + 6, 6)
 
 
+cdef inline bint cookies_are_out(const Tcp *tcp) noexcept nogil:
+    """Whether one that we, or the XDP program in our name, have sent may still come back. Its clock may be ahead of this turn's."""
+    if tcp.state.cookie_pressure_ns != 0 and tcp.now_ns - tcp.state.cookie_pressure_ns <= COOKIE_LIFE_NS:
+        return True
+    if tcp.xdp_cookie_ns == NULL or tcp.xdp_cookie_ns[0] == 0:
+        return False
+    return <int64_t>(tcp.now_ns - tcp.xdp_cookie_ns[0]) <= <int64_t>COOKIE_LIFE_NS
+
+
 cdef uint32_t complete_cookie(Tcp *tcp, uint32_t index, const Segment *seg, uint32_t hash) noexcept nogil:
     """An ACK for which there is no connection: does it bring back a cookie of ours?"""
     cdef uint32_t conn
     cdef Tcb *tcb
     cdef Segment syn                        # as it must have been
-    if tcp.state.cookie_pressure_ns == 0 or tcp.now_ns - tcp.state.cookie_pressure_ns > COOKIE_LIFE_NS:
+    if not cookies_are_out(tcp):
         output_reset_for(tcp, seg)
         return NO_CONN
     if not cookie_check(tcp, seg, &syn):

@@ -76,7 +76,7 @@ cdef bint flows_hand_over(Tcp *tcp, Arrival *arrival) noexcept nogil:
     if arrival.handed:
         return False                            # whoever gave it has looked
     owner = owner_of(tcp, flow_key(tcp, &seg.dst, seg.dst_port, &seg.src, seg.src_port))
-    if owner == NO_WORKER:
+    if owner == NO_WORKER or tcp.handover == NULL:
         return False
     pieces[0].octets = seg.packet
     pieces[0].count = seg.payload_offset + arrival.parts[0].length
@@ -94,7 +94,7 @@ cdef bint flows_hand_over_error(Tcp *tcp, const IcmpError *error, const uint8_t 
     cdef uint64_t key = flow_key(tcp, &error.local, error.local_port, &error.remote, error.remote_port)
     cdef uint32_t owner = owner_of(tcp, key)
     cdef Piece whole
-    if owner == NO_WORKER:
+    if owner == NO_WORKER or tcp.handover == NULL:
         return False
     whole.octets = packet
     whole.count = bytes
@@ -130,7 +130,7 @@ cdef void flows_remove(Tcp *tcp, uint32_t value) noexcept nogil:
 
 
 cdef class FlowTable:
-    def __cinit__(self, uint32_t flows=65536, int memfd=-1):
+    def __cinit__(self, uint32_t flows=65536, int memfd=-1, size_t bytes=0):
         self.base = NULL
         self.memfd = -1
         cdef size_t buckets = LEAST_BUCKETS
@@ -138,7 +138,7 @@ cdef class FlowTable:
             buckets *= 2
         self.bytes = buckets * BUCKET_SLOTS * SLOT_BYTES
         if memfd >= 0:
-            self.bytes = os.fstat(memfd).st_size
+            self.bytes = bytes if bytes else os.fstat(memfd).st_size
         if self.bytes < LEAST_BUCKETS * BUCKET_SLOTS * SLOT_BYTES or self.bytes & (self.bytes - 1):
             raise ValueError(f"a memfd of {self.bytes} bytes is no table of flows")
         self.base = memfd_map(&self.memfd, memfd, b"underpass-flows", 0, self.bytes, f"table of flows, {self.bytes} bytes")

@@ -394,6 +394,9 @@ cdef struct TcpCounters:            # in the arena; names as in wire/reason.pyx 
     uint64_t recovery_kept          # connections that went on
     uint64_t recovery_aborted       # connections reset, for what there was of them could not be believed
     uint64_t recovery_given_up      # times that all of them were given up, and the process began with none
+    uint64_t overload_frames        # times that frames were so few that the XDP program had to refuse more than before
+    uint64_t overload_backlog       # that packets waited, because the processor does not keep up
+    uint64_t overload_connections   # that connection blocks were so few
     uint64_t unroutable
     uint64_t no_neighbour           # segments not sent: the MAC is not known
 
@@ -494,4 +497,6 @@ cdef struct Tcp:                    # this process's view
     uint32_t reserved               # frame given by tcp_reserve, or NO_FRAME: room in the queue's tail
     void *tap                       # Tap: see stack/tap.pxd; NULL where nobody looks
     void *trace                     # Trace: see tcp/trace.pxd; NULL where nobody looks
+    void *overload                  # Overload: see stack/overload.pxd; NULL: the XDP program lets everything in
+    const uint64_t *xdp_cookie_ns   # when the XDP program last sent a cookie of ours; NULL: it sends none
     App[16] apps

@@ -30,6 +30,11 @@ cdef class LinkProbe:
         """Bits of LinkOffloads: 1 transmit checksum, 2 partial receive checksum."""
         return self.link.link.offloads
 
+    @property
+    def waiting(self):
+        """How full the fullest receive ring is, of 256; None: the link does not know."""
+        return self.link.link.waiting(&self.link.link) if self.link.link.waiting != NULL else None
+
     def receive(self, uint64_t now_ns=0, uint32_t room=64):
         """Packets of one batch of at most `room` descriptors (1 to 1024), parts joined; frames go back."""
         cdef Link *link = &self.link.link

@@ -38,6 +38,69 @@ struct steer_config {
 	__u16 zero;
 };
 
+/*
+ * Admission: SYN cookies, and known flows before new ones. Times are the engine's clock.
+ *
+ * `admit_config` is written by whoever loads the program. `flow_bucket` and `admission` are memory-mapped: workers
+ * write them without a system call. `pressure` is mapped too: they read it.
+ */
+#define FLOW_SLOTS 8        /* as tcp/flows.pxd has it: a bucket is a cache line */
+#define FRESH_SLOTS 4096    /* flows whose cookie was good, which the engine may not have seen yet */
+#define PRESSURE_SHIFT 27   /* SYNs are counted by windows of 2^27 ns: 134 ms */
+
+enum cookie_mode {
+	COOKIES_OFF = 0,
+	COOKIES_AUTO = 1,       /* while there is pressure: too many SYNs, or too many half-open connections */
+	COOKIES_ALWAYS = 2,
+};
+
+enum admission_level {          /* what a worker that is overloaded has refused */
+	LEVEL_ALL = 0,          /* nothing */
+	LEVEL_COOKIES = 1,      /* SYNs are answered by cookies, whatever the pressure, unless these are off */
+	LEVEL_NO_SYNS = 2,      /* and SYNs are dropped; who holds a cookie may still come */
+	LEVEL_KNOWN = 3,        /* and everything that is of no known flow */
+};
+
+struct admit_config {           /* the single entry of the map `admit_how` */
+	__u64 cookie_key[2];    /* the engine's secrets: SYN cookies, */
+	__u64 secret[2];        /* timestamps' offsets, */
+	__u64 flow_key[2];      /* and the table of flows */
+	__u64 clock_offset_ns;  /* what the engine's clock is ahead of the kernel's: a time namespace's */
+	__u64 hold_ns;          /* how long cookies stay on after the last sign of pressure */
+	__u32 mode;             /* enum cookie_mode */
+	__u32 bucket_mask;      /* of the map `flows` */
+	__u32 syns_on;          /* SYNs in a window at which cookies begin, */
+	__u32 syns_off;         /* and below which they may end */
+	__u32 half_open_on;     /* the same for half-open connections, in 256ths of a worker's room */
+	__u32 half_open_off;
+	__u16 mss_v4;           /* what a SYN-ACK says, in host order */
+	__u16 mss_v6;
+	__u16 window;
+	__u8 window_scale;
+	__u8 ecn;               /* agree to it where it is offered */
+	__u8 partial_checksums; /* a checksum that equals the pseudo-header's sum was left to the device */
+	__u8 zero[7];
+};
+
+struct flow_bucket {
+	__u64 slots[FLOW_SLOTS];
+};
+
+struct admission {              /* of each receive queue, by the worker that serves it */
+	__u64 until_ns;         /* the level ends then: a worker that is no more refuses nothing */
+	__u32 level;            /* enum admission_level */
+	__u32 half_open;        /* in 256ths of its room */
+	__u64 zero[6];          /* a cache line: workers do not share one */
+};
+
+struct pressure {
+	__u64 syns;             /* number of the window, and SYNs in it, in the lower half */
+	__u64 until_ns;         /* with COOKIES_AUTO: they are on until then; 0: they are off */
+	__u64 cookie_ns;        /* when a cookie was last sent, to a window's length */
+	__u64 began;            /* how often cookies went on */
+	__u64 zero[4];
+};
+
 /* What is in the program: the bits of its read-only global `features`. A stage costs nothing where it is not. */
 enum feature {
 	FEATURE_FILTERS = 1,    /* lists, protocols, ports, flags, fragments, lengths, checksums */
@@ -57,6 +120,8 @@ enum feature {
  */
 #define COUNTERS(X) \
 	X(CLAIMED, "redirected_claimed")        /* to a socket: its port is claimed */ \
+	X(KNOWN, "redirected_known")            /* the same, looked up and found: a flow of the stack's */ \
+	X(COOKIE, "redirected_cookie")          /* the same: it brings back a SYN cookie of ours */ \
 	X(FLOW, "redirected_flow")              /* to a socket: an own outgoing flow */ \
 	X(ERROR, "redirected_icmp")             /* to a socket: an ICMP error about a segment of ours */ \
 	X(NO_SOCKET, "dropped_no_socket")       /* ours, but its queue has no socket; the kernel would reset it */ \
@@ -82,7 +147,12 @@ enum feature {
 	X(CHECKSUM, "dropped_checksum") \
 	X(SOURCE_RATE, "dropped_source_rate")   /* its source sends too much */ \
 	X(SERVICE_RATE, "dropped_service_rate") /* all sources together send the service too much */ \
-	X(CONNECTIONS, "dropped_connections")   /* its source has too many connections */
+	X(CONNECTIONS, "dropped_connections")   /* its source has too many connections */ \
+	X(SYN_ANSWERED, "answered_cookie")      /* a SYN, by a SYN cookie */ \
+	X(SYN_MALFORMED, "dropped_syn_malformed") /* a SYN that no cookie can answer: checksum, options, addresses */ \
+	X(STRANGER, "dropped_stranger")         /* while there are cookies: of no known flow, and brings no cookie back */ \
+	X(LEVEL_SYN, "dropped_overload_syn")    /* a SYN: its worker is overloaded */ \
+	X(LEVEL_STRANGER, "dropped_overload_stranger") /* of no known flow: its worker is badly overloaded */
 
 #define AS_ENUM(name, text) COUNT_##name,
 enum counter { COUNTERS(AS_ENUM) COUNTERS_MAX };

@@ -17,6 +17,47 @@ cdef extern from "contract.h" nogil:
         uint16_t flow_last
         uint16_t zero
 
+    struct admit_config:
+        uint64_t[2] cookie_key
+        uint64_t[2] secret
+        uint64_t[2] flow_key
+        uint64_t clock_offset_ns
+        uint64_t hold_ns
+        uint32_t mode
+        uint32_t bucket_mask
+        uint32_t syns_on
+        uint32_t syns_off
+        uint32_t half_open_on
+        uint32_t half_open_off
+        uint16_t mss_v4             # host order
+        uint16_t mss_v6
+        uint16_t window
+        uint8_t window_scale
+        uint8_t ecn
+        uint8_t partial_checksums
+
+    struct admission:
+        uint64_t until_ns
+        uint32_t level
+        uint32_t half_open
+
+    struct pressure:
+        uint64_t syns
+        uint64_t until_ns
+        uint64_t cookie_ns
+        uint64_t began
+
+    enum:
+        COOKIES_OFF
+        COOKIES_AUTO
+        COOKIES_ALWAYS
+        LEVEL_ALL
+        LEVEL_COOKIES
+        LEVEL_NO_SYNS
+        LEVEL_KNOWN
+        FLOW_SLOTS
+        PRESSURE_SHIFT
+
     enum:
         FEATURE_FILTERS
         FEATURE_RATES

@@ -31,7 +31,8 @@ class XdpProgram:
     link_fd: int
     def __init__(
         self, netdev: Netdev, mode: str = "auto", multi_buffer: bool | None = None,
-        features: Iterable[str] = (), adopted: Mapping[str, int] | None = None,
+        features: Iterable[str] = (), entries: dict[str, int] | None = None,
+        adopted: Mapping[str, int] | None = None,
         facts: Mapping[str, Any] | None = None,
     ) -> None: ...
     @property

@@ -45,7 +45,8 @@ cdef class XdpProgram:
 
     `netdev` gives the interface's `name`, `index`, `mac`, `mtu` and `driver`; `mode` is "native", "generic", or "auto":
     native, and where the driver refuses, generic. `mode` and `why_not_better` say what was taken, and why.
-    `features` are the names in FEATURES of the stages that are in the program besides steering.
+    `features` are the names in FEATURES of the stages that are in the program besides steering; `entries` says how
+    large maps are to be that are not to have the program's own size.
 
     `adopted` are the descriptors, by name, that `descriptors()` gave in another process, and which are this one's from now on:
     with them, and its `facts()`, it goes on with what that process has attached.
@@ -65,7 +66,7 @@ cdef class XdpProgram:
     def __cinit__(self):
         self.link_fd = -1
 
-    def __init__(self, netdev, str mode="auto", multi_buffer=None, features=(), adopted=None, facts=None):
+    def __init__(self, netdev, str mode="auto", multi_buffer=None, features=(), entries=None, adopted=None, facts=None):
         if mode != "auto" and mode not in MODES:
             raise ValueError(f"mode is auto, native or generic, not {mode!r}")
         self.netdev = netdev
@@ -74,10 +75,10 @@ cdef class XdpProgram:
         self._flags_by_address = {}
         self._claimed_ports = {}
         if adopted is not None:
-            self._adopt(dict(adopted), dict(facts), chosen)
+            self._adopt(dict(adopted), dict(facts), chosen, entries or {})
             return
         self._refuse_second_program()
-        self._load(chosen)
+        self._load(chosen, entries or {})
         try:
             self.set_mac(netdev.mac)
             self.set_flow_range(1, 0)
@@ -96,10 +97,10 @@ cdef class XdpProgram:
             raise OSError(EBUSY, f"{interface} already runs XDP program {name!r} (id {program_id}, {mode}): "
                                  f"stop what attached it, or `ip link set dev {interface} xdp off`")
 
-    cdef _load(self, frozenset features):
+    cdef _load(self, frozenset features, dict entries):
         """Load it, and where the driver forgets it on new queues, the one for the other kind of packets too: see renew()."""
         forgetful = self.netdev.driver in FORGETFUL_DRIVERS
-        self._object = SteerObject(features, self.multi_buffer, both=forgetful)
+        self._object = SteerObject(features, self.multi_buffer, both=forgetful, entries=entries)
         self._find_maps()
 
     cdef _find_maps(self):
@@ -118,7 +119,7 @@ cdef class XdpProgram:
         return {"mode": self.mode, "why_not_better": self.why_not_better, "multi_buffer": self.multi_buffer,
                 "features": sorted(self.features), "program": self._loaded_id()}
 
-    cdef _adopt(self, dict adopted, dict facts, frozenset features):
+    cdef _adopt(self, dict adopted, dict facts, frozenset features, dict entries):
         """Load this version's program over the maps that are there, and have the attachment run it."""
         cdef uint32_t only = 0
         self.mode, self.why_not_better, self.multi_buffer = facts["mode"], facts["why_not_better"], facts["multi_buffer"]
@@ -127,7 +128,7 @@ cdef class XdpProgram:
         try:
             there, maps = self._there(facts, given)
             self._object = SteerObject(features | there, self.multi_buffer, both=self.netdev.driver in FORGETFUL_DRIVERS,
-                                       reuse=maps)
+                                       reuse=maps, entries=entries)
         finally:
             for fd in given.values():
                 os.close(fd)

@@ -9,6 +9,7 @@
  *
  * Where no feature is asked for (features.bpf.h), only parse and deliver are left.
  */
+#include "admit.bpf.h"
 #include "claim.bpf.h"
 #include "count.bpf.h"
 #include "parse.bpf.h"
@@ -40,10 +41,12 @@ static __always_inline int steer_fragment(const struct packet *packet)
 	return pass(flags_of_address(&packet->to) ? COUNT_FRAGMENT : COUNT_UNCLAIMED);
 }
 
-/* For segments to a claimed port, before the engine gets them: known flows first, SYN cookies. */
-static __always_inline int admit(struct xdp_md *ctx, struct cursor *cursor, struct packet *packet)
+/* For segments to a claimed port, before the engine gets them: known flows first, SYN cookies (admit.bpf.h). */
+static __always_inline int admit(struct xdp_md *ctx, const struct cursor *cursor, const struct packet *packet)
 {
-	return GO_ON;
+	if (!has(FEATURE_COOKIES | FEATURE_FLOWS) || !cursor->transport)
+		return GO_ON;
+	return admit_segment(ctx, packet, cursor->ip - cursor->begin, cursor->transport - cursor->begin);
 }
 
 /* Whose a TCP segment is, or the one that an error quotes. */
@@ -68,7 +71,9 @@ static __always_inline int deliver(struct xdp_md *ctx, struct cursor *cursor, st
 	if (packet->whose == OWN_FLOW)
 		return redirect(ctx, COUNT_FLOW);
 	verdict = admit(ctx, cursor, packet);
-	return verdict ? verdict : redirect(ctx, COUNT_CLAIMED);
+	if (verdict <= GO_ON)
+		return redirect(ctx, verdict ? REASON(verdict) : COUNT_CLAIMED);
+	return verdict;
 }
 
 static __always_inline int steer_packet(struct xdp_md *ctx, __u32 octets)

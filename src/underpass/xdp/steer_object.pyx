@@ -29,6 +29,8 @@ MAPS = {
     "blocks": {"filters"}, "policy_texts": {"filters"},
     "sources": {"rates"}, "service_rates": {"rates"},
     "sketches": {"detection"}, "heavies": {"detection"}, "detector": {"detection"},
+    "flows": {"cookies", "flows"}, "fresh": {"cookies", "flows"}, "admissions": {"cookies", "flows"},
+    "pressures": {"cookies", "flows"}, "admit_how": {"cookies", "flows"},
 }
 
 libbpf_set_print(NULL)              # its messages go to stderr; ours are in the exceptions
@@ -107,7 +109,8 @@ cdef class SteerObject:
             it = bpf_object__next_program(self.object, it)
         cdef int failed = bpf_object__load(self.object)
         if failed:
-            raise OSError(-failed, f"the kernel refuses the XDP program: {os.strerror(-failed)}"
+            named = f" with the features {', '.join(sorted(self.features))}" if self.features else ""
+            raise OSError(-failed, f"the kernel refuses the XDP program{named}: {os.strerror(-failed)}"
                           + (" (CAP_BPF and CAP_NET_ADMIN are needed)" if failed == -1 else ""))
         self.program_fd = bpf_program__fd(bpf_object__find_program_by_name(self.object, name))
         self._bind_maps()

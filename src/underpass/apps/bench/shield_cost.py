@@ -202,7 +202,7 @@ def put(program: SteerObject, name: str, key: bytes, value: bytes) -> None:
 
 def timed(program: SteerObject, row: Row, verdict: int) -> float:
     """Nanoseconds of one run."""
-    said, nanoseconds = test_run(program.program_fd, row.frame(), RUNS)
+    said, nanoseconds, _ = test_run(program.program_fd, row.frame(), RUNS)
     if said != verdict:
         raise OSError(0, f"{row.name}: the program's verdict is {said}, not {verdict}")
     return float(nanoseconds)
