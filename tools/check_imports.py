@@ -34,7 +34,7 @@ MAY: dict[str, set[str]] = {
     "aio": PATH | {"nic"},
     "socket": {"aio"},
     "nf": PATH,
-    "": {"stack", "nic", "aio"},
+    "": {"linux", "stack", "nic", "aio"},
     "apps": PATH | CONTROL | {"nic", "workers", "observe", "aio", "nf", ""},
     "cli": PATH | CONTROL | {"nic", "workers", "observe", "aio", "nf", "", "apps"},
     "__main__": {"cli"},

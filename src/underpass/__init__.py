@@ -2,11 +2,13 @@
 
 from typing import Any
 
-__all__ = ["ACCEPTED", "CLOSED", "CONNECTED", "READABLE", "TROUBLE", "URGENT", "WRITABLE", "Connection",
-           "Listener", "Stack", "__version__", "attach", "install", "loop_factory", "run"]
+__all__ = ["ACCEPTED", "CLOSED", "CONNECTED", "READABLE", "TROUBLE", "URGENT", "WRITABLE",
+           "AdmissionPlan", "Connection", "Listener", "Stack", "__version__", "attach", "install",
+           "loop_factory", "run"]
 
 _HOMES = {
     "attach": "underpass.nic",
+    "AdmissionPlan": "underpass.linux.admission",
     "install": "underpass.aio.factory",
     "loop_factory": "underpass.aio.factory",
     "run": "underpass.aio.factory",

@@ -8,6 +8,7 @@ Leaving the `with` block, an error half-way, and the end of the process all leav
 """
 
 import errno
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
@@ -17,8 +18,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from underpass.link.afxdp import AfXdpLink, chunk_bytes_for
 from underpass.link.frames import Frames
+from underpass.link.gate import GateMemory
 from underpass.link.local import LocalLink
 from underpass.linux import interface, privileges
+from underpass.linux.admission import LET_ALL_IN, Admission, AdmissionPlan, flows_of
 from underpass.linux.claim_table import ClaimTable
 from underpass.linux.commands import commands
 from underpass.linux.control import Control
@@ -47,7 +50,7 @@ def attach(ifname: str, mode: str = "auto", *, queues: Sequence[int] | None = No
            busy_poll: bool = False, zero_copy: bool | None = None, checksum: bool = True,
            segmentation: bool = True, moderation: float = MODERATION_S,
            source_ports: int = DEFAULT_COUNT, shield: Policy | str | None = None,
-           say: Say = silent, io: str = "afxdp") -> "Nic":
+           say: Say = silent, io: str = "afxdp", admission: AdmissionPlan = LET_ALL_IN) -> "Nic":
     """Put Underpass under an Ethernet interface; what it does not claim stays with the kernel.
 
     `mode` of XDP: "auto" (native, or generic where the driver has none), "native", "generic". `queues`: all
@@ -59,6 +62,9 @@ def attach(ifname: str, mode: str = "auto", *, queues: Sequence[int] | None = No
     what happens to the interface and to the claimed ports (`underpass.log`). `io`: "afxdp", or
     "dpdk", which polls without a pause, to compare with; it knows neither busy_poll nor what follows it.
 
+    `admission`: which new connections the XDP program lets in, and how: by SYN cookies, or not while the
+    stack is overloaded.
+
     Raises OSError in one line: ENODEV, which names the interfaces that are here; EPERM, what is missing and
     how to get it; EBUSY, which XDP program is attached; ENETDOWN.
     """
@@ -66,7 +72,7 @@ def attach(ifname: str, mode: str = "auto", *, queues: Sequence[int] | None = No
         raise ValueError(f"io is afxdp or dpdk, not {io!r}")
     return Nic(ifname, mode, queues=queues, frames=frames, busy_poll=busy_poll, zero_copy=zero_copy,
                checksum=checksum, segmentation=segmentation, moderation=moderation, source_ports=source_ports,
-               shield=shield, say=say, io=io)
+               shield=shield, say=say, io=io, admission=admission)
 
 
 class Nic:
@@ -74,11 +80,14 @@ class Nic:
 
     def __init__(self, ifname: str, mode: str, *, queues: Sequence[int] | None, frames: int, busy_poll: bool,
                  zero_copy: bool | None, checksum: bool, segmentation: bool, moderation: float,
-                 source_ports: int, shield: Policy | str | None, say: Say, io: str) -> None:
+                 source_ports: int, shield: Policy | str | None, say: Say, io: str,
+                 admission: AdmissionPlan) -> None:
         self.name, self.say = ifname, say
         self._moderation = moderation
         self.netdev = checked(ifname)
         self._stack: NicStack | None = None
+        self._plan, self.seed = admission, os.urandom(32)
+        self.admission: Admission | None = None
         policy = policy_of(shield)
         with ExitStack() as undo:
             self.mirror = undo.enter_context(closing(Mirror(ifname)))
@@ -87,7 +96,7 @@ class Nic:
             if io == "dpdk":        # first: net_af_xdp attaches a program of its own for a moment
                 self.link = undo.enter_context(closing(over_dpdk(
                     self.frames, self.netdev, range(self.netdev.queues) if queues is None else queues)))
-            self.program, self.shield = protected(self.netdev, mode, policy, undo)
+            self.program, self.shield = protected(self.netdev, mode, policy, undo, admission=admission)
             self.netdev = as_attached(self.netdev)
             self.ports = undo.enter_context(PortRange(source_ports)) if source_ports else None
             if self.ports:
@@ -111,6 +120,7 @@ class Nic:
             if self.ports:
                 limits.setdefault("ephemeral_first", self.ports.first)
                 limits.setdefault("ephemeral_last", self.ports.last)
+            self._admit(limits)
             self._stack = NicStack(self, **limits)
             self._stack.set_moderation(self._moderation)
             if self.link.busy_poll:
@@ -124,6 +134,16 @@ class Nic:
         """The interface's addresses, as Linux has them now."""
         return self.claims.addresses
 
+    def _admit(self, limits: dict[str, int | str]) -> None:
+        """Have the XDP program decide about new flows, where that was asked for."""
+        if not self._plan.features:
+            return
+        needed = flows_of(limits)
+        if needed > self._plan.flows:
+            raise ValueError(f"connections and time_waits are {needed}, and the XDP program looks up"
+                             f" {self._plan.flows} flows: AdmissionPlan(flows={needed})")
+        self.admission = Admission(self._plan, self.netdev, self.program, seed=self.seed, limits=limits)
+
     def describe(self) -> dict[str, Any]:
         """Which path is active; "why_not" has the reason for each thing that is not the better one."""
         link, ports = self.link, self.ports
@@ -136,7 +156,8 @@ class Nic:
             "need_wakeup": link.need_wakeup, "multi_buffer": link.multi_buffer,
             "tx_checksum": link.tx_checksum, "segmentation": link.segmentation, "busy_poll": link.busy_poll,
             "frames": self.frames.count, "frame_bytes": self.frames.chunk_bytes,
-            "source_ports": [ports.first, ports.last] if ports else [], "why_not": why_not,
+            "source_ports": [ports.first, ports.last] if ports else [],
+            "syn_cookies": self._plan.syn_cookies, "overload": self._plan.overload, "why_not": why_not,
         }
 
     def summary(self) -> list[str]:
@@ -162,16 +183,17 @@ def policy_of(shield: Policy | str | None) -> Policy | None:
     return read_policy(shield) if isinstance(shield, str) else shield
 
 
-def protected(netdev: NetdevFeatures, mode: str, policy: Policy | None, undo: ExitStack,
+def protected(netdev: NetdevFeatures, mode: str, policy: Policy | None, undo: ExitStack, *,
+              admission: AdmissionPlan = LET_ALL_IN,
               attached: tuple[Mapping[str, int], Mapping[str, Any]] | None = None,
               ) -> tuple[XdpProgram, Shield]:  # fmt: skip
     """The XDP program, attached, and its shield, with the policy loaded if there is one. `attached`: what
     another process has attached, to go on with: its `XdpProgram.descriptors` and `facts`.
     """
-    features = features_of(policy) if policy is not None else frozenset()
+    features = admission.features | (features_of(policy) if policy is not None else frozenset())
     adopted, facts = attached or (None, None)
-    program = undo.enter_context(closing(XdpProgram(netdev, mode, features=features, adopted=adopted,
-                                                    facts=facts)))
+    program = undo.enter_context(closing(XdpProgram(
+        netdev, mode, features=features, entries=admission.sizes, adopted=adopted, facts=facts)))
     shield = Shield(program, netdev.index)
     if policy is not None:
         shield.load(policy)
@@ -247,14 +269,21 @@ class NicStack(Stack):
     """A worker on an attached interface: `Stack`, with the control work done between turns."""
 
     def __new__(cls, nic: Nic, **limits: int | str) -> Self:
-        return super().__new__(cls, LocalLink(nic.link), nic.mirror.link.mac, **limits)    # type: ignore[call-arg]
+        return super().__new__(cls, LocalLink(nic.link), nic.mirror.link.mac,  # type: ignore[call-arg]
+                               seed=nic.seed, **limits)
 
     def __init__(self, nic: Nic, **limits: int | str) -> None:
         self._nic = nic
         self._tend_at = 0.0
         self._events_fd = nic.mirror.fileno()
         self.set_interface(nic.name)
-        self._control = Control(self, nic.mirror, nic.program, nic.claims, nic.say)
+        admission = nic.admission
+        if admission is not None:
+            self.show_flows(admission.table)
+            self.set_gate(GateMemory(*admission.gate_fds, nic.link.queues),
+                          cookies=admission.plan.syn_cookies != "off", refuses=admission.plan.overload)
+        self._control = Control(self, nic.mirror, nic.program, nic.claims, nic.say,
+                                admission=admission)
         self._asked = ControlSocket(commands(self, nic.name))
 
     # sockets

@@ -18,6 +18,9 @@ port = 8080
 access-log = "-"
 connections = 1000
 congestion = "bbr"
+syn-cookies = "auto"
+syn-rate = 50000
+admission = true
 workers = 2
 cores = [1, 2]
 user = "www-data"
@@ -77,6 +80,9 @@ def test_the_file_here_has_every_setting(file: Path) -> None:
     ('user = "a b"', 'user: "a b" is not the name of a user'),
     ('mode = "fast"', 'mode: "fast" is not one of "auto", '),
     ("busy-poll = 1", "busy-poll: 1 is not true or false"),
+    ('syn-cookies = "on"', 'syn-cookies: "on" is not one of "off", "auto", "always"'),
+    ("syn-rate = 0", "syn-rate: 0 is not a whole number from 1 to 1000000000"),
+    ("admission = 1", "admission: 1 is not true or false"),
 ])
 def test_a_fault_is_one_line_with_file_key_and_what_is_right(
         file: Path, line: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:

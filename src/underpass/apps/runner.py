@@ -15,6 +15,7 @@ import underpass
 from underpass.apps.access_log import AccessLog
 from underpass.apps.serve import HttpServer
 from underpass.apps.sites import Site, claims_of
+from underpass.linux.admission import LET_ALL_IN, AdmissionPlan, flows_of
 from underpass.log import Event
 from underpass.nic import Nic
 from underpass.workers.counters import summed
@@ -30,18 +31,21 @@ def serve(
     *,
     ready: Callable[[Nic], None] | None = None,
     limits: dict[str, int | str] | None = None,
+    admission: AdmissionPlan = LET_ALL_IN,
     **attach: Any,
 ) -> dict[str, dict[str, int]]:
     """Serve `sites` over `interface` until SIGINT or SIGTERM; returns the servers' counters, summed.
 
-    `ready` is called once, when requests are served. `limits` are the stack's, `attach` goes to
-    `underpass.attach`. The first signal lets responses in work be finished, within DRAIN_S; a second one does
-    not. Raises OSError in one line for what cannot be had: directory, interface, port, privileges, log file.
+    `ready` is called once, when requests are served. `limits` are the stack's, `admission` is what the XDP
+    program decides about new connections, `attach` goes to `underpass.attach`. The first signal lets
+    responses in work be finished, within DRAIN_S; a second one does not. Raises OSError in one line for what
+    cannot be had: directory, interface, port, privileges, log file.
     """
     with ExitStack() as undo:
         files = ["/dev/stdout" if site.access_log == "-" else site.access_log for site in sites]
         logs = [undo.enter_context(closing(AccessLog(file))) if file else None for file in files]
-        nic = undo.enter_context(underpass.attach(interface, **attach))
+        nic = undo.enter_context(underpass.attach(
+            interface, admission=admission.with_room(flows_of(limits or {})), **attach))
         stack = nic.stack(**(limits or {}))
         servers = [HttpServer(stack, site.directory, access_log=log)
                    for site, log in zip(sites, logs, strict=True)]
@@ -71,6 +75,7 @@ def serve_by_workers(
     ready: Callable[[Supervisor], None] | None = None,
     limits: dict[str, int | str] | None = None,
     log_format: str = "text",
+    admission: AdmissionPlan = LET_ALL_IN,
     **options: Any,
 ) -> dict[str, dict[str, int]]:
     """Serve `sites` by so many workers, each with its share of the interface's queues, under a supervisor.
@@ -81,7 +86,8 @@ def serve_by_workers(
     """
     bury_children()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})       # till the supervisor hears it: see `run`
-    plan = replace(http_plan(sites, limits=limits or {}, user=user), log_format=log_format)
+    plan = replace(http_plan(sites, limits=limits or {}, user=user), log_format=log_format,
+                   admission=admission)
     with Supervisor(interface, plan, workers=workers, cores=cores, **options) as supervisor:
         supervisor.wait_ready()
         if ready is not None:

@@ -34,6 +34,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--connections", type=count, metavar="N", help="most connections at a time")
     parser.add_argument("--congestion", metavar="NAME", choices=settings.CONGESTION,
                         help="congestion control: cubic (default), reno, dctcp, or bbr")
+    parser.add_argument("--syn-cookies", metavar="WHEN", choices=settings.SYN_COOKIES,
+                        help="have the XDP program answer SYNs by cookies: off (default; the stack does so"
+                             " when it must), auto (under a flood), always")
+    parser.add_argument("--syn-rate", type=count, metavar="N",
+                        help="SYNs a second that are a flood for auto (default: 20000)")
+    parser.add_argument("--admission", action=argparse.BooleanOptionalAction,
+                        help="have the XDP program refuse what is new while a worker is overloaded")
     parser.add_argument("--workers", type=count, metavar="N",
                         help="so many unprivileged processes, each with its share of the queues, under a"
                              " supervisor (default: this process alone)")
@@ -57,6 +64,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM, which let the answers in work be finished."""
     from underpass.apps.runner import serve, serve_by_workers
+    from underpass.linux.admission import AdmissionPlan
 
     if not _settled(options):
         return 1
@@ -68,7 +76,8 @@ def run(options: argparse.Namespace) -> int:
     check_root("attaching to an interface")
     common: dict[str, Any] = {
         "limits": {name: value for name, value in chosen.items() if value is not None}, "mode": options.mode,
-        "busy_poll": options.busy_poll, "shield": options.shield, "checksum": options.checksum, "say": say}
+        "busy_poll": options.busy_poll, "shield": options.shield, "checksum": options.checksum, "say": say,
+        "admission": AdmissionPlan(options.syn_cookies, options.admission, options.syn_rate)}
     if options.workers is None:
         counters = serve(options.sites, options.interface, **common, io=options.io,
                          ready=lambda nic: _began(options, say, nic.summary(), ""))

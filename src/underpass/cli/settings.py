@@ -16,6 +16,7 @@ from underpass.apps.sites import EVERY_ADDRESS, MOST_SITES, Site, clashes
 from underpass.log import FORMATS
 
 CONGESTION = ("cubic", "reno", "dctcp", "bbr")
+SYN_COOKIES = ("off", "auto", "always")
 MODES = ("auto", "native", "generic")
 NAME_BYTES = 15                     # IFNAMSIZ - 1
 
@@ -71,6 +72,9 @@ FIELDS = {field.name: field for field in (
     Field("user", str, lambda name: bool(name) and not any(c.isspace() for c in name),
           'the name of a user, such as "nobody"', "nobody"),
     Field("shield", str, _is_path, 'an absolute path, such as "/etc/underpass/shield.toml"'),
+    Field("syn-cookies", str, *_one_of(SYN_COOKIES), "off"),
+    Field("syn-rate", int, lambda rate: 1 <= rate <= 10**9, "a whole number from 1 to 1000000000", 20000),
+    Field("admission", bool, lambda _: True, "true or false", False),
     Field("mode", str, *_one_of(MODES), "auto"),
     Field("busy-poll", bool, lambda _: True, "true or false", False),
     Field("log-format", str, *_one_of(FORMATS), "text"),

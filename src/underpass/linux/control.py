@@ -33,13 +33,20 @@ class Program(Steering, Protocol):
     def renew(self) -> None: ...
 
 
+class Announcing(Protocol):
+    """What it needs of whoever announces how large segments may be."""
+
+    def set_mtu(self, mtu: int) -> None: ...
+
+
 class Control:
     """Stands between mirror and stack: what Linux says goes to the stack, the XDP program and the claims."""
 
     def __init__(self, stack: Worker, mirror: Mirror, program: Program, claims: ClaimTable,
-                 say: Say = silent) -> None:
+                 say: Say = silent, *, admission: Announcing | None = None) -> None:
         self._stack, self._mirror, self._program, self._claims = stack, mirror, program, claims
         self._changes = Changes(mirror, say)
+        self._admission = admission
         self._mtu_max = mirror.link.mtu     # the frames and the XDP program were made for it
         self._look_at = self._publish_at = 0.0
         self.refresh_at = time.monotonic() + REFRESH_SECONDS
@@ -56,6 +63,8 @@ class Control:
     def set_mtu(self, mtu: int) -> None:
         """The interface's MTU, as far as the frames are large enough for it."""
         self._stack.set_mtu(min(mtu, self._mtu_max))
+        if self._admission is not None:
+            self._admission.set_mtu(min(mtu, self._mtu_max))
 
     def set_addresses(self, addresses: Iterable[tuple[str, int]]) -> None:
         """Our addresses: claims on all of them follow, and connections may come from them."""

@@ -29,6 +29,13 @@ from typing import Any, Self
 from underpass.link.afxdp import AfXdpLink, chunk_bytes_for
 from underpass.link.frames import Frames
 from underpass.link.handover import HandoverArea
+from underpass.linux.admission import (
+    LET_ALL_IN,
+    Admission,
+    AdmissionPlan,
+    flows_of,
+    let_all_in,
+)
 from underpass.linux.claim_table import ClaimTable
 from underpass.linux.control import Control
 from underpass.linux.mirror import REFRESH_SECONDS, Mirror
@@ -79,6 +86,7 @@ class WorkerPlan:
     source_ports: int = 0
     drain_s: float = DRAIN_S
     log_format: str = "text"            # of what a worker itself says
+    admission: AdmissionPlan = LET_ALL_IN
 
 
 class Fleet:
@@ -200,23 +208,28 @@ class Supervisor:
         held = first.holdings if first else Holdings()
         self._seed: str = first.plan["seed"] if first else secrets.token_hex(32)
         attached = (held.beneath("program "), first.plan["program"]) if first else None
-        self.program, self.shield = protected(self.netdev, mode, policy, undo, attached)
+        number: int = self._fixed["workers"]
+        flows = max(FLOWS, number * flows_of(self.plan.limits))
+        admission = self.plan.admission.with_room(flows)
+        self.program, self.shield = protected(self.netdev, mode, policy, undo, admission=admission,
+                                              attached=attached)
         self.netdev = as_attached(self.netdev)
         if first:
             self.netdev = dataclasses.replace(self.netdev, copy_because=first.plan["netdev"]["copy_because"])
+        self.admission = self._admission(admission)
         self.queues = queues(self.name, self.netdev.index) or Queues(self.netdev.queues, None)
-        number = self._fixed["workers"]
         self.workers = [RemoteWorker(*it) for it in shares(self.netdev.queues, number, self.name, cores)]
         self.fleet = Fleet(self.workers)
         self.ports = undo.enter_context(self._ports(first)) if self.plan.source_ports else None
         if self.ports:
             self.program.set_flow_range(self.ports.first, self.ports.last)
         self.claims = undo.enter_context(closing(ClaimTable(self.name, self.program, self.say)))
-        self.control = Control(self.fleet, self.mirror, self.program, self.claims, self.say)
+        self.control = Control(self.fleet, self.mirror, self.program, self.claims, self.say,
+                               admission=self.admission)
         for address, port in self.plan.claims:
             self.claims.claim(address, port)
-        flows = max(FLOWS, len(self.workers) * int(self.plan.limits.get("connections", 0)))
-        self.flows = FlowTable(flows, memfd=held.one("flows"))
+        self.flows = self.admission.table if self.admission else FlowTable(
+            flows, memfd=held.one("flows"), bytes=first.plan["flows_bytes"] if first else 0)
         self.area = HandoverArea(len(self.workers), held.one("area"))
         self.eventfds = held.all("eventfd") or [eventfd() for _ in self.workers]
         for descriptor in self.eventfds:
@@ -275,6 +288,14 @@ class Supervisor:
                 self.say(f"worker {worker.number} is gone with its connections", Event.WORKER_GONE,
                          worker=worker.number)
 
+    def _admission(self, plan: AdmissionPlan) -> Admission | None:
+        """What the XDP program decides about new flows, where that is asked for."""
+        if not plan.features:
+            let_all_in(self.program)        # whatever another supervisor had it do
+            return None
+        return Admission(plan, self.netdev, self.program, seed=bytes.fromhex(self._seed),
+                         limits=self.plan.limits)
+
     # one worker
 
     def _start(self, worker: RemoteWorker) -> None:
@@ -326,7 +347,9 @@ class Supervisor:
             "application": self.plan.application, "arguments": self.plan.arguments,
             "limits": self.plan.limits, "ports": ports, "steering": self._steering(),
             "readable": list(self.plan.readable), "user": self.plan.user, "moderation": self.plan.moderation,
-            "drain_s": self.plan.drain_s, "log": self.plan.log_format,
+            "drain_s": self.plan.drain_s, "log": self.plan.log_format, "flows_bytes": self.flows.bytes,
+            "gate": {"cookies": self.plan.admission.syn_cookies != "off",
+                     "refuses": self.plan.admission.overload} if self.admission else None,
         }
 
     def _holdings_for(self, worker: RemoteWorker) -> Holdings:

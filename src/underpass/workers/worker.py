@@ -25,6 +25,7 @@ from typing import Any, Protocol, Self
 
 from underpass.link.afxdp import AfXdpLink
 from underpass.link.frames import Frames
+from underpass.link.gate import GateMemory
 from underpass.link.handover import HandoverArea, HandoverLink
 from underpass.link.link import LinkBase
 from underpass.linux import sandbox
@@ -98,9 +99,16 @@ class WorkerStack(Stack):
         self._xdp_counters: dict[str, int] = {}
         self._ports: tuple[int, int] | None = plan["ports"] and tuple(plan["ports"])
         self._steering: Message | None = plan["steering"]
+        self._gate: GateMemory | None = None
         self.set_interface(plan["netdev"]["name"])
         self.note_given_up(plan["given_up"])
         self.set_moderation(plan["moderation"])
+
+    def open_gate(self, holdings: Holdings, tells: Message) -> None:
+        """Tell the XDP program, by its maps, how much this worker can take."""
+        admissions, pressures = (holdings.one(f"program map {name}") for name in ("admissions", "pressures"))
+        self._gate = GateMemory(admissions, pressures, own_link(self.link).queues)
+        self.set_gate(self._gate, cookies=tells["cookies"], refuses=tells["refuses"])
 
     def publish(self) -> None:
         """Copy what Linux counts to where others can read it."""
@@ -139,6 +147,8 @@ class WorkerStack(Stack):
         own_link(self.link).adopt_queue(queue, descriptor)
         if isinstance(self.link, HandoverLink):
             self.link.follow_inner()
+        if self._gate is not None:
+            self._gate.set_queues(own_link(self.link).queues)
         self.steer()
 
     def carry_out(self, message: Message) -> bool:
@@ -360,14 +370,19 @@ def make_stack(plan: Message, holdings: Holdings) -> WorkerStack:
     facts = plan["link"] | {"resumed": plan["resume"], "mend": plan["crashed"]}
     own = AfXdpLink(frames, netdev, facts["queues"], ring_size=facts["ring_size"], adopted=facts,
                     adopted_fds=holdings.all("socket"))
+    flows = FlowTable(memfd=holdings.one("flows"), bytes=plan["flows_bytes"])
     if plan["workers"] == 1:
         stack = WorkerStack(own, plan, arena)
     else:
         area = HandoverArea(plan["workers"], holdings.one("area"))
         link = HandoverLink(own, area, plan["number"], holdings.all("eventfd"))
         stack = WorkerStack(link, plan, arena)
-        stack.share_flows(FlowTable(memfd=holdings.one("flows")), link)
+        stack.share_flows(flows, link)
         stack.steer()
+    if plan["gate"]:
+        if plan["workers"] == 1:
+            stack.show_flows(flows)
+        stack.open_gate(holdings, plan["gate"])
     if own.busy_poll:
         stack.set_spin(SPIN_S)
     return stack
