@@ -86,6 +86,12 @@ cdef uint64_t local_deadline(Link *link) noexcept nogil:
     return it.below.deadline(it.below)
 
 
+cdef uint32_t local_waiting(const Link *link) noexcept nogil:
+    """Of what others send: what comes back is never more than a turn has sent."""
+    cdef Local *it = <Local *>link.self
+    return it.below.waiting(it.below)
+
+
 @cython.no_gc_clear
 cdef class LocalLink(LinkBase):
     def __init__(self, LinkBase inner not None):
@@ -99,6 +105,7 @@ cdef class LocalLink(LinkBase):
         self.link.transmit = local_transmit
         self.link.wake = local_wake
         self.link.deadline = local_deadline
+        self.link.waiting = local_waiting if inner.link.waiting != NULL else NULL
 
     cdef int place_counters(self, LinkCounters *at, object owner) except -1:
         self.inner.place_counters(at, owner)
