@@ -11,10 +11,10 @@ from underpass.xdp.loader import XdpProgram
 @contextmanager
 def loaded(veth: VethPair, *claims: tuple[str, int]) -> Iterator[XdpProgram]:
     """Attached without any feature, as without a policy; the peer's end is down: no frame but a test's."""
+    veth.peer.run("ip", "link", "set", veth.peer.interface, "down")
     with veth.ours.entered():
         program = XdpProgram(netdev_features(veth.ours.interface))
     with program:
         for address, port in claims:
             program.claim(address, port)
-        veth.peer.run("ip", "link", "set", veth.peer.interface, "down")
         yield program

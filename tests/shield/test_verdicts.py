@@ -135,6 +135,8 @@ dry-run = false
 
 @pytest.fixture(params=[False, True], ids=["xdp", "xdp.frags"])
 def program(veth: VethPair, request: pytest.FixtureRequest) -> Iterator[XdpProgram]:
+    # It is for test runs alone: no frame of the wire counts beside them.
+    veth.peer.run("ip", "link", "set", veth.peer.interface, "down")
     with veth.ours.entered():
         loaded = XdpProgram(
             netdev_features(veth.ours.interface), multi_buffer=request.param, features=["filters"]
@@ -145,8 +147,6 @@ def program(veth: VethPair, request: pytest.FixtureRequest) -> Iterator[XdpProgr
             loaded.claim(address, OTHER_PORT)
         loaded.set_local_addresses([veth.ours.v4, veth.ours.v6])
         loaded.set_flow_range(*FLOWS)
-        # It is for test runs alone: no frame of the wire counts beside them.
-        veth.peer.run("ip", "link", "set", veth.peer.interface, "down")
         yield loaded
 
 

@@ -4,9 +4,9 @@ from libc.stdint cimport uint64_t
 cdef enum:
     MEMFD_PAGE = 4096
 
-# Map `bytes` from `at` on, for reading and writing: of another process's memfd `given`, which stays the caller's (a map of BPF
-# will do), or (-1) of a new one of this name. Where it ends at `at` it is made longer by them. `own` becomes a descriptor of ours before anything
-# else can fail: memfd_unmap closes it. Raises OSError, in which `what` names the memory.
+# Map `bytes` from `at` on, for reading and writing: of another process's memfd `given` (or map of BPF), which stays the
+# caller's, or (-1) of a new memfd of this name. Where it ends at `at` it is made longer by them. `own` becomes a descriptor of
+# ours before anything else can fail: memfd_unmap closes it. Raises OSError, in which `what` names the memory.
 cdef void *memfd_map(int *own, int given, const char *name, size_t at, size_t bytes, str what) except NULL
 # Either may be missing: NULL, -1.
 cdef void memfd_unmap(int own, void *base, size_t bytes) noexcept

@@ -7,9 +7,7 @@ VERDICTS = ("ABORTED", "DROP", "PASS", "TX", "REDIRECT")        # enum xdp_actio
 
 
 def run(program: XdpProgram, frame: bytes) -> tuple[str, bytes]:
-    """What the program does with a frame of at least 14 octets, and the frame as it leaves it. Raises OSError where it
-    cannot be run.
-    """
+    """What the program does with a frame of at least 14 octets, and what becomes of it. Raises OSError."""
     said, _, left = test_run(program.program_fd, frame)
     return VERDICTS[said], left
 
