@@ -33,7 +33,7 @@ def program(veth: VethPair, request: pytest.FixtureRequest) -> Iterator[XdpProgr
     Features that nothing is set for change nothing.
     """
     multi_buffer, features = request.param
-    # For test runs alone: what Linux sends by itself on a new interface would be counted beside a test's frames.
+    # For test runs alone: what Linux sends by itself on a new interface would be counted, too.
     veth.peer.run("ip", "link", "set", veth.peer.interface, "down")
     with veth.ours.entered():
         netdev = netdev_features(veth.ours.interface)

@@ -5,14 +5,12 @@ how much of its room for half-open connections is used. It reads when the progra
 """
 from libc.stdint cimport uint32_t, uint64_t
 
-from underpass.xdp.contract cimport admission, pressure
-
 cdef enum:
     GATE_QUEUES = 256
 
 cdef struct Gate:
-    admission *entries              # by queue of the interface
-    const pressure *pressure
+    void *entries                   # struct admission, by queue of the interface
+    const uint64_t *cookie_ns       # of struct pressure
     uint32_t[256] queues            # ours
     uint32_t count
 

@@ -12,7 +12,7 @@ cdef void gate_tell(Gate *gate, uint32_t level, uint32_t half_open, uint64_t unt
     cdef volatile admission *entry
     cdef uint32_t i
     for i in range(gate.count):
-        entry = &gate.entries[gate.queues[i]]
+        entry = <admission *>gate.entries + gate.queues[i]
         entry.half_open = half_open
         entry.until_ns = until_ns
         entry.level = level
@@ -24,8 +24,8 @@ cdef class GateMemory:
         self.entries_map = self.pressure_map = NULL
         self.entries_map = self.map(admissions, QUEUES_MAX * sizeof(admission), PROT_READ | PROT_WRITE)
         self.pressure_map = self.map(pressures, sizeof(pressure), PROT_READ)
-        self.gate.entries = <admission *>self.entries_map
-        self.gate.pressure = <const pressure *>self.pressure_map
+        self.gate.entries = self.entries_map
+        self.gate.cookie_ns = &(<const pressure *>self.pressure_map).cookie_ns
         self.set_queues(queues)
 
     cdef void *map(self, int fd, size_t bytes, int protection) except NULL:

@@ -271,7 +271,7 @@ cdef class Stack:
         self.overload.gate = &gate.gate
         self.overload.refuses = refuses
         self.tcp.overload = &self.overload
-        self.tcp.xdp_cookie_ns = &gate.gate.pressure.cookie_ns if cookies else NULL
+        self.tcp.xdp_cookie_ns = gate.gate.cookie_ns if cookies else NULL
 
     def set_steering(self, bytes key=b"", list indirection=None, set queues=None, bint v4=True, bint v6=True):
         """How the device spreads packets: see stack.pyi."""
