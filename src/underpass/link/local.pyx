@@ -88,8 +88,8 @@ cdef uint64_t local_deadline(Link *link) noexcept nogil:
 
 cdef uint32_t local_waiting(const Link *link) noexcept nogil:
     """Of what others send: what comes back is never more than a turn has sent."""
-    cdef Local *it = <Local *>link.self
-    return it.below.waiting(it.below)
+    cdef const Local *it = <const Local *>link.self
+    return it.below.waiting(it.below) if it.below.waiting != NULL else 0
 
 
 @cython.no_gc_clear
@@ -105,7 +105,7 @@ cdef class LocalLink(LinkBase):
         self.link.transmit = local_transmit
         self.link.wake = local_wake
         self.link.deadline = local_deadline
-        self.link.waiting = local_waiting if inner.link.waiting != NULL else NULL
+        self.link.waiting = local_waiting
 
     cdef int place_counters(self, LinkCounters *at, object owner) except -1:
         self.inner.place_counters(at, owner)

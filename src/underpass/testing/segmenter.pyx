@@ -29,6 +29,7 @@ cdef class SegmenterLink(LinkBase):
         self.link.transmit = segmenter_transmit
         self.link.wake = segmenter_wake
         self.link.deadline = segmenter_deadline
+        self.link.waiting = NULL
 
     def stats(self):
         """The inner link's counters."""
