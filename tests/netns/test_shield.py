@@ -62,7 +62,7 @@ def shield(end: Namespace, *words: str, status: int = 0) -> str:
 
 
 def fetch(veth: VethPair, *words: str) -> str:
-    done = veth.peer.run("curl", "-s", "--max-time", "5", *words, f"http://{veth.ours.v4}/index.html")
+    done = veth.peer.run("curl", "-s", "--max-time", "30", *words, f"http://{veth.ours.v4}/index.html")
     return done.stdout
 
 
@@ -74,7 +74,7 @@ def datagrams(veth: VethPair, port: int) -> int:
     with veth.peer.entered():
         sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with taker, sender:
-        taker.settimeout(0.5)
+        taker.settimeout(0.5 if port == 5000 else 20)
         for _ in range(10):
             sender.sendto(b"x", (veth.ours.v4, port))
         got = 0
@@ -121,6 +121,37 @@ def test_the_policy_outlives_a_restart_of_the_workers(veth: VethPair, serve: Ser
     assert "203.0.113.0/24" in shield(veth.ours, "show")
     assert until(lambda: fetch(veth) == "hello\n", 10)
     assert datagrams(veth, 5000) == 0
+
+
+def test_dropped_packets_in_a_capture_file(veth: VethPair, serve: Server, site: Path) -> None:
+    (site / "shield.toml").write_text("samples = true\n" + POLICY)
+    serve("--shield", str(site / "shield.toml"))
+    assert datagrams(veth, 5000) == 0
+    dropped = f"> {veth.ours.v4}: protocol 17, length 43 (dropped: protocol in interface)"
+    assert dropped in shield(veth.ours, "drops")
+    (row, *_) = shield(veth.ours, "drops", "--json").splitlines()
+    assert json.loads(row)["reason"] == "dropped_protocol"
+    shield(veth.ours, "drops", "-w", str(site / "drops.pcapng"))
+    read = ["tcpdump", "-nr", str(site / "drops.pcapng")]
+    done = subprocess.run(read, capture_output=True, text=True, check=True)
+    assert f"> {veth.ours.v4}.5000: UDP, length 1" in done.stdout
+
+
+def test_the_policy_outlives_its_supervisor(veth: VethPair, serve: Server, site: Path) -> None:
+    """Killed, it leaves program and maps to the workers; the next one, without a policy, has the same."""
+    process = serve("--workers", "1", "--shield", str(site / "shield.toml"))
+    shield(veth.ours, "block", "203.0.113.0/24")
+    process.kill()
+    process.wait()
+    assert "203.0.113.0/24" in shield(veth.ours, "show")
+    assert datagrams(veth, 5000) == 0
+    serve("--workers", "1")
+    shown = shield(veth.ours, "show")
+    assert POLICY.strip() in shown
+    assert "203.0.113.0/24" in shown
+    assert fetch(veth) == "hello\n"
+    assert datagrams(veth, 5000) == 0
+    assert datagrams(veth, 5353) == 10
 
 
 def test_faults_of_a_policy_keep_the_server_from_starting(veth: VethPair, site: Path) -> None:

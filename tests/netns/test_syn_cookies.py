@@ -201,4 +201,6 @@ def test_workers_take_cookies_and_leave_flows_to_those_that_come_after(root: Pat
             assert fetch(pair, address) == BODY
         assert of_workers(server, "cookies_accepted") >= 2 * CLIENTS
         assert of_workers(server, "cookies_sent") == of_workers(server, "cookies_refused") == 0
-        assert server.stop() == 0
+        server.process.terminate()
+        assert server.process.wait(60) == 0, server.log.read_text()
+        server.stop()

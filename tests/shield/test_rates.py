@@ -9,6 +9,7 @@ import pytest
 from tests.shield.loaded import loaded
 
 from underpass.shield import policy_file
+from underpass.shield.policy_image import SOURCES_IN_A_SET
 from underpass.shield.shield import Shield
 from underpass.testing.namespaces import VethPair
 from underpass.testing.packets import Flags, TcpSegment
@@ -112,10 +113,30 @@ def test_allowed_sources_have_no_rate_and_dry_runs_only_count(program: XdpProgra
 
 def test_sources_that_are_kept_are_as_many_as_the_policy_says(program: XdpProgram) -> None:
     load(program, 'sources = 1024\n[[services.rate]]\nper = "source"\npackets = 5\n')
-    assert program.map("sources").max_entries == 1024
+    assert program.map("sources").max_entries * SOURCES_IN_A_SET == 1024
     load(program, 'sources = 2048\n[[services.rate]]\nper = "source"\npackets = 5\n')
-    assert program.map("sources").max_entries == 2048
+    assert program.map("sources").max_entries * SOURCES_IN_A_SET == 2048
     assert program.features == {"filters", "rates"}
+    load(program, 'sources = 1025\n[[services.rate]]\nper = "source"\npackets = 5\n')
+    assert program.map("sources").max_entries * SOURCES_IN_A_SET == 2048
+
+
+def test_who_sends_too_much_is_not_forgotten_for_many_others(program: XdpProgram, veth: VethPair) -> None:
+    """Twenty times as many sources as are kept: each is a second ahead of the clock, that one thousands."""
+    load(program, 'sources = 256\n[[services.rate]]\nper = "source"\npackets = 1\nburst = 5000\n')
+    outcomes(program, veth, 5100)
+    assert outcomes(program, veth, 1)["dropped_source_rate"] == 1
+    for number in range(5000):
+        outcomes(program, veth, 1, src=f"10.9.{number >> 8}.{number & 255}")
+    assert outcomes(program, veth, 1)["dropped_source_rate"] == 1
+
+
+def test_sources_are_told_apart(program: XdpProgram, veth: VethPair) -> None:
+    """None is taken for another."""
+    load(program, 'sources = 65536\n[[services.rate]]\nper = "source"\npackets = 1\nburst = 1\n')
+    for number in range(2000):
+        found = outcomes(program, veth, 1, src=f"10.9.{number >> 8}.{number & 255}")
+        assert found == {"dropped_no_socket": 1}
 
 
 HEAVY = '[detection]\npackets = 100\nblock-for = "10m"\nblocks = 2\n'
@@ -141,6 +162,16 @@ def test_who_is_allowed_is_never_blocked(program: XdpProgram, veth: VethPair) ->
     assert heavy.network == ipaddress.ip_network("198.51.100.1")
     assert (heavy.protocol, heavy.port, heavy.flags) == (6, 80, Flags.ACK)
     assert 900 <= heavy.packets <= 1000
+
+
+def test_who_sends_to_linux_is_named_and_left_alone(program: XdpProgram, veth: VethPair) -> None:
+    """There is no [interface]: what Linux gets is not filtered, but one may ask who floods it."""
+    shield = load(program, HEAVY)
+    assert outcomes(program, veth, 1000, dst_port=81) == {"passed_unclaimed": 1000}
+    assert shield.blocks() == []
+    (heavy,) = shield.top()
+    assert heavy.network == ipaddress.ip_network("198.51.100.1")
+    assert (heavy.protocol, heavy.port) == (6, 81)
 
 
 def test_blocks_that_come_of_themselves_have_a_limit(program: XdpProgram, veth: VethPair) -> None:

@@ -65,7 +65,7 @@ def test_a_policy_comes_and_goes_while_the_program_runs(program: XdpProgram, vet
     assert shield.stats() == {}
     sizes = shield.load(policy_file.parse(LISTED))
     assert sizes == {"bad": 2, "good": 1}
-    assert program.features == {"filters"}
+    assert program.features == {"filters", "lists"}
     assert reason(program, frame(veth, "198.51.100.9")) == "dropped_denied"
     assert reason(program, frame(veth, "8.8.8.8")) == "dropped_no_socket"
     assert reason(program, frame(veth, "8.8.8.8", 9)) == "dropped_rule"

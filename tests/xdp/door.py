@@ -73,10 +73,11 @@ class Door:
                 netdev, multi_buffer=multi_buffer, features=plan.features, entries=plan.sizes))
             for address in (veth.ours.v4, veth.ours.v6):
                 self.program.claim(address, PORT)
-            self.admission = Admission(plan, netdev, self.program, seed=SEED, limits=limits)
+            if plan.features:
+                self.admission = Admission(plan, netdev, self.program, seed=SEED, limits=limits)
+                self.gate = GateMemory(*self.admission.gate_fds, [0])
             socket_ = undo.enter_context(socket.socket(AF_XDP, socket.SOCK_RAW))
             self.program.register_xsk(0, socket_.fileno())
-            self.gate = GateMemory(*self.admission.gate_fds, [0])
             self._undo = undo.pop_all()
 
     def begin(self) -> Self:

@@ -8,6 +8,8 @@ from tests.xdp.door import FULL, TICK_NS, Door, Engine, ack_of
 
 from underpass.link.gate import GateMemory
 from underpass.linux.admission import AdmissionPlan, buckets_for, flows_of
+from underpass.shield import policy_file
+from underpass.shield.shield import Shield
 from underpass.testing.namespaces import VethPair
 from underpass.testing.packets import TcpSegment
 from underpass.testing.probe_overload import pretend_backlog
@@ -37,9 +39,12 @@ def opened(door: Door, engine: Engine, family: str, port: int = 40000) -> TcpSeg
     return ack
 
 
-def at_level(engine: Engine, share: int, looks: int = 60) -> int:
-    """The level once the ring has been so full (of 256) for a while."""
+def at_level(engine: Engine, share: int, looks: int = 60, ahead_ns: int = 10_000 * MS) -> int:
+    """The level once the ring has been so full (of 256) for a while. It is told so far ahead of the program's
+    clock that it does not end before the test does.
+    """
     pretend_backlog(engine.stack, share)
+    engine.now_ns += ahead_ns
     for _ in range(looks):
         engine.stack.step(engine.now_ns + 2 * TICK_NS)
         engine.now_ns += 2 * TICK_NS
@@ -90,7 +95,7 @@ def test_who_holds_a_cookie_may_come_at_level_2(veth: VethPair, family: str) -> 
 def test_a_level_that_is_not_confirmed_ends(plain: Door) -> None:
     """A worker that sleeps, hangs or is no more refuses nothing: 200 ms, by the clock that both read."""
     engine = plain.engine(behind_ns=1000 * MS)
-    assert at_level(engine, 256) == 3
+    assert at_level(engine, 256, ahead_ns=0) == 3
     assert plain.gets(plain.syn("v4").build())[1] == "redirected_claimed"
 
 
@@ -179,3 +184,21 @@ def test_a_time_namespaces_clock_is_reckoned_with(veth: VethPair, monkeypatch: p
     assert plain is not None
     behind = (plain[0] - stamp[0]) % 2**32 - 2**32
     assert abs(behind + ahead_ns // TICK_NS) < 10_000
+
+
+RATED = """
+[[services.rate]]
+per = "service"
+packets = 1
+burst = 3
+"""
+
+
+def test_known_flows_pass_where_a_service_gets_too_much(plain: Door, family: str) -> None:
+    """Strangers have used up what all may send together; who has a connection is not shut out."""
+    engine = plain.engine()
+    known = opened(plain, engine, family)
+    Shield(plain.program, plain.program.netdev.index).load(policy_file.parse(RATED))
+    strangers = [known.build(src_port=port) for port in range(1, 60)]
+    assert "dropped_service_rate" in [plain.gets(it)[1] for it in strangers]
+    assert {plain.gets(known.build())[1] for _ in range(50)} == {"redirected_claimed"}

@@ -3,17 +3,21 @@
 import argparse
 import dataclasses
 import ipaddress
+import json
+import os
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from underpass.cli import Failure
 from underpass.cli.common import add_json, check_root, columns, count, positive, print_json
 
 if TYPE_CHECKING:
+    from underpass.shield.drops import Drop
     from underpass.shield.policy import Network, Policy
     from underpass.shield.shield import Block, Heavy, Shield
 
@@ -26,9 +30,13 @@ ACTIONS = {
     "allow": "let addresses or prefixes in, whatever the policy says",
     "unblock": "take blocks and allowances off",
     "top": "sources that send most, and what; needs [detection] in the policy",
+    "drops": "some of the packets that were dropped lately; needs samples = true in the policy",
     "stats": "what was dropped, by section, reason, rule and list",
 }
-WHERE = ("show", "load", "unload", "block", "allow", "unblock", "top", "stats")
+WHERE = ("show", "load", "unload", "block", "allow", "unblock", "top", "drops", "stats")
+
+
+FOLLOW_S = 0.1          # 128 samples of a processor come in half a second at the least
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +59,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
                              help="so often (with --interval)")
     subs["top"].add_argument("--lines", "-n", type=count, metavar="N", default=20,
                              help="so many sources (default: 20)")
-    for name in ("show", "check", "top", "stats"):
+    subs["drops"].add_argument("-w", dest="file", metavar="FILE.pcapng",
+                               help="write them into a capture file; - for stdout")
+    subs["drops"].add_argument("--follow", "-f", action="store_true",
+                               help="and those that come, until Ctrl-C")
+    for name in ("show", "check", "top", "drops", "stats"):
         add_json(subs[name])
     parser.epilog = ("examples:\n"
                      "  underpass shield check shield.toml && underpass shield load shield.toml\n"
@@ -231,6 +243,59 @@ def signature(it: "Heavy") -> str:
     name = next((name for name, number in PROTOCOLS.items() if number == it.protocol), str(it.protocol))
     flags = "+".join(flag for flag, bit in TCP_FLAGS.items() if it.flags & bit)
     return " ".join(part for part in (name, f"port {it.port}" if it.port else "", flags) if part)
+
+
+def run_drops(options: argparse.Namespace) -> int:
+    """What was kept, and with --follow what comes."""
+    with opened(options) as shield, ExitStack() as undo:
+        drops = undo.enter_context(shield.drops())
+        tell = undo.enter_context(drops_told(options))
+        with suppress(KeyboardInterrupt):
+            tell(drops.read())
+            while options.follow:
+                time.sleep(FOLLOW_S)
+                tell(drops.read())
+    return 0
+
+
+@contextmanager
+def drops_told(options: argparse.Namespace) -> "Iterator[Callable[[list[Drop]], None]]":
+    """Where they go: a capture file, lines of JSON, or lines."""
+    from underpass.link.pcapng import interface_description, received_packet, section_header
+
+    def capture(rows: "list[Drop]") -> bytes:
+        return b"".join(received_packet(0, it.at_ns, it.frame, it.octets, drop_reason(it)) for it in rows)
+
+    def write(rows: "list[Drop]") -> None:
+        file.write(capture(rows))
+        file.flush()
+
+    def show(rows: "list[Drop]") -> None:
+        for drop, packet in zip(rows, packets(capture(rows)), strict=True):
+            at = datetime.fromtimestamp(drop.at_ns / 1e9)
+            print(json.dumps(drop_fields(drop) | row(packet)) if options.json else
+                  f"{at:%H:%M:%S.%f} {line(row(packet))} ({packet.comment})")
+        sys.stdout.flush()
+
+    if options.file is None:
+        from underpass.observe.dissect import line, row
+        from underpass.observe.pcapng_blocks import packets
+
+        yield show
+        return
+    with open(options.file, "wb") if options.file != "-" else os.fdopen(os.dup(1), "wb") as file:
+        file.write(section_header() + interface_description(options.interface or only_interface()))
+        yield write
+
+
+def drop_reason(it: "Drop") -> str:
+    """In words, as a packet's comment."""
+    return f"{'would be ' if it.dry_run else ''}{it.reason.replace('_', ': ', 1)} in {it.section}"
+
+
+def drop_fields(it: "Drop") -> dict[str, Any]:
+    """For programs, beside what the packet's headers say."""
+    return {"time_ns": it.at_ns, "reason": it.reason, "section": it.section, "dry_run": it.dry_run}
 
 
 def run_stats(options: argparse.Namespace) -> int:

@@ -68,6 +68,7 @@ UNKNOWN_LENGTH = -1
 LINKTYPE_ETHERNET = 1
 SHB_USERAPPL = 4
 IF_NAME, IF_TSRESOL, IF_FILTER = 2, 9, 11
+INBOUND = 1
 ISB_IFRECV, ISB_IFDROP, ISB_FILTERACCEPT = 4, 5, 6
 
 
@@ -96,6 +97,14 @@ def interface_description(str name="", uint32_t snaplen=0, str filter=""):
     if filter:
         options.append(option(IF_FILTER, b"\0" + filter.encode()))
     return block(INTERFACE_DESCRIPTION, struct.pack("=HHI", LINKTYPE_ETHERNET, 0, snaplen), *options)
+
+
+def received_packet(uint32_t interface, uint64_t time_ns, bytes octets not None, uint32_t original, str comment=""):
+    """A packet that came in, as far as it was kept, with its whole length."""
+    cdef uint32_t kept = <uint32_t>len(octets)
+    head = struct.pack("=IIIII", interface, time_ns >> 32, time_ns & 0xFFFFFFFF, kept, original)
+    options = [option(EPB_COMMENT, comment.encode())] if comment else []
+    return block(ENHANCED_PACKET, head + octets + bytes(padding(kept)), option(EPB_FLAGS, struct.pack("=I", INBOUND)), *options)
 
 
 def interface_statistics(uint32_t interface, uint64_t time_ns, uint64_t received, uint64_t accepted, uint64_t dropped):

@@ -129,6 +129,7 @@ class Policy:
     service: tuple[Service, ...] = ()
     detection: Detection | None = None
     sources: int = 65536                # that rates are kept for at a time
+    samples: bool = False               # of what is dropped
     text: str = ""                      # as it was written
     folder: str = "/"                   # that its files are relative to
 

@@ -34,7 +34,8 @@ PER_SECOND = fields.integer(1, COUNT_MAX)
 
 # Key in the file: the attribute that it sets, and how its value is read.
 Fields = Mapping[str, tuple[str, fields.Reader]]
-TOP: Fields = {"dry-run": ("dry_run", fields.boolean), "sources": ("sources", fields.integer(256, 1 << 22))}
+TOP: Fields = {"dry-run": ("dry_run", fields.boolean), "samples": ("samples", fields.boolean),
+               "sources": ("sources", fields.integer(256, 1 << 22))}
 LIST: Fields = {
     "action": ("action", fields.one_of(LIST_ACTIONS)), "file": ("file", fields.file_name),
     "prefixes": ("prefixes", fields.list_of(fields.network, "prefixes"))}

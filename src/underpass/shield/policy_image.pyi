@@ -3,10 +3,10 @@ from collections.abc import Sequence
 from underpass.shield.policy import Address, Network, Policy, Rule
 
 POLICY_BYTES: int
+SOURCES_IN_A_SET: int
 RULES: int
 RULES_OF_SECTION: int
 TEXT_BYTES: int
-MARTIANS_LIST: int
 BOGONS_LIST: int
 REASONS: int
 SECTIONS: int

@@ -2,13 +2,15 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+import os
 from itertools import product
 
 from underpass.xdp.contract cimport *
 
 POLICY_BYTES = sizeof(policy)
+SOURCES_IN_A_SET = SOURCE_WAYS
 RULES, RULES_OF_SECTION, TEXT_BYTES = RULES_MAX, SCOPE_RULES_MAX, POLICY_TEXT_MAX
-MARTIANS_LIST, BOGONS_LIST = LIST_MARTIANS, LIST_BOGONS
+BOGONS_LIST = LIST_BOGONS
 REASONS, SECTIONS = REASONS_MAX, SCOPES_MAX
 TALLY_PLACES = {"rules": TALLY_RULES, "lists": TALLY_LISTS, "dropped": TALLY_DROPPED, "would": TALLY_WOULD_DROP,
                 "end": TALLIES_MAX}
@@ -54,6 +56,7 @@ cdef class PolicyImage:
         numbers = {rule: number for number, rule in enumerate(rules_of(policy_))}
         for place, mask in enumerate(classes):
             self.at.classes[place] = mask
+        copy(self.at.seeds, os.urandom(16))
         self._set_detection(policy_.detection)
         for number, section in enumerate(policy_.sections()):
             self._set_section(number, section, numbers, chosen_ports, number > 0 or policy_.interface is not None)

@@ -3,9 +3,11 @@ import mmap
 from underpass.shield.prefixes import Prefixes
 
 V4_LISTS_BYTES: int
-V4_RANGE_BYTES: int
+V4_PAGE_BYTES: int
+V4_RANGES_OF_PAGE: int
 V6_LISTS_BYTES: int
-V6_RANGE_BYTES: int
+V6_PAGE_BYTES: int
+V6_RANGES_OF_PAGE: int
 
 class Classes:
     masks: list[int]

@@ -10,15 +10,17 @@ from libc.string cimport memset
 
 from underpass.shield.prefixes cimport Prefix, Prefixes
 from underpass.xdp.contract cimport (
-    CLASSES_MAX, V4_INDEX_BITS, V6_GATE_FACTOR, V6_INDEX_BITS, v4_lists, v4_range, v6_lists, v6_range,
+    CLASSES_MAX, V4_INDEX_BITS, GATE_FACTOR, V6_INDEX_BITS, v4_lists, v4_page, v4_range, v6_lists, v6_page,
+    v6_range,
 )
 
 cdef enum:
     FEW = 256                   # prefixes of 32 bits that a range is in the gate with; with more it is wide
+    FEW_ADDRESSES = 16          # the same for addresses of IPv4
     V6_RANGES_MAX = 1 << 22     # which the program's search gets through
 
-V4_LISTS_BYTES, V4_RANGE_BYTES = sizeof(v4_lists), sizeof(v4_range)
-V6_LISTS_BYTES, V6_RANGE_BYTES = sizeof(v6_lists), sizeof(v6_range)
+V4_LISTS_BYTES, V4_PAGE_BYTES, V4_RANGES_OF_PAGE = sizeof(v4_lists), sizeof(v4_page), sizeof(v4_page) // sizeof(v4_range)
+V6_LISTS_BYTES, V6_PAGE_BYTES, V6_RANGES_OF_PAGE = sizeof(v6_lists), sizeof(v6_page), sizeof(v6_page) // sizeof(v6_range)
 
 
 ctypedef struct Event:          # where a prefix begins or ends; IPv4 has its address in `low`
@@ -84,6 +86,28 @@ cdef bint note_ends(const Prefix *one, uint8_t number, Event *first, Event *behi
         behind.high += 1
         return behind.high != 0
     return True
+
+
+cdef inline uint32_t place_of(uint64_t word) noexcept nogil:
+    """In a gate by hash."""
+    return <uint32_t>(<uint32_t>word * <uint32_t>GATE_FACTOR) >> 8
+
+
+cdef inline void set_bit(uint64_t *bits, uint64_t place) noexcept nogil:
+    bits[place >> 6] |= <uint64_t>1 << (place & 63)
+
+
+cdef void open_gates(v4_lists *lists, uint64_t first, uint64_t last) noexcept nogil:
+    """Let these addresses through."""
+    cdef uint64_t it
+    for it in range(first >> 8, (last >> 8) + 1):
+        set_bit(lists.gate, it)
+    if last - first < FEW_ADDRESSES:
+        for it in range(first, last + 1):
+            set_bit(lists.single, place_of(it))
+    else:
+        for it in range(first >> 16, (last >> 16) + 1):
+            set_bit(lists.wide, it)
 
 
 cdef class Ranges:
@@ -154,7 +178,7 @@ cdef class Ranges:
         return self.count == 1 and self.at[0].class_number == 0
 
     def write(self, unsigned char[::1] lists not None, unsigned char[::1] ranges not None):
-        """Into the memory of the maps: one entry of v4_lists or v6_lists, and `count` of v4_range or v6_range."""
+        """Into the memory of the maps: one entry of v4_lists or v6_lists, and pages for `count` ranges."""
         if self.version == 4:
             if lists.shape[0] < <ssize_t>sizeof(v4_lists) or ranges.shape[0] < <ssize_t>(self.count * sizeof(v4_range)):
                 raise ValueError("the maps are too small for the ranges")
@@ -166,7 +190,7 @@ cdef class Ranges:
 
     cdef void _write_v4(self, v4_lists *lists, v4_range *ranges) noexcept nogil:
         cdef size_t i, bucket = 0
-        cdef uint64_t place, last
+        cdef uint64_t last
         memset(lists, 0, sizeof(v4_lists))
         for i in range(self.count):
             ranges[i].start, ranges[i].class_number = <uint32_t>self.at[i].low, self.at[i].class_number
@@ -174,11 +198,8 @@ cdef class Ranges:
                 lists.index[bucket] = max(i, 1)
                 bucket += 1
             if self.at[i].class_number:
-                last = 0xffffff
-                if i + 1 < self.count:
-                    last = (self.at[i + 1].low - 1) >> 8
-                for place in range(self.at[i].low >> 8, last + 1):
-                    lists.gate[place >> 6] |= <uint64_t>1 << (place & 63)
+                last = self.at[i + 1].low - 1 if i + 1 < self.count else 0xffffffff
+                open_gates(lists, self.at[i].low, last)
         while bucket < (1 << V4_INDEX_BITS) + 2:
             lists.index[bucket] = max(self.count, 1)
             bucket += 1
@@ -201,13 +222,11 @@ cdef class Ranges:
     cdef void _open_gate(self, v6_lists *lists, size_t i) noexcept nogil:
         """Let all addresses of a range through."""
         cdef uint64_t first = self.at[i].high >> 32, last = 0xffffffff, it
-        cdef uint32_t place
         if i + 1 < self.count:
             last = (self.at[i + 1].high - (1 if self.at[i + 1].low == 0 else 0)) >> 32
         if last - first < FEW:
             for it in range(first, last + 1):
-                place = <uint32_t>(<uint32_t>it * <uint32_t>V6_GATE_FACTOR) >> 8
-                lists.gate[place >> 6] |= <uint64_t>1 << (place & 63)
+                set_bit(lists.gate, place_of(it))
         else:
             for it in range(first >> 16, (last >> 16) + 1):
-                lists.wide[it >> 6] |= <uint64_t>1 << (it & 63)
+                set_bit(lists.wide, it)

@@ -19,7 +19,8 @@ from typing import Any, Protocol
 
 from underpass.linux import interface
 from underpass.shield import policy_image, ranges
-from underpass.shield.policy import BOGON_NETWORKS, MARTIANS, Network, Policy
+from underpass.shield.drops import Drops
+from underpass.shield.policy import BOGON_NETWORKS, Network, Policy
 from underpass.shield.policy_file import parse
 from underpass.shield.policy_image import TALLY_PLACES, PolicyImage, rules_of
 from underpass.shield.prefixes import Prefixes
@@ -32,8 +33,9 @@ LOCK_S = 10.0                           # how long to wait for somebody else's c
 ONLY = bytes(4)                         # the key of a single entry
 PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 TALLY = struct.Struct("=QQ")
-PER_FAMILY = {4: ("v4_lists", "v4_ranges", ranges.V4_LISTS_BYTES, ranges.V4_RANGE_BYTES),
-              6: ("v6_lists", "v6_ranges", ranges.V6_LISTS_BYTES, ranges.V6_RANGE_BYTES)}
+PER_FAMILY = {
+    4: ("v4_lists", "v4_ranges", ranges.V4_LISTS_BYTES, ranges.V4_PAGE_BYTES, ranges.V4_RANGES_OF_PAGE),
+    6: ("v6_lists", "v6_ranges", ranges.V6_LISTS_BYTES, ranges.V6_PAGE_BYTES, ranges.V6_RANGES_OF_PAGE)}
 
 
 class Steered(Protocol):
@@ -113,7 +115,7 @@ class Shield:
             with self._maps() as maps:
                 active, loaded, v4, v6, has = self._state(maps)
                 generation = 1 - active if loaded else active
-                for version, it in made.families.items():
+                for version, it in made.families.items() if "lists" in self._steered.features else ():
                     _write_ranges(maps, version, it, generation)
                 _write_services(maps, policy, generation)
                 _write_generation(maps, "policies", generation, made.image)
@@ -200,6 +202,15 @@ class Shield:
             found = [_heavy(key, value, now) for key, value in maps["heavies"].items()]
         return sorted((it for it in found if it.packets_ps), key=lambda it: -it.packets_ps)
 
+    @contextmanager
+    def drops(self) -> Iterator[Drops]:
+        """Samples of what was dropped. Raises OSError ENOENT where the policy has no `samples = true`."""
+        policy = self.policy()
+        if policy is None or not policy.samples:
+            raise OSError(errno.ENOENT, "the policy has no `samples = true`, without which none are kept")
+        with closing(self._steered.map("samples")) as samples:
+            yield Drops(samples, [it.name for it in policy.sections()])
+
     # what is counted
 
     def stats(self) -> dict[str, Any]:
@@ -230,8 +241,8 @@ class Shield:
 
     def _have_features(self, policy: Policy) -> None:
         needed = features_of(policy)
-        sizes = {"sources": policy.sources} if "rates" in needed else {}
-        has_sizes = "rates" in self._steered.features and self._entries("sources") == policy.sources
+        sizes = {"sources": sets_for(policy.sources)} if "rates" in needed else {}
+        has_sizes = "rates" in self._steered.features and self._entries("sources") == sizes.get("sources")
         if not needed <= self._steered.features or (sizes and not has_sizes):
             self._steered.switch(self._steered.features | needed, sizes)
 
@@ -392,8 +403,19 @@ def prepare(policy: Policy) -> Prepared:
 
 def features_of(policy: Policy) -> frozenset[str]:
     """What the XDP program must have in it for a policy."""
-    rates = {"rates"} if any(it.rates for it in policy.sections()) else set()
-    return frozenset({"filters", *rates, *({"detection"} if policy.detection else ())})
+    wanted = {"rates": any(it.rates for it in policy.sections()), "detection": policy.detection is not None,
+              "lists": bool(policy.lists) or has_bogons(policy), "samples": policy.samples}
+    return frozenset({"filters", *(name for name, is_wanted in wanted.items() if is_wanted)})
+
+
+def has_bogons(policy: Policy) -> bool:
+    """Whether a section asks for the list that is built in; martians need none."""
+    return any(it.bogons == "all" for it in policy.sections())
+
+
+def sets_for(sources: int) -> int:
+    """How many sets, a power of two, hold so many sources."""
+    return 1 << (-(-sources // policy_image.SOURCES_IN_A_SET) - 1).bit_length()
 
 
 def read_lists(policy: Policy) -> dict[int, Prefixes]:
@@ -406,10 +428,7 @@ def read_lists(policy: Policy) -> dict[int, Prefixes]:
                 found[number].read(Path(it.file).read_bytes(), it.file)
             except OSError as error:
                 raise OSError(error.errno, f"list {it.name}: {it.file}: {error.strerror}") from None
-    used = {it.bogons for it in policy.sections()}
-    if used & {"martians", "all"}:
-        found[policy_image.MARTIANS_LIST] = Prefixes(MARTIANS)
-    if "all" in used:
+    if has_bogons(policy):
         found[policy_image.BOGONS_LIST] = Prefixes(BOGON_NETWORKS)
     return found
 
@@ -475,14 +494,14 @@ def _write_services(maps: _Maps, policy: Policy, generation: int) -> None:
 
 def _write_ranges(maps: _Maps, version: int, found: Ranges, generation: int) -> None:
     """New inner maps with the ranges, or none where there are none."""
-    lists, table, lists_bytes, range_bytes = PER_FAMILY[version]
+    lists, table, lists_bytes, page_bytes, ranges_of_page = PER_FAMILY[version]
     key = generation.to_bytes(4, "little")
     if found.is_empty:
         maps[lists].delete(key)
         maps[table].delete(key)
         return
     with closing(array_map(lists, lists_bytes, 1)) as head, \
-            closing(array_map(table, range_bytes, found.count, is_sized=True)) as rows, \
+            closing(array_map(table, page_bytes, -(-found.count // ranges_of_page), is_sized=True)) as rows, \
             closing(head.memory()) as head_memory, closing(rows.memory()) as rows_memory:
         found.write(head_memory, rows_memory)
         maps[table].update(key, rows.fd.to_bytes(4, "little"))

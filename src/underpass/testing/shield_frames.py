@@ -93,3 +93,26 @@ def _ipv6(chance: random.Random, ours: tuple[str, ...]) -> bytes:
     source = ipaddress.ip_address(chance.choice((*SOURCES_V6, *(it for it in ours if ":" in it)))).packed
     head = struct.pack("!IHBB", 6 << 28, max(0, size) & 0xFFFF, protocol, 64)
     return head + source + _address(chance, ours, 6) + content
+
+
+def arbitrary_frame(chance: random.Random, mac: bytes, ours: tuple[str, ...], longest: int) -> bytes:
+    """Octets, 14 to `longest`: most of a right frame, with bits flipped, parts cut out, repeated and
+    put behind it; some of nothing at all.
+    """
+    frame = bytearray(random_frame(chance, mac, ours))
+    if chance.random() < 0.1:
+        frame = bytearray(chance.randbytes(chance.randrange(14, longest + 1)))
+    for _ in range(chance.choice((0, 1, 1, 2, 4, 16))):
+        at, end = sorted((chance.randrange(len(frame) + 1), chance.randrange(len(frame) + 1)))
+        kind = chance.randrange(4)
+        if kind == 0:
+            frame[at:end] = b""
+        elif kind == 1:
+            frame[at:at] = frame[at:end]
+        elif kind == 2 and at < len(frame):
+            frame[at] ^= 1 << chance.randrange(8)
+        elif kind == 3:
+            frame[at:end] = chance.randbytes(end - at)
+    if chance.random() < 0.2:
+        frame += bytes(chance.randrange(longest))
+    return bytes(frame[:longest]).ljust(14, b"\0")

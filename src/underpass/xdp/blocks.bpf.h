@@ -12,6 +12,8 @@ struct {
 	__type(value, struct block);
 } blocks SEC(".maps");
 
+#define OF_DETECTION 256                /* for hash_of: beyond the numbers of rates */
+
 /* The first `bits` of eight octets. */
 static __always_inline __u64 masked(__be64 octets, int bits)
 {
@@ -31,6 +33,20 @@ static __always_inline void prefix_of(const struct packet *packet, __u8 length, 
 	((__be64 *)key->address)[0] = masked(from[0], bits);
 	((__be64 *)key->address)[1] = masked(from[1], bits - 64);
 	key->length = length;
+}
+
+/*
+ * Of a prefix and a number: multiplied and folded, with a seed each time, so that nobody outside can make two prefixes meet.
+ * The factors are those of MurmurHash3 (public domain) and of the golden ratio.
+ */
+static __always_inline __u64 hash_of(const struct block_key *prefix, const __u64 *seeds, __u64 which)
+{
+	const __u64 *half = (const __u64 *)prefix->address;
+	__u64 hash = (half[0] ^ seeds[0]) * 0xff51afd7ed558ccdull;
+
+	hash = ((hash ^ hash >> 32) + (half[1] ^ seeds[1]) + which) * 0xc4ceb9fe1a85ec53ull;
+	hash = (hash ^ hash >> 29) * 0x9e3779b97f4a7c15ull;
+	return hash ^ hash >> 32;
 }
 
 static __always_inline int is_in_force(struct block *block)

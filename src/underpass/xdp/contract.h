@@ -108,6 +108,14 @@ enum feature {
 	FEATURE_DETECTION = 4,  /* heavy hitters, and blocks of them */
 	FEATURE_COOKIES = 16,   /* SYN cookies */
 	FEATURE_FLOWS = 32,     /* known flows before new ones */
+	FEATURE_LISTS = 8,      /* lists of prefixes */
+	FEATURE_SAMPLES = 64,   /* some of the packets that are dropped are kept for whoever asks */
+};
+
+/* The program's read-only globals: fixed before it is loaded, so that the verifier takes out what is off. */
+struct built_in {
+	__u32 features;
+	__u32 source_mask;      /* of the map `sources`: a power of two less 1 */
 };
 
 /* Those that ask who sent the packet, and what it carries besides TCP. */
@@ -189,9 +197,8 @@ enum scope_number {
 	SCOPE_SERVICES = 1,     /* what is claimed, if no section says more */
 };
 
-/* Lists that are built in, by number. */
+/* The list that is built in, by number. */
 enum builtin_list {
-	LIST_MARTIANS = 62,     /* no packet comes from there */
 	LIST_BOGONS = 63,       /* no packet comes from there by the internet: private, documentation, unassigned */
 };
 
@@ -231,16 +238,23 @@ struct rate {
 	__u8 zero[5];
 };
 
-struct source_key {
-	__u8 address[16];       /* masked */
-	__u8 section;
-	__u8 rate;              /* which of the section's */
-	__u8 generation;
-	__u8 zero[5];
+struct rate_state {
+	__u64 even[RATED_MAX];
 };
 
-struct source_state {
-	__u64 even[RATED_MAX];
+/*
+ * Sources by a hash of their prefix, the section and the rate, which nobody outside can foresee. Where a set is full, the one
+ * that is least ahead of the clock makes room: one that is even, as most are, loses nothing.
+ */
+#define SOURCE_WAYS 4
+
+struct source {
+	__u64 hash;             /* 0: nobody */
+	struct rate_state state;
+};
+
+struct source_set {             /* two cache lines */
+	struct source ways[SOURCE_WAYS];
 };
 
 struct scope {
@@ -343,6 +357,7 @@ struct detector {
 };
 
 struct policy {
+	__u64 seeds[2];         /* of the hashes of sources: other ones for each policy */
 	struct detection detection;
 	struct scope scopes[SCOPES_MAX];
 	struct rule rules[RULES_MAX];
@@ -362,20 +377,31 @@ struct shield_state {
 
 /*
  * Prefix lists as ranges: what has been sorted and cut up beforehand is found with one binary search, whatever lengths the
- * prefixes have. In front of it stands a bit for each /24, which most senders do not get past.
+ * prefixes have. In front of it stand gates that most senders do not get past: a bit for each /24, and where only single
+ * addresses of that are in lists, one for each address by a hash.
  */
 #define V4_INDEX_BITS 16
 #define V6_INDEX_BITS 18
-#define V6_GATE_FACTOR 0x9e3779b1u      /* the first 32 bits times this, its upper 24 bits: the place in the gate */
+#define GATE_FACTOR 0x9e3779b1u         /* 32 bits times this, its upper 24 bits: the place in a gate by hash */
 
 struct v4_lists {
-	__u64 gate[1 << 18];
+	__u64 gate[1 << 18];    /* a bit for each /24 */
+	__u64 single[1 << 18];  /* by a hash of the address, of those that are few in a row */
+	__u64 wide[1 << 10];    /* a bit for each /16 in which others are */
 	__u32 index[(1 << V4_INDEX_BITS) + 2];  /* how many ranges begin below the addresses that begin with these bits */
 };
 
 struct v4_range {
 	__u32 start;            /* host order; the first one is 0 */
 	__u32 class;
+};
+
+/* Ranges lie in an array of arrays: what is within one of them is searched without a call. */
+#define V4_PAGE_BITS 9
+#define V6_PAGE_BITS 7
+
+struct v4_page {
+	struct v4_range ranges[1 << V4_PAGE_BITS];
 };
 
 struct v6_lists {
@@ -389,6 +415,10 @@ struct v6_range {
 	__u64 low;
 	__u32 class;
 	__u32 zero;
+};
+
+struct v6_page {
+	struct v6_range ranges[1 << V6_PAGE_BITS];
 };
 
 #define POLICY_TEXT_MAX 65532
@@ -419,6 +449,26 @@ struct block {
 struct tally {
 	__u64 packets;
 	__u64 octets;
+};
+
+/*
+ * Some of what the shield drops: on each processor one a tick at the most, the last SAMPLES_MAX of them. `again` is written first
+ * and `number` last: where a copy has two different ones, it was taken while the place was written.
+ */
+#define SAMPLES_MAX 128
+#define SAMPLE_OCTETS 256
+
+struct sample {
+	__u64 number;           /* from 1 on */
+	__u64 time_ns;          /* CLOCK_MONOTONIC */
+	__u32 octets;           /* of the packet; what is kept of it: */
+	__u32 kept;
+	__u8 reason;            /* enum counter */
+	__u8 section;
+	__u8 dry_run;           /* it would have been dropped */
+	__u8 zero[5];
+	__u8 frame[SAMPLE_OCTETS];
+	__u64 again;
 };
 
 #define REASONS_MAX 64

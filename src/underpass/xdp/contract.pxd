@@ -64,6 +64,8 @@ cdef extern from "contract.h" nogil:
         FEATURE_DETECTION
         FEATURE_COOKIES
         FEATURE_FLOWS
+        FEATURE_SAMPLES
+        FEATURE_LISTS
 
     enum:
         ADDRESS_LOCAL
@@ -87,7 +89,6 @@ cdef extern from "contract.h" nogil:
         BLOCKS_MAX
         BLOCK_LENGTHS_MAX
         POLICY_TEXT_MAX
-        LIST_MARTIANS
         LIST_BOGONS
         CHECK_ACTIVE
         CHECK_DRY_RUN
@@ -134,6 +135,9 @@ cdef extern from "contract.h" nogil:
         TALLIES_MAX
         V4_INDEX_BITS
         V6_INDEX_BITS
+        V4_PAGE_BITS
+        V6_PAGE_BITS
+        SOURCE_WAYS
 
         RATED_PACKETS
         RATED_SYNS
@@ -141,7 +145,7 @@ cdef extern from "contract.h" nogil:
         HEAVY_MAX
         WINDOW_BITS
 
-    const uint32_t V6_GATE_FACTOR
+    const uint32_t GATE_FACTOR
 
     struct rate:
         uint64_t[3] step
@@ -208,6 +212,7 @@ cdef extern from "contract.h" nogil:
         uint8_t flags
 
     struct policy:
+        uint64_t[2] seeds
         detection detection
         scope[16] scopes
         rule[256] rules
@@ -223,11 +228,16 @@ cdef extern from "contract.h" nogil:
 
     struct v4_lists:
         uint64_t[262144] gate
+        uint64_t[262144] single
+        uint64_t[1024] wide
         uint32_t[65538] index
 
     struct v4_range:
         uint32_t start
         uint32_t class_number "class"
+
+    struct v4_page:
+        v4_range[512] ranges
 
     struct v6_lists:
         uint64_t[262144] gate
@@ -239,6 +249,13 @@ cdef extern from "contract.h" nogil:
         uint64_t low
         uint32_t class_number "class"
         uint32_t zero
+
+    struct v6_page:
+        v6_range[128] ranges
+
+    struct built_in:
+        uint32_t features
+        uint32_t source_mask
 
     struct block_key:
         uint8_t[16] address

@@ -41,13 +41,12 @@ enum fragment {
 };
 
 /*
- * What the parsers find out about a packet, for all stages of the pipeline. There is no pointer in it, so that it can be given
- * to a global function, which the verifier looks at once rather than on every way that leads there. It comes zeroed: what the packet does not
- * have, or what lies beyond the place where a parser gave up, stays 0. `from`, the ports of what is not TCP,
- * flags, types and lengths are there only with a feature that asks for them (FEATURES_ABOUT_SENDERS).
+ * What the parsers find out about a packet, for all stages of the pipeline. There is no pointer in it: it lies in a map
+ * (scratch.bpf.h). It comes zeroed: what the packet does not have, or what lies beyond the place where a parser gave up, stays
+ * 0. `from`, the ports of what is not TCP, flags, types and lengths are there only with a feature that asks for them
+ * (FEATURES_ABOUT_SENDERS).
  */
 struct packet {
-	__u64 now_ns;                   /* CLOCK_MONOTONIC, coarse; 0: nobody has asked yet */
 	__u8 from[16] __attribute__((aligned(8)));      /* addresses are compared by eight octets */
 	struct claim_key to __attribute__((aligned(8))); /* for ICMP about a segment of ours: where that came from */
 	__be16 from_port;
@@ -62,9 +61,12 @@ struct packet {
 	__u8 has_ports;
 	__u8 tcp_begins;                /* its header is there, with the flags */
 	__u8 other_mac;
-	__u8 guarded;                   /* it comes under a section of the policy: */
-	__u8 section;
+	__u8 governed;                  /* there is a policy: */
 	__u8 generation;
+	__u8 guarded;                   /* it has a section for this packet: */
+	__u8 section;
+	__u8 why;                       /* the reason to drop it; */
+	__u8 would;                     /* in a dry run, which lets it go on */
 	__u8 allowed;                   /* by the policy: nothing but its form is looked at */
 	__u16 ip_at;                    /* offsets of the headers */
 	__u16 transport_at;
@@ -73,6 +75,7 @@ struct packet {
 	int there;                      /* and what the frame has there */
 	__u16 said;                     /* the length of a datagram, or of a segment's header, as it says */
 	int fragment;
+	int refused;                    /* why it is not for the stack: REFUSED(reason); 0: it is TCP */
 	int error;                      /* not the segment itself, but ICMP about one that came from there */
 };
 
@@ -95,10 +98,33 @@ static __always_inline void *take(struct cursor *cursor, __u32 octets)
 	return header;
 }
 
-/* In one store: what is read as one word right after should not have to be put together. */
+/*
+ * What is read as one word right after is written as one, or the processor would have to put it together first. Of what lies in
+ * a map clang does not know the alignment, and would write octet by octet.
+ */
+#define PUT(at, word) __builtin_memcpy(__builtin_assume_aligned(at, sizeof(word)), &(word), sizeof(word))
+
 static __always_inline void address_of_ipv4(__u8 *into, const __be32 *address)
 {
-	__u64 word = (__u64)*address << 32 | 0xffff0000;
+	__u64 high = 0, low = (__u64)*address << 32 | 0xffff0000;
 
-	__builtin_memcpy(into + 8, &word, sizeof(word));
+	PUT(into, high);
+	PUT(into + 8, low);
+}
+
+static __always_inline void address_of_ipv6(__u8 *into, const struct in6_addr *address)
+{
+	const __be32 *from = address->in6_u.u6_addr32;
+	__u64 high = (__u64)from[1] << 32 | from[0], low = (__u64)from[3] << 32 | from[2];
+
+	PUT(into, high);
+	PUT(into + 8, low);
+}
+
+/* The port that a packet is for, with its protocol: the last word of a claim's key. */
+static __always_inline void port_of(struct packet *packet, __be16 port, __u8 protocol)
+{
+	__u32 word = (__u32)protocol << 16 | port;
+
+	PUT(&packet->to.port, word);
 }

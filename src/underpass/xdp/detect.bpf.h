@@ -8,6 +8,7 @@
 
 #include "blocks.bpf.h"
 #include "policy.bpf.h"
+#include "scratch.bpf.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -40,19 +41,17 @@ static __always_inline __u32 add_to(struct cell *cell, __u32 window)
 }
 
 /* About how many packets came from the prefix in this window, this one included; never too few. */
-static __always_inline __u32 sent_by(const struct block_key *key, __u32 window)
+static __always_inline __u32 sent_by(const struct block_key *key, const __u64 *seeds, __u32 window)
 {
-	const __u64 *half = (const __u64 *)key->address;
-	__u64 hash = (half[0] * 0x9e3779b97f4a7c15ull ^ half[1]) * 0xff51afd7ed558ccdull;
+	__u64 hash = hash_of(key, seeds, OF_DETECTION);
 	struct sketch *sketch;
 	__u32 only = 0, one, other;
 
 	sketch = bpf_map_lookup_elem(&sketches, &only);
 	if (!sketch)
 		return 0;
-	hash ^= hash >> 32;
 	one = add_to(&sketch->rows[0][hash & ((1 << SKETCH_BITS) - 1)], window);
-	other = add_to(&sketch->rows[1][(hash * 0xc4ceb9fe1a85ec53ull) >> (64 - SKETCH_BITS)], window);
+	other = add_to(&sketch->rows[1][hash >> (64 - SKETCH_BITS)], window);
 	return one < other ? one : other;
 }
 
@@ -104,8 +103,11 @@ static __always_inline void block_heavy(const struct block_key *key, const struc
 	detector_->blocked++;
 }
 
-/* Global: see `filter`, which comes before; what an allow list has let in is noted, but never blocked. */
-__noinline int detect(struct packet *packet)
+/*
+ * Behind `filter`, which notes the section. What an allow list has let in is noted, but never blocked; nor is what the policy
+ * has no section for.
+ */
+static __always_inline void detect(struct packet *packet)
 {
 	struct detection *by;
 	struct policy *policy;
@@ -113,20 +115,20 @@ __noinline int detect(struct packet *packet)
 	__u32 generation, window, sent;
 	__u64 now;
 
-	if (!packet || !packet->guarded || !packet->version)
-		return GO_ON;
+	if (!packet->governed || !packet->version)
+		return;
 	generation = packet->generation & 1;
 	policy = bpf_map_lookup_elem(&policies, &generation);
 	if (!policy || !policy->detection.packets)
-		return GO_ON;
+		return;
 	by = &policy->detection;
-	now = packet->now_ns = bpf_ktime_get_coarse_ns();
+	now = now_of(packet);
 	window = now >> WINDOW_BITS;
 	prefix_of(packet, packet->version == 4 ? by->v4_length : by->v6_length, &key);
-	sent = sent_by(&key, window);
+	sent = sent_by(&key, policy->seeds, window);
 	if (sent % SKETCH_SAMPLE == 0)
 		note(packet, &key, window, sent, now);
-	if (sent > by->packets && (sent - by->packets) % SKETCH_SAMPLE == 1 && by->block_ns && !packet->allowed)
+	if (sent > by->packets && (sent - by->packets) % SKETCH_SAMPLE == 1 && by->block_ns && packet->guarded &&
+	    !packet->allowed)
 		block_heavy(&key, by, now);
-	return GO_ON;
 }

@@ -12,9 +12,9 @@
 
 #include "contract.h"
 
-const volatile __u32 features = 0;
+const volatile struct built_in built_in = {};
 
 static __always_inline int has(__u32 any)
 {
-	return (features & any) != 0;
+	return (built_in.features & any) != 0;
 }

@@ -120,15 +120,16 @@ static __always_inline int is_default_dropped(struct xdp_md *ctx, const struct p
 }
 
 /* The reason to drop a packet of IP, or 0. */
-static __always_inline __u32 judge(struct xdp_md *ctx, struct packet *packet, struct guard *guard, int refused)
+static __always_inline __u32 judge(struct xdp_md *ctx, struct packet *packet, struct guard *guard)
 {
-	__u32 reason = misformed(packet, guard->scope, refused);
+	__u32 reason = misformed(packet, guard->scope);
 	__u32 by_hand;
 	int said;
 
 	if (reason || !packet->version)
 		return reason;
-	guard->lists = lists_of(packet, guard);
+	if (has(FEATURE_LISTS))
+		guard->lists = lists_of(packet, guard);
 	if ((guard->scope->checks & (CHECK_MARTIANS | CHECK_BOGONS)) && is_bogon(packet, guard))
 		return COUNT_BOGON;
 	by_hand = said_of(packet, guard);
@@ -151,17 +152,16 @@ static __always_inline __u32 judge(struct xdp_md *ctx, struct packet *packet, st
 	return !packet->allowed && (guard->scope->checks & CHECK_CHECKSUMS) && is_damaged(ctx, packet) ? COUNT_CHECKSUM : 0;
 }
 
-/* Global: looked at by the verifier once, not on each of the many ways through the parsers. */
-__noinline int filter(struct xdp_md *ctx, struct packet *packet, int refused)
+/* A verdict, or GO_ON with the section noted that the packet comes under. */
+static __always_inline int filter(struct xdp_md *ctx, struct packet *packet)
 {
 	struct guard guard = {};
 	__u32 reason;
 
-	if (!packet || !guard_of(packet, &guard))
+	if (!guard_of(packet, &guard))
 		return GO_ON;
 	packet->guarded = 1;
 	packet->section = guard.scope_number;
-	packet->generation = guard.generation;
-	reason = judge(ctx, packet, &guard, refused);
+	reason = judge(ctx, packet, &guard);
 	return reason ? refuse(packet, guard.scope->checks, reason) : GO_ON;
 }

@@ -55,6 +55,18 @@ static __always_inline int is_same_address(const struct packet *packet)
 	return from[0] == to[0] && from[1] == to[1];
 }
 
+/* No packet comes from there: 0/8, 127/8, 224/3; ::, ::1, ::ffff:0:0/96, ff00::/8. */
+static __always_inline int is_martian(const struct packet *packet)
+{
+	const __be64 *half = (const __be64 *)packet->from;
+	__u64 low = bpf_be64_to_cpu(half[1]);
+	__u8 first = low >> 24;
+
+	if (packet->version == 4)
+		return first == 0 || first == 127 || first >= 224;
+	return packet->from[0] == 0xff || (!half[0] && (low <= 1 || low >> 32 == 0xffff));
+}
+
 /* An address that nobody has, or our own (a "land" packet); but who asks for an address has none yet. */
 static __always_inline int is_bogon(const struct packet *packet, const struct guard *guard)
 {
@@ -62,7 +74,7 @@ static __always_inline int is_bogon(const struct packet *packet, const struct gu
 	int from_nowhere = 0;
 
 	if (checks & CHECK_MARTIANS)
-		from_nowhere = (guard->lists >> LIST_MARTIANS & 1) || (!packet->error && is_same_address(packet));
+		from_nowhere = is_martian(packet) || (!packet->error && is_same_address(packet));
 	if (checks & CHECK_BOGONS)
 		from_nowhere |= guard->lists >> LIST_BOGONS;
 	return from_nowhere && !is_discovery(packet) &&
@@ -79,23 +91,23 @@ static __always_inline int is_fragment_refused(const struct packet *packet, __u3
  * Lengths that contradict each other: IP's and the frame's, a datagram's (RFC 768: 8 at least; a first fragment has less
  * than it says) or a segment's header's (RFC 9293 3.1: five words at least) and IP's.
  */
-static __always_inline int is_length_wrong(const struct packet *packet, int refused)
+static __always_inline int is_length_wrong(const struct packet *packet)
 {
-	if (refused == REFUSED(COUNT_MALFORMED) || packet->payload < 0 || packet->payload > packet->there)
+	if (packet->refused == REFUSED(COUNT_MALFORMED) || packet->payload < 0 || packet->payload > packet->there)
 		return 1;
 	if (packet->protocol == IPPROTO_UDP && packet->has_ports)
 		return packet->said < 8 || (!packet->fragment && packet->said > packet->payload);
 	return packet->tcp_begins && (packet->said < 20 || packet->said > packet->payload);
 }
 
-/* The reason to drop it for its form, or 0. `refused` is what the parsers said. */
-static __always_inline __u32 misformed(const struct packet *packet, const struct scope *scope, int refused)
+/* The reason to drop it for its form, or 0. */
+static __always_inline __u32 misformed(const struct packet *packet, const struct scope *scope)
 {
 	__u32 checks = scope->checks;
 
 	if ((checks & CHECK_VLANS) && is_tagged_wrong(packet, scope))
 		return COUNT_VLAN;
-	if ((checks & CHECK_LENGTHS) && is_length_wrong(packet, refused))
+	if ((checks & CHECK_LENGTHS) && is_length_wrong(packet))
 		return COUNT_LENGTH;
 	if (is_fragment_refused(packet, checks))
 		return COUNT_IS_FRAGMENT;

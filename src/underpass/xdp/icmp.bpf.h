@@ -56,7 +56,7 @@ static __always_inline int parse_quoted_ipv6(struct cursor *cursor, struct packe
 
 	if (!ip || ip->version != 6 || ip->nexthdr != IPPROTO_TCP)
 		return REFUSED(COUNT_NOT_TCP);
-	__builtin_memcpy(packet->to.address, &ip->saddr, sizeof(packet->to.address));
+	address_of_ipv6(packet->to.address, &ip->saddr);
 	return 0;
 }
 
@@ -80,8 +80,7 @@ static __always_inline int parse_icmp(struct cursor *cursor, int protocol, struc
 	start = TAKE(cursor, struct tcp_start);
 	if (!start)
 		return REFUSED(COUNT_NOT_TCP);
-	packet->to.port = start->source;
-	packet->to.protocol = IPPROTO_TCP;
+	port_of(packet, start->source, IPPROTO_TCP);
 	packet->error = 1;
 	return 0;
 }

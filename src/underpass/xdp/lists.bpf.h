@@ -26,29 +26,35 @@
 	} map SEC(".maps")
 
 INNER(v4_lists, BPF_F_MMAPABLE);
-INNER(v4_range, BPF_F_MMAPABLE | BPF_F_INNER_MAP);      /* as many as there are */
+INNER(v4_page, BPF_F_MMAPABLE | BPF_F_INNER_MAP);       /* as many as there are */
 INNER(v6_lists, BPF_F_MMAPABLE);
-INNER(v6_range, BPF_F_MMAPABLE | BPF_F_INNER_MAP);
+INNER(v6_page, BPF_F_MMAPABLE | BPF_F_INNER_MAP);
 
 OF_EACH_GENERATION(v4_lists, v4_lists);
-OF_EACH_GENERATION(v4_range, v4_ranges);
+OF_EACH_GENERATION(v4_page, v4_ranges);
 OF_EACH_GENERATION(v6_lists, v6_lists);
-OF_EACH_GENERATION(v6_range, v6_ranges);
+OF_EACH_GENERATION(v6_page, v6_ranges);
 
-/* The class of the last range that begins at or below the address; `from` and `to` are where the index says it is. */
+/*
+ * The class of the last range that begins at or below the address; `from` and `to` are where the index says it is. A page is
+ * fetched by a call, so it is fetched again only where the next step is in another one.
+ */
 static __always_inline __u32 search_v4(void *ranges, __u32 address, __u32 from, __u32 to)
 {
+	const struct v4_page *page = NULL;
 	const struct v4_range *range;
-	__u32 class = 0;
+	__u32 class = 0, middle, number, fetched = 0;
 
-	for (int step = 0; step < V4_STEPS; step++) {
-		__u32 middle = from + (to - from) / 2;
-
-		if (from >= to)
-			break;
-		range = bpf_map_lookup_elem(ranges, &middle);
-		if (!range)
-			break;
+	for (int step = 0; step < V4_STEPS && from < to; step++) {
+		middle = from + (to - from) / 2;
+		number = middle >> V4_PAGE_BITS;
+		if (!page || number != fetched) {
+			page = bpf_map_lookup_elem(ranges, &number);
+			if (!page)
+				break;
+			fetched = number;
+		}
+		range = &page->ranges[middle & ((1 << V4_PAGE_BITS) - 1)];
 		if (range->start <= address) {
 			class = range->class;
 			from = middle + 1;
@@ -57,6 +63,16 @@ static __always_inline __u32 search_v4(void *ranges, __u32 address, __u32 from, 
 		}
 	}
 	return class;
+}
+
+/* Most addresses end at the first gate, and all but few of those that are let through it by a neighbour at the second. */
+static __always_inline int passes_gates_v4(const struct v4_lists *lists, __u32 address)
+{
+	__u32 place = address * GATE_FACTOR >> 8;
+
+	if (!(lists->gate[address >> 14] >> (address >> 8 & 63) & 1))
+		return 0;
+	return (lists->single[place >> 6] >> (place & 63) & 1) || (lists->wide[address >> 22] >> (address >> 16 & 63) & 1);
 }
 
 static __always_inline __u32 class_of_v4(__u32 generation, __u32 address)
@@ -69,7 +85,7 @@ static __always_inline __u32 class_of_v4(__u32 generation, __u32 address)
 	if (!inner)
 		return 0;
 	lists = bpf_map_lookup_elem(inner, &only);
-	if (!lists || !(lists->gate[address >> 14] >> (address >> 8 & 63) & 1))
+	if (!lists || !passes_gates_v4(lists, address))
 		return 0;
 	ranges = bpf_map_lookup_elem(&v4_ranges, &generation);
 	if (!ranges)
@@ -80,24 +96,27 @@ static __always_inline __u32 class_of_v4(__u32 generation, __u32 address)
 
 static __always_inline int passes_gate_v6(const struct v6_lists *lists, __u32 first)
 {
-	__u32 place = first * V6_GATE_FACTOR >> 8;
+	__u32 place = first * GATE_FACTOR >> 8;
 
 	return (lists->gate[place >> 6] >> (place & 63) & 1) || (lists->wide[first >> 22] >> (first >> 16 & 63) & 1);
 }
 
 static __always_inline __u32 search_v6(void *ranges, __u64 high, __u64 low, __u32 from, __u32 to)
 {
+	const struct v6_page *page = NULL;
 	const struct v6_range *range;
-	__u32 class = 0;
+	__u32 class = 0, middle, number, fetched = 0;
 
-	for (int step = 0; step < V6_STEPS; step++) {
-		__u32 middle = from + (to - from) / 2;
-
-		if (from >= to)
-			break;
-		range = bpf_map_lookup_elem(ranges, &middle);
-		if (!range)
-			break;
+	for (int step = 0; step < V6_STEPS && from < to; step++) {
+		middle = from + (to - from) / 2;
+		number = middle >> V6_PAGE_BITS;
+		if (!page || number != fetched) {
+			page = bpf_map_lookup_elem(ranges, &number);
+			if (!page)
+				break;
+			fetched = number;
+		}
+		range = &page->ranges[middle & ((1 << V6_PAGE_BITS) - 1)];
 		if (range->high < high || (range->high == high && range->low <= low)) {
 			class = range->class;
 			from = middle + 1;

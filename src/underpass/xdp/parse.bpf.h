@@ -165,9 +165,9 @@ static __always_inline int parse_ipv6(struct cursor *cursor, struct packet *pack
 		return REFUSED(COUNT_MALFORMED);
 	cursor->ip = ip;
 	packet->version = 6;
-	__builtin_memcpy(packet->to.address, &ip->daddr, sizeof(packet->to.address));
+	address_of_ipv6(packet->to.address, &ip->daddr);
 	if (has(FEATURES_ABOUT_SENDERS)) {
-		__builtin_memcpy(packet->from, &ip->saddr, sizeof(packet->from));
+		address_of_ipv6(packet->from, &ip->saddr);
 		note_payload(packet, cursor, bpf_ntohs(ip->payload_len));
 	}
 	next = ip->nexthdr;
@@ -208,8 +208,7 @@ static __always_inline int parse_udp(struct cursor *cursor, struct packet *packe
 	packet->has_ports = 1;
 	packet->from_port = udp->source;
 	packet->said = bpf_ntohs(udp->len);
-	packet->to.port = udp->dest;
-	packet->to.protocol = IPPROTO_UDP;
+	port_of(packet, udp->dest, IPPROTO_UDP);
 	return REFUSED(COUNT_NOT_TCP);
 }
 
@@ -235,8 +234,7 @@ static __always_inline int parse_tcp(struct cursor *cursor, struct packet *packe
 		return REFUSED(COUNT_MALFORMED);
 	cursor->transport = start;
 	packet->has_ports = 1;
-	packet->to.port = start->dest;
-	packet->to.protocol = IPPROTO_TCP;
+	port_of(packet, start->dest, IPPROTO_TCP);
 	if (has(FEATURES_ABOUT_SENDERS)) {
 		note_transport(packet, cursor);
 		packet->from_port = start->source;

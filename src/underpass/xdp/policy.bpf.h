@@ -67,7 +67,9 @@ static __always_inline int refuse(struct packet *packet, __u32 checks, __u32 rea
 {
 	__u32 place = (packet->section & (SCOPES_MAX - 1)) * REASONS_MAX + (reason & (REASONS_MAX - 1));
 
+	packet->why = reason;
 	if (checks & CHECK_DRY_RUN) {
+		packet->would = 1;
 		tally(TALLY_WOULD_DROP + place, packet);
 		packet->allowed = 1;
 		return GO_ON;
@@ -101,7 +103,7 @@ static __always_inline __u32 section_of(const struct packet *packet, const struc
 }
 
 /* Whether there is anything to guard the packet by, with the guard filled in. */
-static __always_inline int guard_of(const struct packet *packet, struct guard *guard)
+static __always_inline int guard_of(struct packet *packet, struct guard *guard)
 {
 	__u32 only = 0;
 
@@ -112,6 +114,8 @@ static __always_inline int guard_of(const struct packet *packet, struct guard *g
 	guard->policy = bpf_map_lookup_elem(&policies, &guard->generation);
 	if (!guard->policy)
 		return 0;
+	packet->governed = 1;
+	packet->generation = guard->generation;
 	guard->scope_number = section_of(packet, guard->policy, guard->generation) & (SCOPES_MAX - 1);
 	guard->scope = &guard->policy->scopes[guard->scope_number];
 	return guard->scope->checks & CHECK_ACTIVE;

@@ -4,28 +4,30 @@
  * sender would be even; it may be ahead of the clock by its burst (ITU-T I.371: the virtual scheduling algorithm).
  *
  * State is shared by all CPUs and written without a lock: packets that two of them take in at the same moment may both count
- * as one. Sources are forgotten in the order of their silence.
+ * as one.
  */
 #pragma once
 
 #include "blocks.bpf.h"
+#include "flows.bpf.h"
 #include "form.bpf.h"
 #include "policy.bpf.h"
+#include "scratch.bpf.h"
 
-#define SOURCES_DEFAULT 65536
+#define SOURCE_SETS_DEFAULT 16384
 
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, SOURCES_DEFAULT);
-	__type(key, struct source_key);
-	__type(value, struct source_state);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SOURCE_SETS_DEFAULT);       /* a power of two */
+	__type(key, __u32);
+	__type(value, struct source_set);
 } sources SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, GENERATIONS * SCOPES_MAX * RATES_MAX);
 	__type(key, __u32);
-	__type(value, struct source_state);
+	__type(value, struct rate_state);
 } service_rates SEC(".maps");
 
 static __always_inline int is_syn(const struct packet *packet)
@@ -42,7 +44,7 @@ static __always_inline __u64 cost_of(const struct packet *packet, const struct r
 }
 
 /* Whether the sender is ahead too far; if not, it has moved on. `now` in units of 1/256 ns. */
-static __always_inline int is_too_much(const struct packet *packet, const struct rate *rate, struct source_state *state, __u64 now)
+static __always_inline int is_too_much(const struct packet *packet, const struct rate *rate, struct rate_state *state, __u64 now)
 {
 	__u64 even[RATED_MAX];
 
@@ -63,30 +65,71 @@ static __always_inline int is_too_much(const struct packet *packet, const struct
 	return 0;
 }
 
-static __always_inline int source_sends_too_much(const struct packet *packet, const struct rate *rate, __u32 number, __u64 now)
+/* How far ahead of the clock: whoever is furthest has most to lose by being forgotten. */
+static __always_inline __u64 ahead_of(const struct rate_state *state)
 {
-	struct source_key key = { .section = packet->section, .rate = number, .generation = packet->generation };
-	struct source_state fresh = {};
-	struct source_state *state;
+	__u64 most = state->even[0];
+
+#pragma unroll
+	for (int what = 1; what < RATED_MAX; what++)
+		most = state->even[what] > most ? state->even[what] : most;
+	return most;
+}
+
+/* The state of the source with this hash; of a new one, in place of who is least ahead. */
+static __always_inline struct rate_state *state_of(struct source_set *set, __u64 hash)
+{
+	struct source *least = &set->ways[0];
+	__u64 lead = ~0ull;
+
+#pragma unroll
+	for (int i = 0; i < SOURCE_WAYS; i++)
+		if (set->ways[i].hash == hash)
+			return &set->ways[i].state;
+#pragma unroll
+	for (int i = 0; i < SOURCE_WAYS; i++) {
+		if (ahead_of(&set->ways[i].state) < lead) {
+			least = &set->ways[i];
+			lead = ahead_of(&least->state);
+		}
+	}
+	least->hash = hash;
+	__builtin_memset(&least->state, 0, sizeof(least->state));
+	return &least->state;
+}
+
+static __always_inline int source_sends_too_much(const struct packet *packet, const struct policy *policy,
+						 const struct rate *rate, __u32 number, __u64 now)
+{
 	struct block_key prefix = {};
+	struct source_set *set;
+	__u32 place;
+	__u64 hash;
 
 	prefix_of(packet, packet->version == 4 ? rate->v4_length : rate->v6_length, &prefix);
-	__builtin_memcpy(key.address, prefix.address, sizeof(key.address));
-	state = bpf_map_lookup_elem(&sources, &key);
-	if (state)
-		return is_too_much(packet, rate, state, now);
-	if (is_too_much(packet, rate, &fresh, now))
-		return 1;
-	bpf_map_update_elem(&sources, &key, &fresh, BPF_ANY);
-	return 0;
+	hash = hash_of(&prefix, policy->seeds, packet->section * RATES_MAX + number) | 1;
+	place = (hash >> 32) & built_in.source_mask;
+	set = bpf_map_lookup_elem(&sources, &place);
+	return set && is_too_much(packet, rate, state_of(set, hash), now);
+}
+
+/* A segment of a connection that the stack has: a flood of others does not shut it out. */
+static __always_inline int is_known_flow(const struct packet *packet)
+{
+	const struct admit_config *how;
+
+	if (!has(FEATURE_COOKIES | FEATURE_FLOWS) || packet->whose != CLAIMED || packet->error || packet->fragment)
+		return 0;
+	how = admit_current();
+	return how && is_known_key(how, flow_key(how, packet));
 }
 
 static __always_inline int service_gets_too_much(const struct packet *packet, const struct rate *rate, __u32 number, __u64 now)
 {
 	__u32 place = ((packet->generation & 1) * SCOPES_MAX + (packet->section & (SCOPES_MAX - 1))) * RATES_MAX + number;
-	struct source_state *state = bpf_map_lookup_elem(&service_rates, &place);
+	struct rate_state *state = bpf_map_lookup_elem(&service_rates, &place);
 
-	return state && is_too_much(packet, rate, state, now);
+	return state && is_too_much(packet, rate, state, now) && !is_known_flow(packet);
 }
 
 /* Whether a rate counts packets like this one at all: most that only limit SYNs do not. */
@@ -95,15 +138,15 @@ static __always_inline int concerns(const struct packet *packet, const struct ra
 	return rate->step[RATED_PACKETS] || rate->step[RATED_OCTETS] || (rate->step[RATED_SYNS] && is_syn(packet));
 }
 
-/* Global: see `filter`, which comes before and notes the section. */
-__noinline int limit(struct packet *packet)
+/* Behind `filter`, which notes the section. */
+static __always_inline int limit(struct packet *packet)
 {
 	struct policy *policy;
 	struct scope *scope;
 	__u32 generation;
 	__u64 now;
 
-	if (!packet || !packet->guarded || packet->allowed || !packet->version)
+	if (!packet->guarded || packet->allowed || !packet->version)
 		return GO_ON;
 	generation = packet->generation & 1;
 	policy = bpf_map_lookup_elem(&policies, &generation);
@@ -112,7 +155,7 @@ __noinline int limit(struct packet *packet)
 	scope = &policy->scopes[packet->section & (SCOPES_MAX - 1)];
 	if (!scope->rate_count)
 		return GO_ON;
-	now = (packet->now_ns ? packet->now_ns : bpf_ktime_get_coarse_ns()) << 8;
+	now = now_of(packet) << 8;
 	for (__u32 i = 0; i < RATES_MAX; i++) {
 		const struct rate *rate = &scope->rates[i];
 
@@ -122,7 +165,7 @@ __noinline int limit(struct packet *packet)
 			continue;
 		if (rate->of_service && service_gets_too_much(packet, rate, i, now))
 			return refuse(packet, scope->checks, COUNT_SERVICE_RATE);
-		if (!rate->of_service && source_sends_too_much(packet, rate, i, now))
+		if (!rate->of_service && source_sends_too_much(packet, policy, rate, i, now))
 			return refuse(packet, scope->checks, COUNT_SOURCE_RATE);
 	}
 	return GO_ON;

@@ -51,7 +51,7 @@ static __always_inline int fits(const struct packet *packet, const struct rule *
 }
 
 /*
- * The action of the rule that decides, or 0. Global, as `filter` is: the verifier walks the loop once. Such a function
+ * The action of the rule that decides, or 0. A global function: the verifier walks the loop once. It
  * gets no pointers into maps, so it looks the policy up by itself.
  */
 __noinline int decide(struct packet *packet, __u32 generation, __u32 section, __u64 lists)

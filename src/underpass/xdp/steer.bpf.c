@@ -13,9 +13,11 @@
 #include "claim.bpf.h"
 #include "count.bpf.h"
 #include "parse.bpf.h"
+#include "scratch.bpf.h"
 #include "detect.bpf.h"
 #include "filter.bpf.h"
 #include "rates.bpf.h"
+#include "samples.bpf.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
@@ -42,11 +44,11 @@ static __always_inline int steer_fragment(const struct packet *packet)
 }
 
 /* For segments to a claimed port, before the engine gets them: known flows first, SYN cookies (admit.bpf.h). */
-static __always_inline int admit(struct xdp_md *ctx, const struct cursor *cursor, const struct packet *packet)
+static __always_inline int admit(struct xdp_md *ctx, const struct packet *packet)
 {
-	if (!has(FEATURE_COOKIES | FEATURE_FLOWS) || !cursor->transport)
+	if (!has(FEATURE_COOKIES | FEATURE_FLOWS) || !packet->transport_at)
 		return GO_ON;
-	return admit_segment(ctx, packet, cursor->ip - cursor->begin, cursor->transport - cursor->begin);
+	return admit_segment(ctx, packet, packet->ip_at, packet->transport_at);
 }
 
 /* Whose a TCP segment is, or the one that an error quotes. */
@@ -58,7 +60,7 @@ static __always_inline int whose_is(const struct packet *packet, const struct st
 }
 
 /* The last stage: the stack's to the stack, the kernel's to the kernel. */
-static __always_inline int deliver(struct xdp_md *ctx, struct cursor *cursor, struct packet *packet)
+static __always_inline int deliver(struct xdp_md *ctx, const struct packet *packet)
 {
 	int verdict;
 
@@ -70,40 +72,48 @@ static __always_inline int deliver(struct xdp_md *ctx, struct cursor *cursor, st
 		return redirect(ctx, COUNT_ERROR);
 	if (packet->whose == OWN_FLOW)
 		return redirect(ctx, COUNT_FLOW);
-	verdict = admit(ctx, cursor, packet);
+	verdict = admit(ctx, packet);
 	if (verdict <= GO_ON)
 		return redirect(ctx, verdict ? REASON(verdict) : COUNT_CLAIMED);
 	return verdict;
+}
+
+/* The stages of the shield: a verdict, or GO_ON. */
+static __always_inline int shield_from(struct xdp_md *ctx, struct packet *packet)
+{
+	int verdict = has(FEATURE_FILTERS) ? filter(ctx, packet) : GO_ON;
+
+	if (verdict)
+		return verdict;
+	if (has(FEATURE_DETECTION))
+		detect(packet);
+	return has(FEATURE_RATES) ? limit(packet) : GO_ON;
 }
 
 static __always_inline int steer_packet(struct xdp_md *ctx, __u32 octets)
 {
 	struct cursor cursor = { .at = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end };
 	const struct steer_config *is = current_config();
-	struct packet packet = { .octets = octets };
-	int refused, verdict;
+	struct scratch *scratch = scratch_of_cpu();
+	struct packet *packet;
+	int verdict;
 
-	if (!is)
+	if (!is || !scratch)
 		return XDP_PASS;
+	packet = blank_packet(scratch);
 	cursor.begin = cursor.at;
-	refused = parse(&cursor, is->mac, &packet);
-	if (!refused && packet.fragment != FRAGMENT_LATER)
-		packet.whose = whose_is(&packet, is);
-	if (has(FEATURE_FILTERS)) {
-		verdict = filter(ctx, &packet, refused);
-		if (verdict)
-			return verdict;
-	}
-	if (has(FEATURE_DETECTION))
-		detect(&packet);
-	if (has(FEATURE_RATES)) {
-		verdict = limit(&packet);
-		if (verdict)
-			return verdict;
-	}
-	if (refused)
-		return pass(REASON(refused));
-	return deliver(ctx, &cursor, &packet);
+	packet->octets = octets;
+	packet->refused = parse(&cursor, is->mac, packet);
+	if (!packet->refused && packet->fragment != FRAGMENT_LATER)
+		packet->whose = whose_is(packet, is);
+	verdict = shield_from(ctx, packet);
+	if (has(FEATURE_SAMPLES) && packet->why)
+		sample(ctx, packet);
+	if (verdict)
+		return verdict;
+	if (packet->refused)
+		return pass(REASON(packet->refused));
+	return deliver(ctx, packet);
 }
 
 SEC("xdp")

@@ -1,4 +1,6 @@
 """The XDP program loaded into the kernel, with its maps."""
+from libc.stdint cimport uint32_t
+
 from underpass.xdp.libbpf cimport bpf_object
 
 
@@ -10,6 +12,7 @@ cdef class SteerObject:
     cdef readonly bint multi_buffer
 
     cdef _choose_maps(self, dict reuse, dict entries)
+    cdef uint32_t _sources(self, dict reuse, dict entries) except 0
     cdef _load(self, bytes name, bytes other)
     cdef _bind_maps(self)
     cdef int map_fd(self, str name) except -2

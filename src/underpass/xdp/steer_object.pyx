@@ -13,22 +13,23 @@ from importlib.resources import files
 from underpass.xdp.bpf_map import BpfMap
 from underpass.xdp.contract cimport (
     COUNTERS_MAX, FEATURE_COOKIES, FEATURE_DETECTION, FEATURE_FILTERS, FEATURE_FLOWS, FEATURE_RATES,
-    counter_texts,
+    FEATURE_LISTS, FEATURE_SAMPLES, built_in, counter_texts,
 )
 from underpass.xdp.libbpf cimport *
 
 FEATURES = {"filters": FEATURE_FILTERS, "rates": FEATURE_RATES, "detection": FEATURE_DETECTION,
-            "cookies": FEATURE_COOKIES, "flows": FEATURE_FLOWS}
+            "cookies": FEATURE_COOKIES, "flows": FEATURE_FLOWS, "samples": FEATURE_SAMPLES, "lists": FEATURE_LISTS}
 
 COUNTERS = tuple([counter_texts[reason].decode() for reason in range(COUNTERS_MAX)])    # by reason
 
 # Maps that are there only with one of these features; all others always are.
 MAPS = {
     "shield": {"filters"}, "policies": {"filters"}, "services": {"filters"}, "tallies": {"filters"},
-    "v4_lists": {"filters"}, "v4_ranges": {"filters"}, "v6_lists": {"filters"}, "v6_ranges": {"filters"},
+    "v4_lists": {"lists"}, "v4_ranges": {"lists"}, "v6_lists": {"lists"}, "v6_ranges": {"lists"},
     "blocks": {"filters"}, "policy_texts": {"filters"},
     "sources": {"rates"}, "service_rates": {"rates"},
     "sketches": {"detection"}, "heavies": {"detection"}, "detector": {"detection"},
+    "samples": {"samples"},
     "flows": {"cookies", "flows"}, "fresh": {"cookies", "flows"}, "admissions": {"cookies", "flows"},
     "pressures": {"cookies", "flows"}, "admit_how": {"cookies", "flows"},
 }
@@ -84,13 +85,15 @@ cdef class SteerObject:
         self.close()
 
     cdef _choose_maps(self, dict reuse, dict entries):
-        cdef uint32_t bits = sum([FEATURES[name] for name in self.features])
+        cdef built_in built
+        built.features = sum([FEATURES[name] for name in self.features])
+        built.source_mask = self._sources(reuse, entries) - 1
         cdef bpf_map *it = bpf_object__next_map(self.object, NULL)
         cdef int failed = 0
         while it != NULL and failed == 0:
             name = bpf_map__name(it).decode()
-            if name.endswith(".rodata"):            # the read-only globals, which are one word
-                failed = bpf_map__set_initial_value(it, &bits, sizeof(bits))
+            if name.endswith(".rodata"):
+                failed = bpf_map__set_initial_value(it, &built, sizeof(built))
             elif name in reuse:
                 failed = bpf_map__reuse_fd(it, reuse[name])
             elif name in MAPS and not MAPS[name] & self.features:
@@ -100,6 +103,12 @@ cdef class SteerObject:
             it = bpf_object__next_map(self.object, it)
         if failed:
             raise OSError(-failed, f"cannot prepare the XDP program's maps: {os.strerror(-failed)}")
+
+    cdef uint32_t _sources(self, dict reuse, dict entries) except 0:
+        """How many sets of sources there will be."""
+        if "sources" in reuse:
+            return BpfMap(os.dup(reuse["sources"])).max_entries
+        return entries.get("sources") or bpf_map__max_entries(bpf_object__find_map_by_name(self.object, b"sources"))
 
     cdef _load(self, bytes name, bytes other):
         """Load the program of that name, and the other one if it has a name."""
