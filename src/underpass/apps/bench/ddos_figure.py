@@ -43,10 +43,11 @@ FRESH = count()
 UNITS = {"requests_per_s": "req/s answered", "success_percent": "% answered in time", "p99_us": "us p99",
          "core_percent": "% of the core not idle", "arrived_mpps": "Mpps that came in", "errors": "errors",
          "ratio": "times that beside a bare drop"}
+OPTIONS = {"syn": ("--syn-cookies", "auto", "--admission"), "ack": ("--admission",)}
 
 
 class Shielded(Underpass):
-    """`underpass serve --shield`, with the policy for one flood."""
+    """`underpass serve --shield`, with the policy and the options for one flood."""
 
     name = "shield"
     flood = ""
@@ -55,7 +56,7 @@ class Shielded(Underpass):
         """Its policy is written first."""
         policy = self.scratch / "shield.toml"
         policy.write_text(POLICIES[self.flood])
-        return [*super().command(), "--shield", str(policy)]
+        return [*super().command(), "--shield", str(policy), *OPTIONS.get(self.flood, ())]
 
 
 @contextmanager
