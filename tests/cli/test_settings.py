@@ -192,3 +192,39 @@ def test_serve_names_the_file_s_faults_and_does_not_start(
     file.write_text("port = 0\nprot = 1\n")
     assert main(["serve", "--config", str(file)]) == 1
     assert capsys.readouterr().err.count(str(file)) == 2
+
+
+def own(workers: str, *each: str) -> str:
+    """Settings of sites with workers of their own."""
+    tables = "".join(f'[[site]]\ndirectory = "/srv/{port}"\nport = {port}\n{its}\n'
+                     for port, its in enumerate(each, 1))
+    return f'interface = "eth0"\n{workers}\n{tables}'
+
+
+def test_sites_with_workers_of_their_own(file: Path) -> None:
+    file.write_text(own("workers = 4", "own-workers = 1", "", "own-workers = 2"))
+    assert main(["check", str(file)]) == 0
+    given = options()
+    assert complete(given, read(str(file))[0]) == []
+    assert [it.own_workers for it in given.sites] == [1, 0, 2]
+
+
+@pytest.mark.parametrize(("settings", "said"), [
+    (own("workers = 2", "own-workers = 1", "", "own-workers = 1"),
+     "workers: 2 workers are too few: 2 are some application's own, and the others need one"),
+    (own("workers = 2", "own-workers = 3"), "workers: 2 workers are too few: 3 are some application's own"),
+    (own("workers = 3", "own-workers = 2"), "workers: 1 of 3 workers would have nothing to serve"),
+    (own("workers = 3", "own-workers = 0"), "site 1: own-workers: 0 is not a whole number from 1 to 64"),
+    ('directory = "/srv"\ninterface = "eth0"\nown-workers = 1\n', "own-workers: unknown key; did you mean workers?"),
+])
+def test_workers_of_their_own_that_cannot_be(file: Path, settings: str, said: str,
+                                             capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(settings)
+    assert main(["check", str(file)]) == 1
+    assert capsys.readouterr().err == f"{file}: {said}\n"
+
+
+def test_workers_of_their_own_need_workers(file: Path) -> None:
+    file.write_text(own("", "own-workers = 1"))
+    with pytest.raises(ValueError, match="own-workers of a site are some of --workers N"):
+        complete(options(), read(str(file))[0])

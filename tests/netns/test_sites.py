@@ -26,6 +26,7 @@ interface = "{interface}"
 [[site]]
 directory = "{scratch}/root"
 [[site]]
+{api}
 directory = "{scratch}/api"
 port = 8080
 address = ["198.18.0.2", "fd00:18::2"]
@@ -66,7 +67,7 @@ class Sites(Underpass):
         return found()[-1]
 
 
-Start = Callable[[str], Sites]
+Start = Callable[..., Sites]
 
 
 @pytest.fixture
@@ -78,8 +79,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     with Pair(queues=2) as pair:
         pair.server.run("ip", "addr", "add", f"{OTHER}/15", "dev", pair.server.interface)
 
-        def begin(more: str) -> Sites:
-            settings = SETTINGS.format(interface=pair.server.interface, scratch=tmp_path, more=more)
+        def begin(more: str, api: str = "") -> Sites:
+            settings = SETTINGS.format(interface=pair.server.interface, scratch=tmp_path, more=more, api=api)
             (tmp_path / "site.toml").write_text(settings)
             return Sites(pair, tmp_path / "root", tmp_path, None)
 
@@ -106,6 +107,50 @@ def test_every_worker_serves_every_site(start: Start) -> None:
                      if row["state"] == "LISTEN"}
         assert listening == {("0.0.0.0", 80), ("::", 80), ("198.18.0.2", 8080), ("fd00:18::2", 8080),
                              (OTHER, 8080)}
+
+
+def listening(pid: int) -> set[int]:
+    """Ports on which a worker accepts connections."""
+    return {int(row["local_port"]) for row in observe.connections(pid) if row["state"] == "LISTEN"}
+
+
+def test_a_site_may_have_workers_of_its_own(start: Start) -> None:
+    """Its connections are its worker's, from whatever queue their packets come, and nobody else's are."""
+    served = start("workers = 2", "own-workers = 1")
+    own, shared = served.workers()
+    assert (listening(own), listening(shared)) == ({8080}, {80, 8080})      # 8080 is another site's as well
+    clients = []
+    with inside(served.pair.client.name):
+        for _ in range(40):
+            for port, body in ((8080, b"api"), (80, b"root")):
+                clients.append(socket.create_connection(("198.18.0.2", port), timeout=10))
+                clients[-1].sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+                assert clients[-1].recv(4096).endswith(body)
+    has = {pid: [row["local_port"] for row in observe.connections(pid) if row["state"] == "ESTABLISHED"]
+           for pid in (own, shared)}
+    assert has == {own: [8080] * 40, shared: [80] * 40}
+    given = {pid: observe.stats(pid)["tcp"]["handed_over"] for pid in (own, shared)}
+    assert all(given.values()), "packets come to both queues"
+
+
+def test_workers_that_die_come_back_to_their_own_sites(start: Start) -> None:
+    served = start("workers = 2", "own-workers = 1")
+    clients = []
+    with inside(served.pair.client.name):
+        for port, body in ((80, b"root"), (8080, b"api")) * 4:
+            clients.append((socket.create_connection(("198.18.0.2", port), timeout=10), body))
+
+    def all_answer() -> bool:
+        for client, _ in clients:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        return all(client.recv(4096).endswith(body) for client, body in clients)
+
+    assert all_answer()
+    for number, pid in enumerate(served.workers(), 1):
+        os.kill(pid, signal.SIGKILL)
+        assert until(lambda n=number: served.log.read_text().count("serves again") == n, 30)
+        assert all_answer()
+    assert {frozenset(listening(pid)) for pid in served.workers()} == {frozenset({8080}), frozenset({80, 8080})}
 
 
 def test_connections_of_every_site_go_on_in_new_processes(start: Start) -> None:

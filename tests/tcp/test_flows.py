@@ -25,7 +25,7 @@ MACS = {CLIENT: "02:00:00:00:00:01", SERVER: "02:00:00:00:00:02"}
 class Workers:
     """Two workers of one address; the test is the network, which chooses the queue of each packet."""
 
-    def __init__(self, flows=1024):
+    def __init__(self, flows=1024, services=None, **limits):
         self.table = FlowTable(flows)
         self.area = HandoverArea(2)
         self.eventfds = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(2)]
@@ -34,13 +34,14 @@ class Workers:
         for number in range(2):
             wire, own = memory_pair(Frames(1024), Frames(1024))
             link = HandoverLink(own, HandoverArea(2, self.area.memfd), number, self.eventfds)
-            stack = Stack(link, bytes.fromhex("020000000002"), seed=bytes(16))
-            stack.share_flows(FlowTable(memfd=self.table.memfd), link)
+            stack = Stack(link, bytes.fromhex("020000000002"), seed=bytes(16), **limits)
+            stack.share_flows(FlowTable(memfd=self.table.memfd), link, services)
             stack.set_addresses([(SERVER, 24)])
             stack.set_routes([("10.0.0.0", 24, None, None, 0, 0)])
             stack.set_neighbour(CLIENT, bytes.fromhex("020000000001"))
             stack.step(self.now_ns)
-            stack.listen(("0.0.0.0", 80))
+            if services is None or number == services[0][2]:
+                stack.listen(("0.0.0.0", 80))
             self.wires.append(Wire(wire))
             self.links.append(link)
             self.stacks.append(stack)
@@ -48,8 +49,8 @@ class Workers:
     def send(self, queue, flags, payload=b"", **fields):
         """A segment of the client arrives at a worker's queue; what the two answer: (worker, segment)."""
         self.wires[queue].send(TcpSegment(
-            src=CLIENT, dst=SERVER, src_port=fields.pop("src_port", 5000), dst_port=80, flags=flags,
-            payload=payload, src_mac=MACS[CLIENT], dst_mac=MACS[SERVER], window=65535, **fields))  # fmt: skip
+            src=CLIENT, dst=SERVER, src_port=fields.pop("src_port", 5000), dst_port=fields.pop("dst_port", 80),
+            flags=flags, payload=payload, src_mac=MACS[CLIENT], dst_mac=MACS[SERVER], window=65535, **fields))  # fmt: skip
         return self.settle()
 
     def settle(self):
@@ -284,3 +285,48 @@ def test_the_size_of_foreign_memory_is_checked():
     with pytest.raises(ValueError, match="1 to 64 workers"):
         HandoverArea(65)
     os.close(memfd)
+
+
+class TestServices:
+    """Worker 1 serves port 80, and worker 0 something else."""
+
+    @pytest.fixture
+    def workers(self, request):
+        limits = getattr(request, "param", {})
+        them = Workers(**limits, services=[("0.0.0.0", 80, 1, 1), ("::", 80, 1, 1), (SERVER, 443, 0, 1)])
+        yield them
+        them.close()
+
+    @pytest.mark.parametrize("queue", [0, 1])
+    def test_a_flow_begins_where_its_port_is_served_whatever_queue_it_comes_by(self, workers, queue):
+        ((number, answer),) = workers.send(queue, SYN, seq=100, mss=1460)
+        assert (number, answer.flags) == (1, SYN | ACK)
+        workers.send(queue, ACK | PSH, b"asked", seq=101, ack=answer.seq + 1)
+        ((conn, events),) = workers.stacks[1].events()
+        assert events & ACCEPTED
+        assert conn.recv() == b"asked"
+        assert [workers.counters(it)["handed_over"] for it in range(2)] == [2 * (queue == 0), 0]
+
+    @pytest.mark.parametrize("workers", [{"half_open": 0}], indirect=True)
+    def test_the_ack_of_a_cookie_comes_there_too(self, workers):
+        """No worker has the flow yet: every one must give it to the same."""
+        ((_, answer),) = workers.send(0, SYN, seq=100, mss=1460)
+        assert workers.counters(1)["half_open"] == 0
+        workers.send(0, ACK | PSH, b"asked", seq=101, ack=answer.seq + 1)
+        ((conn, events),) = workers.stacks[1].events()
+        assert events & ACCEPTED
+        assert conn.recv() == b"asked"
+
+    def test_another_port_is_refused_where_it_comes(self, workers):
+        for queue in range(2):
+            answers = workers.send(queue, SYN, seq=100, dst_port=81)
+            assert [(number, it.flags & RST) for number, it in answers] == [(queue, RST)]
+
+    def test_at_a_worker_that_serves_it_not_it_is_refused_and_not_passed_round(self, workers):
+        answers = workers.send(1, SYN, seq=100, dst_port=443)
+        assert [(number, it.flags & RST) for number, it in answers] == [(0, RST)]
+        assert [workers.counters(it)["handed_over"] for it in range(2)] == [0, 1]
+
+    def test_more_than_there_is_room_for_are_refused(self, workers):
+        with pytest.raises(ValueError, match="65 services are more than 64"):
+            workers.stacks[0].share_flows(workers.table, workers.links[0], [("", 1, 0, 1)] * 65)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from underpass.apps.histogram import LatencyHistogram
 from underpass.apps.load import LoadClient
 from underpass.stack.stack import Stack
-from underpass.workers.supervisor import WorkerPlan
+from underpass.workers.plan import WorkerPlan
 
 if TYPE_CHECKING:
     from underpass.apps.load import LoadResults

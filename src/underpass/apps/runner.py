@@ -19,7 +19,8 @@ from underpass.linux.admission import LET_ALL_IN, AdmissionPlan, flows_of
 from underpass.log import Event
 from underpass.nic import Nic
 from underpass.workers.counters import summed
-from underpass.workers.supervisor import Supervisor, WorkerPlan
+from underpass.workers.plan import WorkerPlan
+from underpass.workers.supervisor import Supervisor
 
 TICK_S = 1.0
 DRAIN_S = 5.0
@@ -79,6 +80,7 @@ def serve_by_workers(
     **options: Any,
 ) -> dict[str, dict[str, int]]:
     """Serve `sites` by so many workers, each with its share of the interface's queues, under a supervisor.
+    A site with `own_workers` is served by so many of them, which serve nothing else.
 
     As `serve`; `user` is whom the workers become, `log_format` is that of what they say themselves, `options`
     go to `Supervisor`. SIGHUP has them go on in new processes, one after the other; then, with `again` in the
@@ -86,9 +88,8 @@ def serve_by_workers(
     """
     bury_children()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})       # till the supervisor hears it: see `run`
-    plan = replace(http_plan(sites, limits=limits or {}, user=user), log_format=log_format,
-                   admission=admission)
-    with Supervisor(interface, plan, workers=workers, cores=cores, **options) as supervisor:
+    plans = http_plans(sites, limits=limits or {}, user=user, log_format=log_format, admission=admission)
+    with Supervisor(interface, plans, workers=workers, cores=cores, **options) as supervisor:
         supervisor.wait_ready()
         if ready is not None:
             ready(supervisor)
@@ -102,14 +103,23 @@ def bury_children() -> None:
             pass
 
 
-def http_plan(sites: Sequence[Site], *, limits: dict[str, int | str], user: str | None) -> WorkerPlan:
-    """What each worker is to do to serve directories. Raises OSError where one is none."""
+def http_plans(sites: Sequence[Site], **common: Any) -> list[WorkerPlan]:
+    """A plan for each site with workers of its own, and one for all others; `common` goes to each."""
+    shared = [site for site in sites if not site.own_workers]
+    groups = [[site] for site in sites if site.own_workers] + ([shared] if shared else [])
+    return [replace(http_plan(them, **common), workers=them[0].own_workers) for them in groups]
+
+
+def http_plan(sites: Sequence[Site], **common: Any) -> WorkerPlan:
+    """What each worker is to do to serve directories; `common` are further fields of its plan. Raises OSError
+    where one is none.
+    """
     for site in sites:
         if not Path(site.directory).is_dir():
             raise OSError(errno.ENOTDIR, f"{site.directory} is no directory")
     resolved = [replace(site, directory=str(Path(site.directory).resolve())) for site in sites]
     return WorkerPlan("underpass.apps.http_worker:HttpWorker", {"sites": [asdict(it) for it in resolved]},
-                      claims_of(sites), readable=[it.directory for it in resolved], user=user, limits=limits)
+                      claims_of(sites), readable=[it.directory for it in resolved], **common)
 
 
 def _drain(servers: Sequence[HttpServer], stopping: "Stopping") -> None:

@@ -1,4 +1,4 @@
-"""What is served: several directories, each on its own addresses and port, by the same workers."""
+"""What is served: several directories, each on its own addresses and port, by the same workers or by its own."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,13 +11,15 @@ MOST_SITES = 16                     # applications of a stack (tcp/tcb.pxd, MAX_
 @dataclass(frozen=True, slots=True)
 class Site:
     """A directory over HTTP on `port` of `addresses`: "" is every IPv4 address, "::" every IPv6 one.
-    `access_log` names a file, or is "-" for stdout.
+    `access_log` names a file, or is "-" for stdout. `own_workers`: how many workers serve it and nothing else;
+    0: it shares those that the other sites leave.
     """
 
     directory: str
     addresses: Sequence[str] = EVERY_ADDRESS
     port: int = 80
     access_log: str | None = None
+    own_workers: int = 0
 
     def __str__(self) -> str:
         on = ", ".join(address for address in self.addresses if address not in EVERY_ADDRESS)

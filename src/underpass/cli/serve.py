@@ -5,6 +5,7 @@ import os
 import sys
 from typing import Any
 
+from underpass.apps.sites import Site
 from underpass.cli import settings
 from underpass.cli.common import (
     add_interface,
@@ -80,32 +81,40 @@ def run(options: argparse.Namespace) -> int:
         "admission": AdmissionPlan(options.syn_cookies, options.admission, options.syn_rate)}
     if options.workers is None:
         counters = serve(options.sites, options.interface, **common, io=options.io,
-                         ready=lambda nic: _began(options, say, nic.summary(), ""))
+                         ready=lambda nic: _began(options, say, nic.summary()))
     else:
         counters = serve_by_workers(
             options.sites, options.interface, **common, workers=options.workers, cores=options.cores,
             user=options.user, log_format=options.log_format, again=sys.orig_argv[1:],
-            ready=lambda supervisor: _began(options, say, supervisor.summary(),
-                                            f" by {options.workers} workers"))
+            ready=lambda supervisor: _began(options, say, supervisor.summary()))
     say("ended", Event.ENDED, interface=options.interface, counters=counters)
     if options.json:
         print_json(counters)
     return 0
 
 
-def _began(options: argparse.Namespace, say: Log, summary: list[str], by: str) -> None:
+def _began(options: argparse.Namespace, say: Log, summary: list[str]) -> None:
     """Say which path is active, and what is served: on stdout for people, as events for programs."""
     active, *why_not = summary
     if say.form == "text":
         out = sys.stderr if options.json else sys.stdout
         print(f"path: {active}", *(f"      {line}" for line in why_not), sep="\n", file=out)
-        print(*(f"serving {site}{by}" for site in options.sites), sep="\n", file=out, flush=True)
+        print(*(_served(options, site)[0] for site in options.sites), sep="\n", file=out, flush=True)
         return
     say(f"path: {active}", Event.STARTED, interface=options.interface, pid=os.getpid(), path=active,
         why_not=why_not)
     for site in options.sites:
-        say(f"serving {site}{by}", Event.SERVING, interface=options.interface, directory=site.directory,
-            addresses=list(site.addresses), port=site.port, workers=options.workers)
+        line, workers = _served(options, site)
+        say(line, Event.SERVING, interface=options.interface, directory=site.directory,
+            addresses=list(site.addresses), port=site.port, workers=workers)
+
+
+def _served(options: argparse.Namespace, site: Site) -> tuple[str, int | None]:
+    """The line that says so, and by how many workers, if there are such."""
+    if options.workers is None:
+        return f"serving {site}", None
+    shared: int = options.workers - sum(it.own_workers for it in options.sites)
+    return f"serving {site} by {site.own_workers or shared} workers", site.own_workers or shared
 
 
 def _settled(options: argparse.Namespace) -> bool:

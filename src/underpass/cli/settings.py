@@ -14,6 +14,7 @@ from typing import Any
 
 from underpass.apps.sites import EVERY_ADDRESS, MOST_SITES, Site, clashes
 from underpass.log import FORMATS
+from underpass.workers.plan import left_over
 
 CONGESTION = ("cubic", "reno", "dctcp", "bbr")
 SYN_COOKIES = ("off", "auto", "always")
@@ -80,7 +81,9 @@ FIELDS = {field.name: field for field in (
     Field("log-format", str, *_one_of(FORMATS), "text"),
 )}
 
-SITE_FIELDS = {name: field for name, field in FIELDS.items() if field.of_site}
+OF_SITE = {name: field for name, field in FIELDS.items() if field.of_site}
+SITE_FIELDS = OF_SITE | {"own-workers": Field(
+    "own-workers", int, lambda count: 1 <= count <= 64, "a whole number from 1 to 64")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +106,13 @@ def read(file: str) -> tuple[dict[str, Any], list[Fault]]:
         return {}, [Fault(file, "", f"cannot be read: {error.strerror}")]
     except (ValueError, RecursionError) as error:       # tomllib's and the decoder's are both ValueErrors
         return {}, [Fault(file, "", f"not TOML: {' '.join(str(error).split())}")]
-    sites, site_faults = _sites(file, table.pop("site", None), {key for key in table if key in SITE_FIELDS})
+    sites, site_faults = _sites(file, table.pop("site", None), {key for key in table if key in OF_SITE})
     found, faults = _checked(file, table, FIELDS, "")
-    return found | ({"site": sites} if sites is not None else {}), faults + site_faults
+    faults += site_faults
+    if sites is not None:
+        faults += _divided(file, found.get("workers"), [site_of(it) for it in sites])
+        found["site"] = sites
+    return found, faults
 
 
 def _checked(file: str, table: Mapping[str, Any], fields: Mapping[str, Field],
@@ -138,10 +145,25 @@ def _sites(file: str, tables: Any, at_the_top: set[str]) -> tuple[list[dict[str,
     return found, faults
 
 
+def _divided(file: str, workers: int | None, sites: list[Site]) -> list[Fault]:
+    """What is wrong with the workers that sites have of their own; the command line may yet say how many are
+    there.
+    """
+    own = [it.own_workers for it in sites if it.own_workers]
+    if workers is None or not own:
+        return []
+    try:
+        left_over(workers, own, len(own) < len(sites))
+    except ValueError as error:
+        return [Fault(file, "workers", str(error))]
+    return []
+
+
 def site_of(settings: Mapping[str, Any]) -> Site:
     """A site by its settings, with the defaults."""
     return Site(settings.get("directory", ""), settings.get("address") or EVERY_ADDRESS,
-                settings.get("port") or FIELDS["port"].default, settings.get("access-log"))
+                settings.get("port") or FIELDS["port"].default, settings.get("access-log"),
+                settings.get("own-workers") or 0)
 
 
 def missing(file: str, settings: Mapping[str, Any], faults: list[Fault]) -> list[Fault]:
@@ -150,7 +172,7 @@ def missing(file: str, settings: Mapping[str, Any], faults: list[Fault]) -> list
     if any(not fault.key for fault in faults):
         return []
     if "site" in there:
-        there |= SITE_FIELDS.keys()
+        there |= OF_SITE.keys()
     return [Fault(file, field.name, f"missing; it must be {field.right}")
             for field in FIELDS.values() if field.required and field.name not in there]
 
@@ -178,17 +200,20 @@ def _shown(value: Any) -> str:
 def complete(options: Any, settings: Mapping[str, Any]) -> list[str]:
     """Fill in what the command line left open (None), by the file or the default; returns what is missing.
 
-    `options.sites` are the sites then. Raises ValueError where the file has several and an option is one's.
+    `options.sites` are the sites then. Raises ValueError where the file has several and an option is one's, and
+    where sites have workers of their own and there are none.
     """
-    given = [field for field in SITE_FIELDS if getattr(options, _attribute(field)) is not None]
+    given = [field for field in OF_SITE if getattr(options, _attribute(field)) is not None]
     if "site" in settings and given:
         raise ValueError(f"{', '.join(given)}: the file has several sites, and the command line"
                          " cannot say which is meant")
     for field in FIELDS.values():
         if getattr(options, _attribute(field.name)) is None:
             setattr(options, _attribute(field.name), settings.get(field.name, field.default))
-    its = {name: getattr(options, _attribute(name)) for name in SITE_FIELDS}
+    its = {name: getattr(options, _attribute(name)) for name in OF_SITE}
     options.sites = [site_of(it) for it in settings.get("site", [its])]
+    if options.workers is None and any(it.own_workers for it in options.sites):
+        raise ValueError("own-workers of a site are some of --workers N, of all sites together")
     needed = [field.name for field in FIELDS.values()
               if field.required and not (field.of_site and "site" in settings)]
     return [name for name in needed if getattr(options, _attribute(name)) is None]

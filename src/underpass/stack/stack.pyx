@@ -249,11 +249,12 @@ cdef class Stack:
         wheel_init(<Wheel *>tcp.wheel, 0)
         return 0
 
-    def share_flows(self, FlowTable table not None, HandoverLink link not None):
-        """This worker is one of several: its flows stand in `table`, and packets of others' go there by `link`, its own."""
+    def share_flows(self, FlowTable table not None, HandoverLink link not None, list services=None):
+        """This worker is one of several: see stack.pyi."""
         self.flow_table = table
         self.tcp.handover = &link.state
         table.attach(&self.tcp, link.state.worker)
+        table.divide(&self.tcp, services or [])
         if self.recovery is not None:
             table.reconcile(&self.tcp)
 

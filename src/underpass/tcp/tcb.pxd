@@ -451,10 +451,18 @@ cdef struct TxQueue:                # descriptors on their way to the link; neve
     uint32_t head
     uint32_t tail
 
+cdef struct Service:                # an address and port that some of the workers serve
+    Address address                 # any: every one of its family
+    uint16_t port
+    uint8_t first                   # number of the first of them
+    uint8_t workers                 # and how many they are
+
 cdef struct Flows:                  # this process's view of tcp/flows.pxd
     uint64_t *slots                 # NULL: there are no other workers
     uint64_t bucket_mask
     uint32_t worker                 # our number
+    uint32_t service_count          # 0: every worker serves all that any of them does
+    const Service *services
 
 cdef struct Train:                  # the packet that may yet grow: see tcp/train.pxd
     uint32_t parts                  # 0: there is none

@@ -13,7 +13,6 @@ is given to a running worker: no connection is lost, as some would be if the wor
 """
 
 import dataclasses
-import json
 import os
 import secrets
 import selectors
@@ -29,13 +28,7 @@ from typing import Any, Self
 from underpass.link.afxdp import AfXdpLink, chunk_bytes_for
 from underpass.link.frames import Frames
 from underpass.link.handover import HandoverArea
-from underpass.linux.admission import (
-    LET_ALL_IN,
-    Admission,
-    AdmissionPlan,
-    flows_of,
-    let_all_in,
-)
+from underpass.linux.admission import Admission, AdmissionPlan, let_all_in
 from underpass.linux.claim_table import ClaimTable
 from underpass.linux.control import Control
 from underpass.linux.mirror import REFRESH_SECONDS, Mirror
@@ -44,18 +37,18 @@ from underpass.linux.netlink import Route
 from underpass.linux.ports import PortRange
 from underpass.linux.rss import Queues, queues
 from underpass.log import Event, Log, Say
-from underpass.nic import MODERATION_S, checked, path_in_words, policy_of, protected, tend
+from underpass.nic import checked, path_in_words, policy_of, protected, tend
 from underpass.shield.policy import Policy
 from underpass.tcp.flows import FlowTable
 from underpass.workers.adoption import Adopted, adopt, fitting, orphans
 from underpass.workers.channel import Message
 from underpass.workers.counters import summed
 from underpass.workers.holdings import Holdings
+from underpass.workers.plan import Division, WorkerPlan
 from underpass.workers.remote import RemoteWorker, Waiting, eventfd
 
 LOOK_S = 0.5                        # how often the supervisor looks at the clock, at least
 LOOK_AT_QUEUES_S = 2.0              # and at the device's queues and how it spreads packets over them
-DRAIN_S = 5.0
 WARM_S = 0.02                       # how often it looks whether a successor is warm
 QUEUES_MAX = 256                    # that the XDP program serves
 GRACE_S = 1.0                       # beyond the time to drain, before a worker is killed
@@ -63,30 +56,6 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NEW_PROGRAM = "import underpass.cli.serve, underpass.apps.runner"   # what it is tried by
 TO_STDERR = Log()
 FLOWS = 65536                       # connections of all workers, unless limits say more
-
-
-@dataclasses.dataclass(frozen=True)
-class WorkerPlan:
-    """What every worker is to do.
-
-    `application` is "module:function": called in the worker with its stack and `arguments`, it returns a
-    `workers.worker.Application`. `claims` are its ports. `user`: whom a worker becomes; None: it keeps the
-    supervisor's. `readable`: directories in which it may open files. `source_ports`: how many ports to take
-    from the kernel for connections that workers open, each from its share of them; 0: they open none.
-    """
-
-    application: str
-    arguments: dict[str, Any]
-    claims: Sequence[tuple[str, int]]
-    readable: Sequence[str] = ()
-    user: str | None = "nobody"
-    limits: dict[str, int | str] = dataclasses.field(default_factory=dict)
-    moderation: float = MODERATION_S
-    frames: int = 16384
-    source_ports: int = 0
-    drain_s: float = DRAIN_S
-    log_format: str = "text"            # of what a worker itself says
-    admission: AdmissionPlan = LET_ALL_IN
 
 
 class Fleet:
@@ -161,6 +130,7 @@ class Fleet:
 class Supervisor:
     """An interface with `workers` workers, each with its share of the receive queues; a context manager.
 
+    All do what `plan` says, or, with several plans, each application has workers of its own (`Division`).
     `cores`: where they run, in turns; None: worker 0 on the first core that this process may use, and so on.
     `say` is told what happens, in one line each (`underpass.log`). `again`: the words by which this program
     was started, for `run` to start it anew once a reload is over. The other arguments are those of
@@ -168,11 +138,12 @@ class Supervisor:
     workers.
     """
 
-    def __init__(self, ifname: str, plan: WorkerPlan, *, workers: int = 1, cores: Sequence[int] | None = None,
+    def __init__(self, ifname: str, plan: WorkerPlan | Sequence[WorkerPlan], *, workers: int = 1, cores: Sequence[int] | None = None,
                  mode: str = "auto", zero_copy: bool | None = None, checksum: bool = True,
                  segmentation: bool = True, busy_poll: bool = False, shield: Policy | str | None = None,
                  say: Say = TO_STDERR, again: Sequence[str] = ()) -> None:
-        self.name, self.plan, self.say, self._again = ifname, plan, say, list(again)
+        self.name, self.say, self._again = ifname, say, list(again)
+        self.division = Division(listed(plan), workers)
         there = orphans(ifname)
         self.netdev = checked(ifname, bool(there))
         self._link_options: dict[str, Any] = {"zero_copy": zero_copy, "checksum": checksum,
@@ -183,8 +154,8 @@ class Supervisor:
         self._successor: tuple[RemoteWorker, Waiting] | None = None     # who waits to take over from whom
         self._keeps_connections = True
         self._ending = self._renewing = self._established = False
-        self._fixed = {"workers": workers, "mode": mode, "claims": [list(it) for it in plan.claims],
-                       **self._link_options}
+        self._fixed = {"workers": workers, "mode": mode, "claims": [list(it) for it in self.division.claims],
+                       "services": [list(it) for it in self.division.services], **self._link_options}
         self._look_at = 0.0
         self._refused: dict[int, str] = {}      # new queues that cannot be served, and why
         self._selector = selectors.DefaultSelector()
@@ -209,8 +180,8 @@ class Supervisor:
         self._seed: str = first.plan["seed"] if first else secrets.token_hex(32)
         attached = (held.beneath("program "), first.plan["program"]) if first else None
         number: int = self._fixed["workers"]
-        flows = max(FLOWS, number * flows_of(self.plan.limits))
-        admission = self.plan.admission.with_room(flows)
+        flows = max(FLOWS, self.division.flows)
+        admission = self.division.admission.with_room(flows)
         self.program, self.shield = protected(self.netdev, mode, policy, undo, admission=admission,
                                               attached=attached)
         self.netdev = as_attached(self.netdev)
@@ -220,13 +191,13 @@ class Supervisor:
         self.queues = queues(self.name, self.netdev.index) or Queues(self.netdev.queues, None)
         self.workers = [RemoteWorker(*it) for it in shares(self.netdev.queues, number, self.name, cores)]
         self.fleet = Fleet(self.workers)
-        self.ports = undo.enter_context(self._ports(first)) if self.plan.source_ports else None
+        self.ports = undo.enter_context(self._ports(first)) if self.division.source_ports else None
         if self.ports:
             self.program.set_flow_range(self.ports.first, self.ports.last)
         self.claims = undo.enter_context(closing(ClaimTable(self.name, self.program, self.say)))
         self.control = Control(self.fleet, self.mirror, self.program, self.claims, self.say,
                                admission=self.admission)
-        for address, port in self.plan.claims:
+        for address, port in self.division.claims:
             self.claims.claim(address, port)
         self.flows = self.admission.table if self.admission else FlowTable(
             flows, memfd=held.one("flows"), bytes=first.plan["flows_bytes"] if first else 0)
@@ -252,13 +223,11 @@ class Supervisor:
 
     def _whole(self) -> dict[str, Any]:
         """What a next supervisor compares: what cannot change while workers serve, and the rest."""
-        rest = dataclasses.asdict(self.plan) | {"claims": None}
-        whole: dict[str, Any] = json.loads(json.dumps({"fixed": self._fixed, "plan": rest}))
-        return whole
+        return {"fixed": self._fixed, "plan": self.division.whole()}
 
     def _ports(self, first: Adopted | None) -> PortRange:
         if first is None:
-            return PortRange(self.plan.source_ports)
+            return PortRange(self.division.source_ports)
         lowest, highest = first.plan["all_ports"]
         return PortRange.adopted(lowest, highest, first.holdings.one("ports"))
 
@@ -294,7 +263,7 @@ class Supervisor:
             let_all_in(self.program)        # whatever another supervisor had it do
             return None
         return Admission(plan, self.netdev, self.program, seed=bytes.fromhex(self._seed),
-                         limits=self.plan.limits)
+                         limits=self.division.plans[0].limits)
 
     # one worker
 
@@ -304,7 +273,7 @@ class Supervisor:
             self._run(worker, None)
             return
         worker.queues = self._there(worker)
-        worker.frames = Frames(self.plan.frames, chunk_bytes_for(self.netdev.mtu, self.netdev.receive_unit))
+        worker.frames = Frames(self.division.of(worker.number).frames, chunk_bytes_for(self.netdev.mtu, self.netdev.receive_unit))
         worker.link = AfXdpLink(worker.frames, self.netdev, worker.queues, program=self.program, run=False,
                                 **self._link_options)
         self._run(worker, None)
@@ -335,6 +304,7 @@ class Supervisor:
     def _plan_for(self, worker: RemoteWorker) -> Message:
         assert worker.link is not None
         assert worker.frames is not None
+        its = self.division.of(worker.number)
         ports = share_of(self.ports, worker.number, len(self.workers)) if self.ports else None
         return {
             "number": worker.number, "workers": len(self.workers), "core": worker.core, "seed": self._seed,
@@ -344,12 +314,13 @@ class Supervisor:
             "netdev": dataclasses.asdict(self.netdev) | {"mac": self.netdev.mac.hex()},
             "link": worker.link.facts(),
             "frames": worker.frames.count, "frame_bytes": worker.frames.chunk_bytes,
-            "application": self.plan.application, "arguments": self.plan.arguments,
-            "limits": self.plan.limits, "ports": ports, "steering": self._steering(),
-            "readable": list(self.plan.readable), "user": self.plan.user, "moderation": self.plan.moderation,
-            "drain_s": self.plan.drain_s, "log": self.plan.log_format, "flows_bytes": self.flows.bytes,
-            "gate": {"cookies": self.plan.admission.syn_cookies != "off",
-                     "refuses": self.plan.admission.overload} if self.admission else None,
+            "application": its.application, "arguments": its.arguments, "services": self.division.services,
+            "limits": its.limits, "ports": ports, "steering": self._steering(),
+            "readable": list(its.readable), "user": its.user, "moderation": its.moderation,
+            "drain_s": its.drain_s, "log": its.log_format,
+            "flows_bytes": self.flows.bytes,
+            "gate": {"cookies": self.division.admission.syn_cookies != "off",
+                     "refuses": self.division.admission.overload} if self.admission else None,
         }
 
     def _holdings_for(self, worker: RemoteWorker) -> Holdings:
@@ -539,7 +510,7 @@ class Supervisor:
             if time.monotonic() > end:
                 raise TimeoutError(0, f"a worker does not begin within {seconds:g} s")
 
-    def reload(self, plan: WorkerPlan | None = None) -> None:
+    def reload(self, plan: WorkerPlan | Sequence[WorkerPlan] | None = None) -> None:
         """Start every worker anew, one after the other, with the program that is installed now.
 
         The new process takes over every connection, where its memory has the same layout and its plan is the
@@ -547,9 +518,11 @@ class Supervisor:
         """
         self.say("workers go on in new processes, one after the other", Event.RELOAD, interface=self.name,
                  workers=len(self.workers))
-        before, self.plan = self.plan, plan or self.plan
+        before = self.division
+        if plan:
+            self.division = Division(listed(plan), len(self.workers))
         self._renewing = bool(self._again)
-        self._keeps_connections = before == self.plan
+        self._keeps_connections = before.shares == self.division.shares
         self._reloading = list(self.workers)
 
     def _reload_next(self) -> None:
@@ -557,7 +530,8 @@ class Supervisor:
         if self._successor is not None:
             self._succeed(*self._successor)
         elif self._reloading and self.is_ready and not self._ending:
-            self._successor = self._reloading.pop(0), Waiting(self.plan.application)
+            worker = self._reloading.pop(0)
+            self._successor = worker, Waiting(self.division.of(worker.number).application)
 
     def _succeed(self, worker: RemoteWorker, waiting: Waiting) -> None:
         """Once the successor is warm, the worker leaves."""
@@ -573,9 +547,9 @@ class Supervisor:
             worker.suspend()
         else:
             self.say(f"worker {worker.number} is drained: its successor cannot take its connections over",
-                     Event.WORKER_DRAINED, worker=worker.number, seconds=self.plan.drain_s)
+                     Event.WORKER_DRAINED, worker=worker.number, seconds=self.division.of(worker.number).drain_s)
             self._dismiss()
-            worker.drain(self.plan.drain_s)
+            worker.drain(self.division.of(worker.number).drain_s)
 
     def _dismiss(self) -> None:
         """The process that waits is not needed."""
@@ -588,12 +562,13 @@ class Supervisor:
         open then is reset.
         """
         self._reloading, self._ending = [], True
-        self.say(f"draining: open connections have {self.plan.drain_s:g} s", Event.DRAIN, interface=self.name,
-                 seconds=self.plan.drain_s)
+        patience = self.division.drain_s
+        self.say(f"draining: open connections have {patience:g} s", Event.DRAIN, interface=self.name,
+                 seconds=patience)
         self._dismiss()
         for worker in self.workers:
-            worker.drain(self.plan.drain_s)
-        end = time.monotonic() + self.plan.drain_s + GRACE_S
+            worker.drain(self.division.of(worker.number).drain_s)
+        end = time.monotonic() + patience + GRACE_S
         cut_short = False
         while time.monotonic() < end and any(it.process for it in self.workers):
             if self._told_to_end() >= 2 and not cut_short:
@@ -603,7 +578,7 @@ class Supervisor:
             self.turn(0.1)
         return summed(worker.counters for worker in self.workers)
 
-    def run(self, on_reload: Callable[[], WorkerPlan | None] = lambda: None) -> dict[str, dict[str, int]]:
+    def run(self, on_reload: Callable[[], WorkerPlan | Sequence[WorkerPlan] | None] = lambda: None) -> dict[str, dict[str, int]]:
         """Supervise until SIGINT or SIGTERM, then drain; SIGHUP reloads. Returns the workers' counters,
         summed.
         """
@@ -672,6 +647,11 @@ class Supervisor:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         self.close()
+
+
+def listed(plan: WorkerPlan | Sequence[WorkerPlan]) -> Sequence[WorkerPlan]:
+    """One is the only one."""
+    return [plan] if isinstance(plan, WorkerPlan) else plan
 
 
 def shares(queues: int, workers: int, ifname: str,

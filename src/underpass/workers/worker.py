@@ -377,7 +377,7 @@ def make_stack(plan: Message, holdings: Holdings) -> WorkerStack:
         area = HandoverArea(plan["workers"], holdings.one("area"))
         link = HandoverLink(own, area, plan["number"], holdings.all("eventfd"))
         stack = WorkerStack(link, plan, arena)
-        stack.share_flows(flows, link)
+        stack.share_flows(flows, link, plan["services"])
         stack.steer()
     if plan["gate"]:
         if plan["workers"] == 1:
