@@ -215,7 +215,8 @@ def test_sites_with_workers_of_their_own(file: Path) -> None:
     (own("workers = 2", "own-workers = 3"), "workers: 2 workers are too few: 3 are some application's own"),
     (own("workers = 3", "own-workers = 2"), "workers: 1 of 3 workers would have nothing to serve"),
     (own("workers = 3", "own-workers = 0"), "site 1: own-workers: 0 is not a whole number from 1 to 64"),
-    ('directory = "/srv"\ninterface = "eth0"\nown-workers = 1\n', "own-workers: unknown key; did you mean workers?"),
+    ('directory = "/srv"\ninterface = "eth0"\nown-workers = 1\n',
+     "own-workers: unknown key; did you mean workers?"),
 ])
 def test_workers_of_their_own_that_cannot_be(file: Path, settings: str, said: str,
                                              capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ import errno
 
 import pytest
 
+from underpass.stack.stack import ACCEPTED, READABLE, WRITABLE
 from underpass.testing.peer import ACK, FIN, PSH, RST, SYN
 
 
@@ -223,3 +224,25 @@ def test_time_wait_entries_are_limited(wire):
         close_actively(peer, peer.open())
     assert len(states(wire)) <= 4
     assert wire.count("time_wait_limit") == 6
+
+
+@pytest.mark.wire(connections=2)
+def test_what_became_of_a_connection_is_not_told_of_the_next_one_in_its_place(wire, peer):
+    """RFC 9293 3.10.1: each OPEN makes a connection record of its own"""
+    conn = peer.open()
+    wire.peer(port=40002).open()                # the other place is taken
+    wire.host.serve = lambda: 0                 # the application is busy meanwhile
+    place = conn.index_or_none()
+    peer.send(RST)
+    conn.close()
+    wire.run(ms=1)
+    next_one = wire.peer(port=40001)
+    next_one.send(SYN)
+    next_one.expect(SYN | ACK)
+    next_one.send(ACK)
+    ((accepted, events),) = wire.stack.events()
+    assert accepted.index_or_none() == place
+    assert events & ~WRITABLE == ACCEPTED
+    next_one.send(ACK | PSH, b"data")
+    assert wire.stack.events() == [(accepted, READABLE)]
+    assert accepted.recv() == b"data"

@@ -49,8 +49,8 @@ class Workers:
     def send(self, queue, flags, payload=b"", **fields):
         """A segment of the client arrives at a worker's queue; what the two answer: (worker, segment)."""
         self.wires[queue].send(TcpSegment(
-            src=CLIENT, dst=SERVER, src_port=fields.pop("src_port", 5000), dst_port=fields.pop("dst_port", 80),
-            flags=flags, payload=payload, src_mac=MACS[CLIENT], dst_mac=MACS[SERVER], window=65535, **fields))  # fmt: skip
+            src=CLIENT, dst=SERVER, flags=flags, payload=payload, window=65535, src_mac=MACS[CLIENT],
+            dst_mac=MACS[SERVER], **{"src_port": 5000, "dst_port": 80} | fields))
         return self.settle()
 
     def settle(self):

@@ -10,7 +10,7 @@ import socket
 
 from underpass.stack.inspect cimport connection_info
 from underpass.stack.options cimport Target, option_get, option_set, option_target
-from underpass.stack.sockets cimport EventQueue, PythonApp
+from underpass.stack.sockets cimport STALE, EventQueue, PythonApp, events_forget
 from underpass.stack.stack cimport Stack
 from underpass.stack.turn cimport monotonic_ns
 from underpass.tcp.accept cimport accept_find
@@ -18,9 +18,6 @@ from underpass.tcp.api cimport tcp_abort, tcp_close, tcp_connect_preset, tcp_hol
 from underpass.tcp.preset cimport preset_change, preset_default
 from underpass.tcp.tcb cimport CONN_NODELAY, EVENT_ACCEPTED, NO_CONN, NO_LISTENER
 from underpass.wire.address cimport Address, address_from_text, address_is_v4, address_to_text
-
-cdef enum:
-    STALE = 0x80                    # in the queue's word of a connection that was let go of: its events are nobody's
 
 
 cdef int raise_errno(int number, str what) except -1:
@@ -61,8 +58,7 @@ cdef class Endpoint:
             return NO_CONN
         self.conn = NO_CONN
         self.dispatcher.endpoints[conn] = NULL
-        if self.dispatcher.app.queue.pending[conn]:
-            self.dispatcher.app.queue.pending[conn] = STALE
+        events_forget(&self.dispatcher.app.queue, conn)
         if self.kept:
             self.kept = False
             Py_DECREF(self)

@@ -1,4 +1,4 @@
-"""What is served: several directories, each on its own addresses and port, by the same workers or by its own."""
+"""What is served: directories, each on its own addresses and port, by the same workers or by its own."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ MOST_SITES = 16                     # applications of a stack (tcp/tcb.pxd, MAX_
 @dataclass(frozen=True, slots=True)
 class Site:
     """A directory over HTTP on `port` of `addresses`: "" is every IPv4 address, "::" every IPv6 one.
-    `access_log` names a file, or is "-" for stdout. `own_workers`: how many workers serve it and nothing else;
-    0: it shares those that the other sites leave.
+    `access_log` names a file, or is "-" for stdout. `own_workers`: so many workers serve it and nothing
+    else; 0: it shares those that the other sites leave.
     """
 
     directory: str

@@ -200,8 +200,8 @@ def _shown(value: Any) -> str:
 def complete(options: Any, settings: Mapping[str, Any]) -> list[str]:
     """Fill in what the command line left open (None), by the file or the default; returns what is missing.
 
-    `options.sites` are the sites then. Raises ValueError where the file has several and an option is one's, and
-    where sites have workers of their own and there are none.
+    `options.sites` are the sites then. Raises ValueError where the file has several and an option is one's,
+    and where sites have workers of their own and there are none.
     """
     given = [field for field in OF_SITE if getattr(options, _attribute(field)) is not None]
     if "site" in settings and given:

@@ -4,6 +4,9 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from underpass.stack.options cimport Target
 from underpass.tcp.tcb cimport App, Tcp
 
+cdef enum:
+    STALE = 0x80                    # in a queue's word: what stood there was another connection's, which was let go of
+
 cdef struct EventQueue:             # connections with events that Python has not seen; each stands in it once
     uint32_t *ring
     uint8_t *pending                # Event bits, by connection
@@ -45,6 +48,8 @@ cdef class Listener:
     cdef int target(self, Target *target) except -1
 
 
+# The index has a new connection: what the queue still has of the last one is nobody's.
+cdef void events_forget(EventQueue *queue, uint32_t conn) noexcept nogil
 # A Connection, kept in the register until it is closed.
 cdef Connection make_connection(object owner, dict register, Tcp *tcp, uint32_t conn)
 cdef Listener make_listener(object owner, Tcp *tcp, uint32_t number, tuple address)

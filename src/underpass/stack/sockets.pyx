@@ -35,8 +35,14 @@ cdef void remember(EventQueue *queue, uint32_t conn, uint8_t event) noexcept nog
     queue.pending[conn] |= event
 
 
+cdef void events_forget(EventQueue *queue, uint32_t conn) noexcept nogil:
+    if queue.pending[conn]:
+        queue.pending[conn] = STALE
+
+
 cdef void on_accepted(Tcp *tcp, uint32_t conn, void *self) noexcept nogil:
     tcp_hold(tcp, conn)
+    events_forget(<EventQueue *>self, conn)
     remember(<EventQueue *>self, conn, EVENT_ACCEPTED)
 
 

@@ -74,11 +74,12 @@ class Stack:
     def run_for_events(self, timeout: float | None = None, wake_fds: Sequence[int] = ()) -> list[int]:
         """As run(), but returns also when something happened for Python: see events()."""
     def share_flows(
-        self, table: FlowTable, link: HandoverLink, services: list[tuple[str, int, int, int]] | None = None,
+        self, table: FlowTable, link: HandoverLink,
+        services: list[tuple[str, int, int, int]] | None = None,
     ) -> None:
-        """This worker is one of several: its flows stand in `table`, and packets of others' go there by `link`,
-        its own. `services`: address and port, and the first and the number of the workers that serve them,
-        where not every worker serves all. Raises ValueError for more than 64.
+        """This worker is one of several: its flows stand in `table`, and packets of others' go there by
+        `link`, its own. `services`: address and port, and the first and the number of the workers that
+        serve them, where not every worker serves all. Raises ValueError for more than 64.
         """
     def show_flows(self, table: FlowTable) -> None: ...
     def set_gate(self, gate: GateMemory, *, cookies: bool, refuses: bool) -> None: ...

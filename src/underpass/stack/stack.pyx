@@ -22,7 +22,7 @@ from underpass.stack.arena cimport XDP_COUNTERS, Arena, KernelCounters
 from underpass.stack.inspect cimport connection_rows
 from underpass.stack.options cimport Target, congestion_index, option_set
 from underpass.stack.overload cimport Overload
-from underpass.stack.sockets cimport PythonApp, make_connection, make_listener
+from underpass.stack.sockets cimport STALE, PythonApp, events_forget, make_connection, make_listener
 from underpass.stack.moderation cimport moderation_init
 from underpass.stack.tap cimport PacketTap
 from underpass.stack.tracer cimport Tracer
@@ -464,6 +464,7 @@ cdef class Stack:
         if conn == NO_CONN:
             raise_errno(error, f"{address[0]} port {address[1]}")
         tcp_hold(&self.tcp, conn)
+        events_forget(&self.python.queue, conn)
         return make_connection(self, self.open_connections, &self.tcp, conn)
 
     # ------------------------------------------------------------------------------ the loop
@@ -489,13 +490,13 @@ cdef class Stack:
         while self.python.queue.head != self.python.queue.tail:
             conn = self.python.queue.ring[self.python.queue.head & self.python.queue.mask]
             self.python.queue.head += 1
-            events = self.python.queue.pending[conn]
+            events = self.python.queue.pending[conn] & ~<uint8_t>STALE
             self.python.queue.pending[conn] = 0
             if events & EVENT_ACCEPTED:
                 it = make_connection(self, self.open_connections, &self.tcp, conn)
             else:
                 it = self.open_connections.get(conn)
-            if it is None:
+            if it is None or events == 0:
                 continue                # let go of since
             if events & EVENT_CLOSED:
                 del self.open_connections[conn]

@@ -40,6 +40,14 @@ class WorkerPlan:
     workers: int = 0
 
 
+Plans = WorkerPlan | Sequence[WorkerPlan]
+
+
+def listed(plans: Plans) -> Sequence[WorkerPlan]:
+    """One is the only one."""
+    return [plans] if isinstance(plans, WorkerPlan) else plans
+
+
 def left_over(workers: int, own: Sequence[int], shared: bool) -> int:
     """How many workers are left beside those that applications have of their own; `shared`: there is one that
     needs them. Raises ValueError in one line where they do not suffice, or would have nothing to do.
@@ -59,7 +67,8 @@ class Division:
     Raises ValueError as `left_over`, and for more than 64 addresses and ports of several applications.
     """
 
-    def __init__(self, plans: Sequence[WorkerPlan], workers: int) -> None:
+    def __init__(self, given: Plans, workers: int) -> None:
+        plans = listed(given)
         own = [it for it in plans if it.workers]
         rest = [it for it in plans if not it.workers]
         if len(rest) > 1:

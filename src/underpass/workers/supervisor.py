@@ -44,7 +44,7 @@ from underpass.workers.adoption import Adopted, adopt, fitting, orphans
 from underpass.workers.channel import Message
 from underpass.workers.counters import summed
 from underpass.workers.holdings import Holdings
-from underpass.workers.plan import Division, WorkerPlan
+from underpass.workers.plan import Division, Plans
 from underpass.workers.remote import RemoteWorker, Waiting, eventfd
 
 LOOK_S = 0.5                        # how often the supervisor looks at the clock, at least
@@ -138,12 +138,12 @@ class Supervisor:
     workers.
     """
 
-    def __init__(self, ifname: str, plan: WorkerPlan | Sequence[WorkerPlan], *, workers: int = 1, cores: Sequence[int] | None = None,
+    def __init__(self, ifname: str, plan: Plans, *, workers: int = 1, cores: Sequence[int] | None = None,
                  mode: str = "auto", zero_copy: bool | None = None, checksum: bool = True,
                  segmentation: bool = True, busy_poll: bool = False, shield: Policy | str | None = None,
                  say: Say = TO_STDERR, again: Sequence[str] = ()) -> None:
         self.name, self.say, self._again = ifname, say, list(again)
-        self.division = Division(listed(plan), workers)
+        self.division = Division(plan, workers)
         there = orphans(ifname)
         self.netdev = checked(ifname, bool(there))
         self._link_options: dict[str, Any] = {"zero_copy": zero_copy, "checksum": checksum,
@@ -273,7 +273,8 @@ class Supervisor:
             self._run(worker, None)
             return
         worker.queues = self._there(worker)
-        worker.frames = Frames(self.division.of(worker.number).frames, chunk_bytes_for(self.netdev.mtu, self.netdev.receive_unit))
+        worker.frames = Frames(self.division.of(worker.number).frames,
+                               chunk_bytes_for(self.netdev.mtu, self.netdev.receive_unit))
         worker.link = AfXdpLink(worker.frames, self.netdev, worker.queues, program=self.program, run=False,
                                 **self._link_options)
         self._run(worker, None)
@@ -510,7 +511,7 @@ class Supervisor:
             if time.monotonic() > end:
                 raise TimeoutError(0, f"a worker does not begin within {seconds:g} s")
 
-    def reload(self, plan: WorkerPlan | Sequence[WorkerPlan] | None = None) -> None:
+    def reload(self, plan: Plans | None = None) -> None:
         """Start every worker anew, one after the other, with the program that is installed now.
 
         The new process takes over every connection, where its memory has the same layout and its plan is the
@@ -520,7 +521,7 @@ class Supervisor:
                  workers=len(self.workers))
         before = self.division
         if plan:
-            self.division = Division(listed(plan), len(self.workers))
+            self.division = Division(plan, len(self.workers))
         self._renewing = bool(self._again)
         self._keeps_connections = before.shares == self.division.shares
         self._reloading = list(self.workers)
@@ -546,10 +547,11 @@ class Supervisor:
         elif self._keeps_connections and waiting.layout == worker.layout:
             worker.suspend()
         else:
+            patience = self.division.of(worker.number).drain_s
             self.say(f"worker {worker.number} is drained: its successor cannot take its connections over",
-                     Event.WORKER_DRAINED, worker=worker.number, seconds=self.division.of(worker.number).drain_s)
+                     Event.WORKER_DRAINED, worker=worker.number, seconds=patience)
             self._dismiss()
-            worker.drain(self.division.of(worker.number).drain_s)
+            worker.drain(patience)
 
     def _dismiss(self) -> None:
         """The process that waits is not needed."""
@@ -578,7 +580,7 @@ class Supervisor:
             self.turn(0.1)
         return summed(worker.counters for worker in self.workers)
 
-    def run(self, on_reload: Callable[[], WorkerPlan | Sequence[WorkerPlan] | None] = lambda: None) -> dict[str, dict[str, int]]:
+    def run(self, on_reload: Callable[[], Plans | None] = lambda: None) -> dict[str, dict[str, int]]:
         """Supervise until SIGINT or SIGTERM, then drain; SIGHUP reloads. Returns the workers' counters,
         summed.
         """
@@ -647,11 +649,6 @@ class Supervisor:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         self.close()
-
-
-def listed(plan: WorkerPlan | Sequence[WorkerPlan]) -> Sequence[WorkerPlan]:
-    """One is the only one."""
-    return [plan] if isinstance(plan, WorkerPlan) else plan
 
 
 def shares(queues: int, workers: int, ifname: str,
