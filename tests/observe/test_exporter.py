@@ -73,12 +73,13 @@ def test_metrics_over_http(serve: Callable[..., Exporter]) -> None:
     assert kind.startswith("text/plain; version=")
     lines = body.splitlines()
     who = 'interface="eth0",pid="42"'
+    redirected = float(COUNTERS["xdp"].index("redirected_flow"))
     for line in (
         f'underpass_worker{{command="underpass serve",{who}}} 1.0',
         f"underpass_cpu_seconds_total{{{who}}} 1.5",
         f'underpass_connections{{{who},state="established"}} 5.0',
         f'underpass_refused_total{{{who},reason="ethernet_short"}} 0.0',
-        f'underpass_xdp_packets_total{{{who},result="redirected_flow"}} 1.0',
+        f'underpass_xdp_packets_total{{{who},result="redirected_flow"}} {redirected}',
         f'underpass_socket_total{{{who},reason="rx_ring_full"}} 3.0',
         f"underpass_link_rx_bytes_total{{{who}}} 1.0", f"underpass_frames_free{{{who}}} 1.0",
         f"underpass_tcp_segments_out_total{{{who}}} 1.0", f"underpass_loop_sleeps_total{{{who}}} 1.0",
@@ -111,7 +112,7 @@ def test_a_worker_without_kernel_counters_has_none() -> None:
                    stats={"tcp": SAMPLE.stats["tcp"], "link": SAMPLE.stats["link"]})
     names = {one.name for family in WorkerCollector(lambda: {7: bare}).collect() for one in family.samples}
     assert "underpass_tcp_segments_in_total" in names
-    assert not [name for name in names if "xdp" in name or "kernel" in name or "frames" in name]
+    assert not [name for name in names if "xdp" in name or "kernel" in name or "underpass_frames" in name]
 
 
 def test_paths_and_methods(serve: Callable[..., Exporter]) -> None:

@@ -59,6 +59,10 @@ class Engine:
         """One of its counters."""
         return self.stack.stats()["tcp"][name]
 
+    def overload_level(self) -> int:
+        """What it has the program refuse."""
+        return self.stack.stats()["overload"]["level"]
+
 
 class Door:
     """The program on one end of a veth pair: port 80 of both families is claimed, and there is a socket."""

@@ -48,7 +48,7 @@ def at_level(engine: Engine, share: int, looks: int = 60, ahead_ns: int = 10_000
     for _ in range(looks):
         engine.stack.step(engine.now_ns + 2 * TICK_NS)
         engine.now_ns += 2 * TICK_NS
-    return engine.count("overload_level")
+    return engine.overload_level()
 
 
 # What becomes of a segment of a known flow, one of none, and a SYN at each level, by how full the ring is.
@@ -107,8 +107,8 @@ def test_levels_fall_one_at_a_time_when_nothing_asks_for_them(plain: Door) -> No
     for _ in range(500):
         engine.now_ns += TICK_NS
         engine.stack.step(engine.now_ns)
-        if engine.count("overload_level") != seen[-1]:
-            seen.append(engine.count("overload_level"))
+        if engine.overload_level() != seen[-1]:
+            seen.append(engine.overload_level())
     assert seen == [3, 2, 1, 0]
     assert engine.count("overload_backlog") == 3
 
@@ -120,7 +120,7 @@ def test_connections_that_are_all_in_use_ask_for_the_highest_level(plain: Door) 
         opened(plain, engine, "v4", 1000 + number)
         engine.now_ns += 2 * TICK_NS
         engine.stack.step(engine.now_ns)
-        levels.append(engine.count("overload_level"))
+        levels.append(engine.overload_level())
     assert levels == [0] * 27 + [1] * 3 + [2, 3]
     assert engine.count("overload_connections") == 3
 
@@ -135,9 +135,9 @@ def test_frames_that_are_few_ask_for_a_level(plain: Door) -> None:
                 engine.accepted[-1].send(bytes(1400))
         engine.stack.step(engine.now_ns + 2 * TICK_NS)
         engine.now_ns += 2 * TICK_NS
-    assert engine.count("overload_level") > 0
+    assert engine.overload_level() > 0
     assert engine.count("overload_frames") >= 1
-    assert plain.admission.state()["levels"] == {0: engine.count("overload_level")}
+    assert plain.admission.state()["levels"] == {0: engine.overload_level()}
 
 
 def test_without_overload_nothing_is_told_but_half_open_connections(veth: VethPair) -> None:

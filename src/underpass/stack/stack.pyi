@@ -102,7 +102,7 @@ class Stack:
     def set_spin(self, seconds: float) -> None: ...
     def stop(self) -> None: ...
     def stats(self) -> dict[str, dict[str, int]]:
-        """Counters by layer: "link", "refused" (by reason), "tcp", "pool"."""
+        """Counters by layer: "link", "refused" (by reason), "tcp", "pool", "loop", "overload"."""
     def connections(self) -> list[dict[str, int | str]]:
         """Every connection, listener and TIME_WAIT entry, in the manner of ss."""
     def capture_start(

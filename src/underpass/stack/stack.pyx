@@ -577,7 +577,7 @@ cdef class Stack:
     # ------------------------------------------------------------------------------ looking at it
 
     def stats(self):
-        """Counters by layer: "link", "refused" (by reason), "tcp", "pool"."""
+        """Counters by layer: "link", "refused" (by reason), "tcp", "pool", "loop", "overload"."""
         cdef dict tcp = self.tcp.state.counters
         refused = tcp.pop("refused")
         names = reason_names()
@@ -586,10 +586,11 @@ cdef class Stack:
             "link": self.link.stats(),
             "refused": {name: refused[i] for i, name in enumerate(names) if i},
             "tcp": tcp | {"connections": self.tcp.state.tcb_used, "half_open": self.tcp.state.half_open,
-                          "time_waits": self.tcp.state.time_wait_used, "overload_level": self.overload.level},
+                          "time_waits": self.tcp.state.time_wait_used},
             "pool": {"frames": pool.count, "free": pool.free, "reserve": pool.reserve, "refused": pool.refused,
                      "waiting_to_send": self.tcp.tx.tail - self.tcp.tx.head},
             "loop": {"turns": self.loop.turns, "sleeps": self.loop.sleeps, "naps": self.loop.moderation.naps_all},
+            "overload": {"level": self.overload.level},
         }
 
     def connections(self):
