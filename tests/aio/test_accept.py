@@ -18,12 +18,19 @@ def listening(site: Site, host: str = "") -> socket.socket:
     return sock
 
 
+async def begun(loop: asyncio.AbstractEventLoop,
+                listener: socket.socket) -> "asyncio.Task[tuple[socket.socket, tuple[str, int]]]":
+    """A sock_accept() that waits."""
+    accepting = asyncio.create_task(loop.sock_accept(listener))
+    await asyncio.sleep(0)
+    return accepting
+
+
 def test_sock_accept_accepts_what_comes_by_the_interface(site: Site) -> None:
     async def main() -> None:
         loop = running()
         with inside(site.pair.server.name), listening(site) as listener:
-            accepting = asyncio.create_task(loop.sock_accept(listener))
-            await asyncio.sleep(0)
+            accepting = await begun(loop, listener)
             client = await site.connected(PORT)
             sock, address = await accepting
             assert address == client.getsockname() == sock.getpeername()
@@ -44,8 +51,7 @@ def test_sock_accept_accepts_from_the_kernel_as_well(site: Site) -> None:
         loop = running()
         with inside(site.pair.server.name), listening(site, "0.0.0.0") as listener:
             for _ in range(2):
-                accepting = asyncio.create_task(loop.sock_accept(listener))
-                await asyncio.sleep(0)
+                accepting = await begun(loop, listener)
                 with socket.create_connection(("127.0.0.1", PORT), 10) as client:
                     sock, address = await accepting
                     assert address == client.getsockname()
@@ -60,8 +66,7 @@ def test_what_nobody_asked_for_is_reset_when_the_listener_closes(site: Site) -> 
     async def main() -> None:
         loop = running()
         with inside(site.pair.server.name), listening(site) as listener:
-            accepting = asyncio.create_task(loop.sock_accept(listener))
-            await asyncio.sleep(0)
+            accepting = await begun(loop, listener)
             first, second = await site.connected(PORT), await site.connected(PORT)
             sock, _ = await accepting
             await until(lambda: loop.nic.stack().stats()["tcp"]["passive_opens"] == 2)
@@ -81,8 +86,7 @@ def test_an_accepted_socket_becomes_a_transport(site: Site) -> None:
     async def main() -> None:
         loop = running()
         with inside(site.pair.server.name), listening(site) as listener:
-            accepting = asyncio.create_task(loop.sock_accept(listener))
-            await asyncio.sleep(0)
+            accepting = await begun(loop, listener)
             client = await site.connected(PORT)
             sock, _ = await accepting
             reader, writer = await asyncio.open_connection(sock=sock)
@@ -99,8 +103,7 @@ def test_a_cancelled_sock_accept_loses_no_connection(site: Site) -> None:
     async def main() -> None:
         loop = running()
         with inside(site.pair.server.name), listening(site) as listener:
-            accepting = asyncio.create_task(loop.sock_accept(listener))
-            await asyncio.sleep(0)
+            accepting = await begun(loop, listener)
             accepting.cancel()
             await asyncio.wait([accepting])
             client = await site.connected(PORT)

@@ -59,7 +59,7 @@ class Modules:
 
 def initramfs(busybox: Path, modules: Modules, names: Iterable[str], init: str) -> bytes:
     """The archive: /init is that shell script, and /modules has the modules in their order."""
-    files = {name: (S_IFDIR | 0o755, b"") for name in ("bin", "modules", "root", "proc", "sys", "dev")}
+    files = {name: (S_IFDIR | 0o755, b"") for name in ("bin", "modules", "host", "proc", "sys", "dev")}
     files["bin/busybox"] = (S_IFREG | 0o755, busybox.read_bytes())
     files["init"] = (S_IFREG | 0o755, init.encode())
     for number, (name, octets) in enumerate(modules.in_order(names)):

@@ -8,15 +8,15 @@ mount -t devtmpfs dev /dev
 for module in /modules/*; do
   insmod "$module" || echo "cannot load $module"
 done
-mount -t 9p -o ro,trans=virtio,version=9p2000.L,cache=loose,msize=512000 host /root || poweroff -f
-mount --move /proc /root/proc
-mount --move /sys /root/sys
-mount --move /dev /root/dev
-mount -t tmpfs run /root/run
-mount -t bpf bpf /root/sys/fs/bpf
-mkdir /root/run/lock /root/run/netns /root/dev/shm
-mount -t tmpfs shm /root/dev/shm
-cd /root
-chroot /root /usr/bin/env -i @ENVIRONMENT@ @AGENT@ </root/dev/null
+mount -t 9p -o ro,trans=virtio,version=9p2000.L,cache=loose,msize=512000 host /host || poweroff -f
+mount --move /proc /host/proc
+mount --move /sys /host/sys
+mount --move /dev /host/dev
+mount -t tmpfs run /host/run
+mount -t bpf bpf /host/sys/fs/bpf
+mkdir /host/run/lock /host/run/netns /host/dev/shm
+mount -t tmpfs shm /host/dev/shm
+cd /host
+chroot /host /usr/bin/env -i @ENVIRONMENT@ @AGENT@ </host/dev/null
 echo "the agent ended with status $?"
 poweroff -f

@@ -9,7 +9,7 @@ from underpass.apps.bench.cost import HOW, resident_bytes
 from underpass.apps.bench.lab import CLIENT_CORE, PLACEMENTS, Lab, machine
 from underpass.apps.bench.python_programs import LARGE
 from underpass.apps.bench.python_servers import servers
-from underpass.apps.bench.rows import PLOTTED, UNITS, Figures, Goal, Row
+from underpass.apps.bench.rows import PLOTTED, UNITS, Figures, Goal, Row, each_request
 
 CONNECTIONS = 50
 SOCKETS = 10_000
@@ -25,12 +25,7 @@ def cost(lab: Lab, seconds: float, script: str = "") -> Figures:
     answer = wrk(lab.pair.client, lab.server.url("hello"), lab.scratch, connections=CONNECTIONS,
                          seconds=seconds, core=CLIENT_CORE, script=script)
     used = meter.read() - before
-    figures = {"requests_per_s": answer.requests_per_s, "errors": float(answer.errors),
-               "process_us": used.process_ns / answer.requests / 1e3}
-    if lab.placement == "pinned":
-        figures["core_us"] = used.core_ns / answer.requests / 1e3
-        figures["busy_us"] = used.busy_ns / answer.requests / 1e3
-    return figures | {"p50_us": answer.p50_us, "p99_us": answer.p99_us}
+    return each_request(lab, answer, used) | {"p50_us": answer.p50_us, "p99_us": answer.p99_us}
 
 
 def echo_script() -> str:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from underpass.apps.bench import many
-from underpass.apps.bench.clients import ab, download, wrk
-from underpass.apps.bench.cost import resident_bytes
+from underpass.apps.bench.clients import Answer, ab, download, wrk
+from underpass.apps.bench.cost import Usage, resident_bytes
 from underpass.apps.bench.lab import CLIENT_CORE, LARGE, SERVER_CORE, SMALL, Lab
 from underpass.apps.bench.servers import Nginx, Server, Underpass, UnderpassBusyPoll
 
@@ -94,6 +94,16 @@ class HandoverRow(EngineRow):
         return {name: figures[name] for name in ("handover_ns", "transaction_ns")}
 
 
+def each_request(lab: Lab, answer: Answer, used: Usage) -> Figures:
+    """Requests/s, errors, and processor time a request; of the whole core as well where it is pinned."""
+    figures = {"requests_per_s": answer.requests_per_s, "errors": float(answer.errors),
+               "process_us": used.process_ns / answer.requests / 1e3}
+    if lab.placement == "pinned":
+        figures["core_us"] = used.core_ns / answer.requests / 1e3
+        figures["busy_us"] = used.busy_ns / answer.requests / 1e3
+    return figures
+
+
 def loaded(lab: Lab, seconds: float, connections: int, keep_alive: bool) -> Figures:
     """Requests/s, latency, and processor time a request, with wrk or ab."""
     meter = lab.meter()
@@ -105,11 +115,7 @@ def loaded(lab: Lab, seconds: float, connections: int, keep_alive: bool) -> Figu
     else:
         answer = ab(lab.pair.client, url, connections=connections, seconds=seconds, core=CLIENT_CORE)
     used = meter.read() - before
-    figures = {"requests_per_s": answer.requests_per_s, "errors": float(answer.errors),
-               "process_us": used.process_ns / answer.requests / 1e3}
-    if lab.placement == "pinned":
-        figures["core_us"] = used.core_ns / answer.requests / 1e3
-        figures["busy_us"] = used.busy_ns / answer.requests / 1e3
+    figures = each_request(lab, answer, used)
     if keep_alive:
         figures |= {"p50_us": answer.p50_us, "p99_us": answer.p99_us}
     return figures
