@@ -166,6 +166,34 @@ def test_strangers_are_dropped_in_xdp_and_known_flows_are_not(pair: Pair, root: 
     assert server.heard["tcp"]["resets_out"] == 0
 
 
+def once(pair: Pair, address: str, port: int) -> bytes:
+    """The answer to a request after which the server closes, from this port."""
+    octets, family = b"", socket.AF_INET6 if ":" in address else socket.AF_INET
+    with inside(pair.client.name), socket.socket(family) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        client.bind(("", port))
+        client.settimeout(10)
+        client.connect((address, 80))
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        while more := client.recv(4096):
+            octets += more
+    return octets
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_port_in_time_wait_is_used_again_by_a_cookie(pair: Pair, root: Path, family: int) -> None:
+    """RFC 6191: the stack itself has no room for a half-open connection, either."""
+    address = pair.server.address if family == 4 else pair.server.address6
+    server = Guarded(pair, root, "always", "20000", "10", "0")
+    for _ in range(5):
+        assert once(pair, address, 41000).endswith(BODY)
+        assert until(lambda: ":41000" not in pair.client.run("ss", "-Htan").stdout, 10)  # Linux's end is over
+    assert server.until(lambda heard: heard["tcp"]["time_wait_reused"] == 4)
+    tcp = server.heard["tcp"]
+    assert (tcp["cookies_accepted"], tcp["cookies_refused"]) == (5, 0)
+    assert tcp["time_wait_entered"] == 5
+
+
 def stray(pair: Pair, address: str) -> None:
     frame = TcpSegment(src="198.19.0.1", dst=address, src_mac=pair.client.mac, dst_mac=pair.server.mac, seq=1,
                        ack=1, flags=Flags.ACK).build()

@@ -4,7 +4,7 @@ import pytest
 
 from underpass.testing.clock import SECOND
 from underpass.testing.packets import Flags
-from underpass.testing.peer import ACK, PSH, RST, SYN
+from underpass.testing.peer import ACK, FIN, PSH, RST, SYN
 
 pytestmark = pytest.mark.wire(half_open=0)
 
@@ -151,6 +151,28 @@ def test_the_window_scale_of_a_cookie_lets_a_large_window_open(wire, peer):
     assert peer.expect(ACK, ack=1001).window << answer.window_scale > 65535
 
 
+def states(wire, port=None):
+    wire.settle()
+    rows = [row for row in wire.stack.connections() if row["state"] != "LISTEN"]
+    return [row["state"] for row in rows if port in (None, row["remote_port"])]
+
+
+def close(peer, conn):
+    """From our end, to TIME-WAIT."""
+    conn.close()
+    peer.expect(FIN | ACK)
+    peer.send(ACK)
+    peer.send(FIN | ACK)
+    peer.expect(ACK, ack=2)
+
+
+def end(wire, peer, **options):
+    """A connection that a cookie opened, as far as TIME-WAIT."""
+    begin(peer, **options)
+    peer.send(ACK)
+    close(peer, wire.accepted()[-1])
+
+
 @pytest.mark.parametrize("v6", [False, True])
 def test_ecn_is_agreed_to_and_comes_back(wire, v6):
     """RFC 3168 6.1.1: the SYN-ACK says ECE, and what the timestamp brings back makes data ECN-capable"""
@@ -210,3 +232,78 @@ def test_the_fallback_of_a_lost_syn_is_followed(wire, peer):
     peer.send(SYN, seq=0, **FULL)
     peer.expect(SYN | ACK)
     assert finish(wire, peer, ack=1).info()["ecn"] == 0
+
+
+class TestTimeWait:
+    """A client that uses its address and port again where SYNs are answered by cookies."""
+
+    def test_a_newer_timestamp_opens_it_anew(self, wire, peer):
+        """RFC 6191 2: whatever the sequence numbers"""
+        peer.timestamp = 1000
+        end(wire, peer, **FULL)
+        again = wire.peer(iss=0xFFFF0000)
+        again.timestamp = 1001
+        begin(again, **FULL)
+        assert states(wire) == ["TIME-WAIT"]            # which stays until the cookie is back
+        again.send(ACK | PSH, b"at once")
+        (_, conn) = wire.accepted()
+        assert conn.recv() == b"at once"
+        assert conn.info()["sack"] == 1
+        assert wire.count("time_wait_reused") == 1
+        assert states(wire) == ["ESTABLISHED"]
+
+    def test_without_timestamps_both_numbers_lie_beyond_the_old_ones(self, wire):
+        """RFC 9293 3.10.7.4, RFC 1122 4.2.2.13: about half of the cookies do not"""
+        answered = 0
+        for port in range(40000, 40016):
+            peer, again = wire.peer(port=port), wire.peer(port=port, iss=5000)
+            wire.flows[peer.base.src, port, 80] = peer
+            end(wire, peer, mss=1460)
+            wire.flows[peer.base.src, port, 80] = again
+            again.send(SYN, mss=1460)
+            if not again.drain():
+                assert states(wire, port) == ["TIME-WAIT"]
+                continue
+            answered += 1
+            assert 2 < (again.irs - peer.irs) % 2**32 < 2**31
+            again.send(ACK)
+            assert states(wire, port) == ["ESTABLISHED"]
+        assert 0 < answered < 16
+        assert wire.count("time_wait_reused") == answered
+
+    @pytest.mark.parametrize("timestamp", [1000, None])
+    def test_an_old_ack_of_the_handshake_opens_nothing(self, wire, peer, timestamp):
+        """RFC 9293 3.5: its cookie is good still, its numbers are the old connection's"""
+        peer.timestamp = timestamp
+        begin(peer, mss=1460)
+        old = peer.send(ACK)
+        close(peer, wire.accepted()[0])
+        wire.send_frame(old.build())
+        assert states(wire) == ["TIME-WAIT"]
+        assert wire.count("time_wait_reused") == 0
+
+    def test_an_older_timestamp_gets_no_cookie(self, wire, peer):
+        """RFC 6191 2"""
+        peer.timestamp = 1000
+        end(wire, peer, **FULL)
+        again = wire.peer(iss=0xFFFF0000)
+        again.timestamp = 999
+        again.send(SYN, mss=1460)
+        assert all(SYN not in seg.flags for seg in again.drain())
+
+    @pytest.mark.wire(half_open=1)
+    def test_it_opens_though_there_is_room_again(self, wire, peer):
+        """RFC 4987 3.6: what answered the SYN does not matter, the XDP program may have"""
+        peer.timestamp = 1000
+        conn = peer.open()
+        close(peer, conn)
+        other = wire.peer(port=100)
+        other.send(SYN, mss=1460)                       # takes the only place
+        again = wire.peer(iss=7000)
+        again.timestamp = 2000
+        begin(again, mss=1460)
+        other.expect(SYN | ACK)
+        other.send(ACK)
+        again.send(ACK)
+        assert states(wire, 40000) == ["ESTABLISHED"]
+        assert wire.count("time_wait_reused") == wire.count("cookies_accepted") == 1

@@ -17,6 +17,12 @@ cdef bint accept_has_room(const Tcp *tcp, uint32_t listener) noexcept nogil
 # SYN-RECEIVED, by Fast Open; or NO_CONN.
 # `floor`: where not 0, the initial sequence number must lie beyond it (RFC 6191: a connection that was in TIME_WAIT).
 cdef uint32_t accept_segment(Tcp *tcp, uint32_t listener, const Segment *seg, uint32_t hash, seq_t floor) noexcept nogil
+# The number that a cookie for this SYN would have now.
+cdef seq_t accept_cookie_for(const Tcp *tcp, uint32_t listener, const Segment *syn) noexcept nogil
+# Whether an ACK brings back a cookie of ours that may still do so, with `syn` as in cookie_check; and the connection that it
+# opens, or NO_CONN.
+cdef bint accept_brings_cookie(const Tcp *tcp, const Segment *ack, Segment *syn) noexcept nogil
+cdef uint32_t accept_cookie(Tcp *tcp, uint32_t listener, const Segment *seg, const Segment *syn, uint32_t hash) noexcept nogil
 # The handshake's last ACK came, perhaps with data (`arrived`): the application will be told, now or once there are some.
 cdef void accept_completed(Tcp *tcp, uint32_t conn, bint arrived) noexcept nogil
 # Tell it now.

@@ -5,7 +5,7 @@ from libc.string cimport memcpy
 
 from underpass.ip.network cimport network_is_broadcast
 from underpass.ip.policy cimport policy_is_unicast
-from underpass.tcp.cookies cimport cookie_check, cookie_send
+from underpass.tcp.cookies cimport cookie_check, cookie_make, cookie_options, cookie_send
 from underpass.tcp.ecn cimport ecn_accepts
 from underpass.tcp.ending cimport ending_handshake_over
 from underpass.tcp.fast_open cimport fast_open_take
@@ -158,26 +158,30 @@ cdef inline bint cookies_are_out(const Tcp *tcp) noexcept nogil:
     return <int64_t>(tcp.now_ns - tcp.xdp_cookie_ns[0]) <= <int64_t>COOKIE_LIFE_NS
 
 
+cdef bint accept_brings_cookie(const Tcp *tcp, const Segment *ack, Segment *syn) noexcept nogil:
+    return cookies_are_out(tcp) and cookie_check(tcp, ack, syn)
+
+
 cdef uint32_t complete_cookie(Tcp *tcp, uint32_t index, const Segment *seg, uint32_t hash) noexcept nogil:
     """An ACK for which there is no connection: does it bring back a cookie of ours?"""
-    cdef uint32_t conn
-    cdef Tcb *tcb
     cdef Segment syn                        # as it must have been
-    if not cookies_are_out(tcp):
-        output_reset_for(tcp, seg)
-        return NO_CONN
-    if not cookie_check(tcp, seg, &syn):
-        tcp.state.counters.cookies_refused += 1
-        output_reset_for(tcp, seg)
-        return NO_CONN
-    conn = open_block(tcp, &seg.dst, seg.dst_port, &seg.src, seg.src_port, seg.vlan, hash,
-                      &tcp.state.listeners[index].preset)
+    if accept_brings_cookie(tcp, seg, &syn):
+        return accept_cookie(tcp, index, seg, &syn, hash)
+    tcp.state.counters.cookies_refused += cookies_are_out(tcp)
+    output_reset_for(tcp, seg)
+    return NO_CONN
+
+
+cdef uint32_t accept_cookie(Tcp *tcp, uint32_t index, const Segment *seg, const Segment *syn, uint32_t hash) noexcept nogil:
+    cdef uint32_t conn = open_block(tcp, &seg.dst, seg.dst_port, &seg.src, seg.src_port, seg.vlan, hash,
+                                    &tcp.state.listeners[index].preset)
+    cdef Tcb *tcb
     if conn == NO_CONN:
         return NO_CONN
     tcb = &tcp.tcbs[conn]
     adopt(tcp, conn, index, seg)
     tcb.state = SYN_RECEIVED                # what the options are agreed on in
-    open_take_syn(tcp, conn, &syn)
+    open_take_syn(tcp, conn, syn)
     tcp.colds[conn].iss = seg.ack - 1
     tcb.snd_nxt = tcb.snd_end = tcb.snd_una = seg.ack
     tcb.rcv_adv = tcb.rcv_nxt + window_of_syn(tcb)
@@ -185,6 +189,14 @@ cdef uint32_t complete_cookie(Tcp *tcp, uint32_t index, const Segment *seg, uint
     open_established(tcp, conn, seg)
     accept_completed(tcp, conn, True)           # nothing of it was kept while it was half-open
     return conn
+
+
+cdef inline bint agrees_to_ecn(const Tcp *tcp, uint32_t listener) noexcept nogil:
+    return ecn_accepts(tcp, tcp.state.listeners[listener].preset.congestion)
+
+
+cdef seq_t accept_cookie_for(const Tcp *tcp, uint32_t listener, const Segment *syn) noexcept nogil:
+    return cookie_make(tcp, syn, cookie_options(syn, agrees_to_ecn(tcp, listener)))
 
 
 cdef bint accept_has_room(const Tcp *tcp, uint32_t listener) noexcept nogil:
@@ -207,8 +219,7 @@ cdef uint32_t accept_segment(Tcp *tcp, uint32_t listener, const Segment *seg, ui
         return half_open(tcp, listener, seg, hash, floor)
     else:
         tcp.state.counters.half_open_limit += 1             # RFC 4987 3.6: nothing is kept
-        cookie_send(tcp, seg, &tcp.state.listeners[listener].preset,
-                    ecn_accepts(tcp, tcp.state.listeners[listener].preset.congestion))
+        cookie_send(tcp, seg, &tcp.state.listeners[listener].preset, agrees_to_ecn(tcp, listener))
     return NO_CONN
 
 

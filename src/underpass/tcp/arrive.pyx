@@ -3,7 +3,10 @@ from libc.errno cimport ECONNREFUSED, ECONNRESET
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
 from underpass.ip.network cimport network_is_local
-from underpass.tcp.accept cimport accept_announce, accept_completed, accept_find, accept_has_room, accept_segment
+from underpass.tcp.accept cimport (
+    accept_announce, accept_brings_cookie, accept_completed, accept_cookie, accept_cookie_for, accept_find, accept_has_room,
+    accept_segment,
+)
 from underpass.tcp.ack cimport ack_covers_fin, ack_process
 from underpass.tcp.block cimport block_at_work, block_touch
 from underpass.tcp.challenge cimport challenge_ack, challenge_allowed, challenge_due
@@ -26,6 +29,7 @@ from underpass.tcp.tcb cimport (
 )
 from underpass.tcp.time_wait cimport (
     TIME_WAIT_ACK, TIME_WAIT_REOPEN, TimeWaitVerdict, time_wait_may_answer, time_wait_receive, time_wait_reopen,
+    time_wait_takes_cookie,
 )
 from underpass.tcp.traits cimport TRAIT_DEFER_ACCEPT, TRAIT_ECN, TRAIT_FAST_OPEN_PENDING
 from underpass.tcp.urgent cimport urgent_arrives
@@ -64,15 +68,44 @@ cdef void arrive_listener(Tcp *tcp, Arrival *arrival, uint32_t hash, uint32_t li
         arrive_text(tcp, conn, arrival)     # a cookie came back, perhaps with data
 
 
+cdef void reopen_by_syn(Tcp *tcp, Arrival *arrival, uint32_t hash, uint32_t entry) noexcept nogil:
+    """Where nothing more can be kept, by a cookie: then the entry stays until that comes back."""
+    cdef const Segment *seg = &arrival.seg
+    cdef uint32_t listener = accept_find(tcp, &seg.dst, seg.dst_port)
+    if listener == NO_LISTENER:
+        return
+    if accept_has_room(tcp, listener):
+        arrive_listener(tcp, arrival, hash, listener, time_wait_reopen(tcp, entry))
+    elif time_wait_takes_cookie(tcp, entry, seg, accept_cookie_for(tcp, listener, seg)):
+        arrive_listener(tcp, arrival, hash, listener, 0)
+
+
+cdef bint reopen_by_ack(Tcp *tcp, Arrival *arrival, uint32_t hash, uint32_t entry) noexcept nogil:
+    """Whether it brings a cookie back for a new connection: the SYN was answered by one."""
+    cdef const Segment *seg = &arrival.seg
+    cdef uint32_t listener, conn
+    cdef Segment syn
+    if seg.flags & (SYN | RST | ACK) != ACK or not accept_brings_cookie(tcp, seg, &syn):
+        return False
+    listener = accept_find(tcp, &seg.dst, seg.dst_port)
+    if listener == NO_LISTENER or not time_wait_takes_cookie(tcp, entry, &syn, seg.ack - 1):
+        return False
+    time_wait_reopen(tcp, entry)
+    conn = accept_cookie(tcp, listener, seg, &syn, hash)
+    if conn != NO_CONN:
+        arrive_text(tcp, conn, arrival)
+    return True
+
+
 cdef void arrive_time_wait(Tcp *tcp, Arrival *arrival, uint32_t hash, uint32_t entry) noexcept nogil:
     cdef const Segment *seg = &arrival.seg
     cdef TimeWait *wait = &tcp.time_waits[entry]
-    cdef TimeWaitVerdict verdict = time_wait_receive(tcp, entry, seg)
-    cdef uint32_t listener
+    cdef TimeWaitVerdict verdict
+    if reopen_by_ack(tcp, arrival, hash, entry):
+        return
+    verdict = time_wait_receive(tcp, entry, seg)
     if verdict == TIME_WAIT_REOPEN:
-        listener = accept_find(tcp, &seg.dst, seg.dst_port)
-        if listener != NO_LISTENER and accept_has_room(tcp, listener):
-            arrive_listener(tcp, arrival, hash, listener, time_wait_reopen(tcp, entry))
+        reopen_by_syn(tcp, arrival, hash, entry)
     elif verdict == TIME_WAIT_ACK and time_wait_may_answer(tcp, entry, seg) and challenge_allowed(tcp):
         output_answer(tcp, seg, wait.snd_nxt, wait.rcv_nxt, ACK, 0, (wait.flags & CONN_TIMESTAMPS) != 0,
                       timestamp_clock(tcp) + wait.ts_offset, wait.ts_recent)

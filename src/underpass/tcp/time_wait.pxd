@@ -24,8 +24,11 @@ cdef TimeWaitVerdict time_wait_receive(Tcp *tcp, uint32_t entry, const Segment *
 cdef bint time_wait_may_answer(Tcp *tcp, uint32_t entry, const Segment *seg) noexcept nogil
 # The entry makes way for a new connection of the same four-tuple, whose ISS must be above the SND.NXT that is
 # returned (RFC 1122 4.2.2.13): see isn_above. Until this is called nothing has changed, so that a SYN for
-# which there is no room, or that can only be answered by a cookie, is dropped and leaves the entry in force.
+# which there is no room is dropped, or answered by a cookie, and leaves the entry in force.
 cdef seq_t time_wait_reopen(Tcp *tcp, uint32_t entry) noexcept nogil
+# Whether this SYN may open it anew with `iss`, a cookie, which cannot be chosen: it lies beyond what was sent, or what is still
+# on its way is told apart by timestamps.
+cdef bint time_wait_takes_cookie(const Tcp *tcp, uint32_t entry, const Segment *syn, seq_t iss) noexcept nogil
 # Free what has expired. All entries last equally long, so a queue serves.
 cdef void time_wait_expire(Tcp *tcp) noexcept nogil
 # After a crash: these entries, first to expire first, are in use, no others. They are in no table.

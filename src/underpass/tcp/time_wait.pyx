@@ -100,6 +100,14 @@ cdef seq_t time_wait_reopen(Tcp *tcp, uint32_t entry) noexcept nogil:
     return snd_nxt
 
 
+cdef bint time_wait_takes_cookie(const Tcp *tcp, uint32_t entry, const Segment *syn, seq_t iss) noexcept nogil:
+    """RFC 6191 2 for the peer's numbers; for ours RFC 1122 4.2.2.13, or RFC 7323 5.2."""
+    cdef const TimeWait *it = &tcp.time_waits[entry]
+    if not _may_reopen(it, syn):
+        return False
+    return seq_after(iss, it.snd_nxt) or (it.flags & CONN_TIMESTAMPS and syn.options & OPTION_TIMESTAMPS) != 0
+
+
 cdef void time_wait_expire(Tcp *tcp) noexcept nogil:
     cdef uint32_t entry = tcp.state.time_wait_head
     while entry != NO_TIME_WAIT and tcp.time_waits[entry].expires_ns <= tcp.now_ns:
