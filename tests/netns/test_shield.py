@@ -1,6 +1,8 @@
 """The shield before a running server: `serve --shield`, and `underpass shield` beside it."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from underpass.linux.namespaces import until
+from underpass.linux.netdev_features import netdev_features
 from underpass.testing.namespaces import Namespace, VethPair
+from underpass.xdp.loader import XdpProgram
 
 POLICY = """
 [interface]
@@ -111,6 +115,62 @@ def test_blocks_from_beside(veth: VethPair, serve: Server, site: Path) -> None:
     shield(veth.ours, "unblock", veth.peer.v4)
     assert fetch(veth) == "hello\n"
     assert "neither blocked nor allowed" in shield(veth.ours, "unblock", veth.peer.v4, status=1)
+
+
+def opened(veth: VethPair) -> socket.socket:
+    """A connection that is served. Raises TimeoutError where nobody answers."""
+    with veth.peer.entered():
+        client = socket.create_connection((veth.ours.v4, 80), timeout=2)
+    try:
+        client.sendall(b"HEAD /index.html HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.1 200")
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def is_served(veth: VethPair) -> bool:
+    try:
+        opened(veth).close()
+    except TimeoutError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("cookies", ["off", "always"])
+def test_a_source_has_so_many_connections_whatever_becomes_of_workers(
+    veth: VethPair, serve: Server, site: Path, cookies: str
+) -> None:
+    """The limit holds over the death of the worker that has them, and a restart, and ends with them."""
+    (site / "shield.toml").write_text('[[services.rate]]\nper = "source"\nconnections = 3\n')
+    process = serve("--workers", "1", "--admission", "--syn-cookies", cookies,
+                    "--shield", str(site / "shield.toml"))
+    with veth.peer.entered(), XdpProgram(netdev_features(veth.peer.interface)):     # that XDP can answer
+        clients = [opened(veth) for _ in range(3)]
+        assert not is_served(veth)
+        (worker,) = map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
+        os.kill(worker, signal.SIGKILL)
+        assert process.stdout is not None
+        assert any("serves again" in line for line in process.stdout)
+        assert not is_served(veth)
+        subprocess.run([sys.executable, "-m", "underpass.cli", "restart", "--pid", str(process.pid)],
+                       check=True, capture_output=True, timeout=60)
+        assert not is_served(veth)
+        clients.pop().close()
+        assert until(lambda: is_served(veth), 20)
+        for client in clients:
+            client.close()
+    stats = json.loads(shield(veth.ours, "stats", "--json"))
+    assert stats["dropped"]["services"]["dropped_connections"]["packets"] >= 3
+
+
+def test_a_limit_needs_a_server_that_counts(veth: VethPair, serve: Server, site: Path) -> None:
+    (site / "shield.toml").write_text('[[services.rate]]\nper = "source"\nconnections = 3\n')
+    serve()
+    said = shield(veth.ours, "load", str(site / "shield.toml"), status=1)
+    assert "start it with --admission, or --syn-cookies auto" in said
+    assert is_served(veth)
 
 
 def test_the_policy_outlives_a_restart_of_the_workers(veth: VethPair, serve: Server, site: Path) -> None:

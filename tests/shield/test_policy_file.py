@@ -63,6 +63,36 @@ FAULTS = [
     ("[[services.rate]]\nsyns = 5", 1, "services.rate", 'needs per = "source" or "service"'),
     ("[[services.rate]]\nper = 'source'", 1, "services.rate", "limits nothing"),
     ("[[services.rate]]\nper = 'source'\nsyns = 0", 3, "services.rate.syns", "a whole number from 1"),
+    (
+        "[[services.rate]]\nper = 'service'\nconnections = 9",
+        3,
+        "services.rate.connections",
+        "are counted for each source",
+    ),
+    (
+        "[[interface.rate]]\nper = 'source'\nconnections = 9",
+        3,
+        "interface.rate.connections",
+        "are those of the stack: [services] and [[service]] limit them",
+    ),
+    (
+        "[[interface.rate]]\nper = 'source'\nnew-connections = 9",
+        3,
+        "interface.rate.new-connections",
+        "are those of the stack",
+    ),
+    (
+        "[[services.rate]]\nper = 'source'\nconnections = 17000000",
+        3,
+        "services.rate.connections",
+        "a whole number from 1 to 16777215",
+    ),
+    (
+        "".join(f"[[services.rate]]\nper = 'source'\nv4 = {bits}\nconnections = 9\n" for bits in (32, 24, 9)),
+        12,
+        "services.rate.connections",
+        "2 different pairs of lengths, and these there are: v4 = 24, v6 = 64 and v4 = 32, v6 = 64",
+    ),
     ("[detection]\nblock-for = '10m'", 1, "detection", "needs packets = ..."),
     (
         "[detection]\npackets = 5\nblock-for = '10 minutes'",

@@ -99,6 +99,38 @@ def test_a_service_gets_so_much_of_all_sources(program: XdpProgram, veth: VethPa
     assert outcomes(program, veth, 20, dst_port=80) == {"dropped_no_socket": 20}
 
 
+def test_a_source_begins_so_many_connections(program: XdpProgram, veth: VethPair) -> None:
+    """One a second, and a burst of five; what goes on in those that there are is not asked."""
+    load(program, '[[services.rate]]\nper = "source"\nnew-connections = 1\nburst = 5\n')
+    assert program.features == {"filters", "connections"}
+    assert outcomes(program, veth, 50) == {"dropped_no_socket": 50}
+    found = outcomes(program, veth, 50, flags=Flags.SYN)
+    assert 5 <= found["dropped_no_socket"] <= 7
+    assert found["dropped_new_connections"] == 50 - found["dropped_no_socket"]
+    assert outcomes(program, veth, 1, flags=Flags.SYN, src="198.51.100.2") == {"dropped_no_socket": 1}
+    assert outcomes(program, veth, 5) == {"dropped_no_socket": 5}
+
+
+def test_all_sources_together_begin_so_many(program: XdpProgram, veth: VethPair) -> None:
+    load(program, '[[service]]\nport = 443\n'
+                  '[[service.rate]]\nper = "service"\nnew-connections = 1\nburst = 5\n')
+    found: Counter[str] = Counter()
+    for last in range(40):
+        found += outcomes(program, veth, 1, src=f"198.51.100.{last}", dst_port=443, flags=Flags.SYN)
+    assert 5 <= found["dropped_no_socket"] <= 7
+    assert found["dropped_new_connections"] == 40 - found["dropped_no_socket"]
+    assert outcomes(program, veth, 20, dst_port=80, flags=Flags.SYN) == {"dropped_no_socket": 20}
+
+
+def test_what_begins_and_what_is_sent_are_counted_apart(program: XdpProgram, veth: VethPair) -> None:
+    load(program, '[[services.rate]]\nper = "source"\nnew-connections = 1\npackets = 1\nburst = 5\n')
+    assert program.features == {"filters", "rates", "connections"}
+    found = outcomes(program, veth, 20, flags=Flags.SYN)
+    assert 5 <= found["dropped_no_socket"] <= 7
+    assert found["dropped_source_rate"] == 20 - found["dropped_no_socket"]
+    assert found["dropped_new_connections"] == 0
+
+
 def test_allowed_sources_have_no_rate_and_dry_runs_only_count(program: XdpProgram, veth: VethPair) -> None:
     text = (
         '[lists.good]\naction = "allow"\nprefixes = ["198.51.100.1"]\n'
@@ -125,10 +157,10 @@ def test_who_sends_too_much_is_not_forgotten_for_many_others(program: XdpProgram
     """Twenty times as many sources as are kept: each is a second ahead of the clock, that one thousands."""
     load(program, 'sources = 256\n[[services.rate]]\nper = "source"\npackets = 1\nburst = 5000\n')
     outcomes(program, veth, 5100)
-    assert outcomes(program, veth, 1)["dropped_source_rate"] == 1
+    assert outcomes(program, veth, 100)["dropped_source_rate"] > 50     # some may come in as time goes
     for number in range(5000):
         outcomes(program, veth, 1, src=f"10.9.{number >> 8}.{number & 255}")
-    assert outcomes(program, veth, 1)["dropped_source_rate"] == 1
+    assert outcomes(program, veth, 100)["dropped_source_rate"] > 50
 
 
 def test_sources_are_told_apart(program: XdpProgram, veth: VethPair) -> None:

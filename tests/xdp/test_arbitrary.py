@@ -59,6 +59,9 @@ fragments = "drop"
 [[services.rate]]
 per = "service"
 syns = 1000
+[[services.rate]]
+per = "source"
+new-connections = 100
 [detection]
 packets = 100
 block-for = "1s"

@@ -19,6 +19,8 @@ SYN_RATE = 20_000
 HOLD_S = 10.0
 FLOWS = 1 << 18
 SLOT_BYTES = 8
+SOURCES_SHARE = 4                       # a bucket of sources behind so many of flows
+LEAST_BUCKETS = 8
 HEADERS = {4: 40, 6: 60}                # octets of IP and TCP headers without options
 WINDOW_MAX = 65535                      # of a SYN, which is never scaled (RFC 7323 2.2)
 SCALE_MAX = 14
@@ -59,7 +61,8 @@ class AdmissionPlan:
     @property
     def sizes(self) -> dict[str, int]:
         """Of its maps."""
-        return {"flows": buckets_for(self.flows)} if self.features else {}
+        buckets = buckets_for(self.flows)
+        return {"flows": buckets + buckets // SOURCES_SHARE} if self.features else {}
 
     def with_room(self, flows: int) -> "AdmissionPlan":
         """The same, with room for so many flows at least."""
@@ -71,7 +74,7 @@ LET_ALL_IN = AdmissionPlan()            # the program decides nothing
 
 def buckets_for(flows: int) -> int:
     """How many buckets, a power of two, hold so many flows in half of their slots."""
-    buckets = 1
+    buckets = LEAST_BUCKETS
     while buckets * FLOWS_IN_A_BUCKET < 2 * flows:
         buckets *= 2
     return buckets
@@ -92,14 +95,15 @@ class Admission:
     def __init__(self, plan: AdmissionPlan, netdev: NetdevFeatures, program: XdpProgram, *, seed: bytes,
                  limits: Mapping[str, int | str]) -> None:
         flows = program.map("flows")
-        buckets = flows.max_entries             # those that are there, where the program was adopted
+        octets = flows.max_entries * FLOWS_IN_A_BUCKET * SLOT_BYTES  # as it is there, where it was adopted
         self.plan = plan
+        self.table = FlowTable(memfd=flows.fd, bytes=octets)
+        flows.close()
         self._maps = AdmissionMaps(program)
-        self._maps.set_keys(admission_keys(seed), buckets=buckets, clock_offset_ns=clock_offset_ns())
+        self._maps.set_keys(admission_keys(seed), buckets=self.table.buckets,
+                            source_buckets=self.table.source_buckets, clock_offset_ns=clock_offset_ns())
         self._limits = checked_limits(dict(limits))
         self._partial_checksums = netdev.partial_checksums
-        self.table = FlowTable(memfd=flows.fd, bytes=buckets * FLOWS_IN_A_BUCKET * SLOT_BYTES)
-        flows.close()
         self._answer(netdev.mtu)
         self._maps.set_cookies(plan.syn_cookies, syn_rate=plan.syn_rate, hold_s=plan.hold_s)
 

@@ -58,7 +58,8 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What a source, or all of them together, may send to a section in a second; None: as much as it likes.
+    """What a source, or all of them together, may send to a section in a second, and how many connections a
+    source may have with the stack; None: as much as it likes.
 
     A source is a prefix of so many bits.
     """
@@ -69,7 +70,19 @@ class Rate:
     packets: int | None = None
     syns: int | None = None
     octets: int | None = None
+    new: int | None = None              # connections that are begun
+    connections: int | None = None      # at a time
     burst: float = 1.0                  # seconds that may be saved up
+
+    @property
+    def of_packets(self) -> bool:
+        """Whether packets are looked at, each by itself."""
+        return (self.packets, self.syns, self.octets) != (None, None, None)
+
+    @property
+    def of_connections(self) -> bool:
+        """Whether what begins a connection is looked at."""
+        return (self.new, self.connections) != (None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +145,11 @@ class Policy:
     samples: bool = False               # of what is dropped
     text: str = ""                      # as it was written
     folder: str = "/"                   # that its files are relative to
+
+    def counted(self) -> list[tuple[int, int]]:
+        """For which lengths of prefixes, of IPv4 and of IPv6, connections are counted."""
+        rates = [rate for section in self.sections() for rate in section.rates]
+        return list(dict.fromkeys((it.v4, it.v6) for it in rates if it.connections is not None))
 
     def sections(self) -> list[Section]:
         """All sections in the order of their numbers."""

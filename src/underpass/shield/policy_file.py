@@ -25,7 +25,8 @@ from underpass.shield.policy import (
 from underpass.shield.toml_lines import lines_of
 
 LISTS_MAX, SERVICES_MAX, RULES_MAX, SECTION_RULES_MAX, RATES_MAX = 62, 14, 256, 64, 4
-COUNT_MAX = 2**40
+COUNT_MAX, CONNECTIONS_MAX = 2**40, 2**24 - 1
+COUNTED_MAX = 2                         # different pairs of lengths for which connections are counted
 
 PORTS = fields.list_of(fields.ports, "ports")
 NETWORKS = fields.list_of(fields.network, "prefixes", some=True)
@@ -65,6 +66,8 @@ RATE: Fields = {
     "per": ("per", fields.one_of(("source", "service"))),
     "v4": ("v4", fields.integer(8, 32)), "v6": ("v6", fields.integer(16, 128)),
     "packets": ("packets", PER_SECOND), "syns": ("syns", PER_SECOND), "bytes": ("octets", PER_SECOND),
+    "new-connections": ("new", PER_SECOND),
+    "connections": ("connections", fields.integer(1, CONNECTIONS_MAX)),
     "burst": ("burst", fields.span)}
 DETECTION: Fields = {
     "packets": ("packets", PER_SECOND), "block-for": ("block_s", fields.span),
@@ -142,6 +145,7 @@ class _Reader:
         self.lines = lines_of(text)
         self.faults: list[Fault] = []
         self.rules = 0
+        self.lengths: set[tuple[int, int]] = set()
 
     def fault(self, path: tuple[str | int, ...], wrong: str) -> None:
         """Note one: at its line, or at that of the next table around it."""
@@ -283,10 +287,27 @@ class _Reader:
             return None
         if "per" not in table:
             self.fault(path, 'needs per = "source" or "service"')
-        limits = ("packets", "syns", "bytes")
+        limits = ("packets", "syns", "bytes", "new-connections", "connections")
         if "per" in set_to and not any(it in table for it in limits):
-            self.fault(path, "limits nothing: give packets, syns or bytes, a second")
-        return Rate(**set_to) if "per" in set_to else None
+            self.fault(path, "limits nothing: give packets, syns, bytes or new-connections, a second, "
+                             "or connections")
+        if "connections" in table and set_to.get("per") == "service":
+            self.fault((*path, "connections"), 'are counted for each source: per = "source"')
+        for key in ("new-connections", "connections") if path[0] == "interface" else ():
+            if key in table:
+                self.fault((*path, key), "are those of the stack: [services] and [[service]] limit them")
+        return self.counted(Rate(**set_to), path) if "per" in set_to else None
+
+    def counted(self, rate: Rate, path: tuple[str | int, ...]) -> Rate:
+        """The rate, its pair of lengths noted where connections are counted for it."""
+        if rate.connections is not None:
+            self.lengths.add((rate.v4, rate.v6))
+            if len(self.lengths) > COUNTED_MAX:
+                self.lengths.discard((rate.v4, rate.v6))
+                pairs = " and ".join(f"v4 = {v4}, v6 = {v6}" for v4, v6 in sorted(self.lengths))
+                self.fault((*path, "connections"), f"are counted for {COUNTED_MAX} different pairs of "
+                                                   f"lengths, and these there are: {pairs}")
+        return rate
 
     def services(self, table: Mapping[str, Any], inherited: Any, above: "_Above",
                  services: Section) -> tuple[Service, ...]:

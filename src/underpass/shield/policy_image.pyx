@@ -81,9 +81,13 @@ cdef class PolicyImage:
         for place, word in enumerate(section.order):
             into.order[place] = ORDERS[word]
         into.chosen_first, into.chosen_last = chosen_ports
-        into.rate_count = len(section.rates)
-        for place, rate_ in enumerate(section.rates):
-            fill_rate(&into.rates[place], rate_)
+        for rate_ in section.rates:
+            if rate_.of_packets:
+                fill_rate(&into.rates[into.rate_count], rate_)
+                into.rate_count += 1
+            if rate_.of_connections:
+                fill_begin_rate(&into.begins[into.begin_count], rate_)
+                into.begin_count += 1
         into.rule_first = self._rules
         for rule_ in section.rules:
             self._add_rule(rule_, numbers[rule_])
@@ -179,6 +183,16 @@ cdef fill_rate(rate *into, rate_):
             into.step[what] = step
             at_once.append(step * least >> 16)
     into.burst = max(int(rate_.burst * SECOND), *at_once)
+    into.of_service = rate_.per == "service"
+    into.v4_length, into.v6_length = rate_.v4, rate_.v6
+
+
+cdef fill_begin_rate(begin_rate *into, rate_):
+    """Whatever the burst, one may be begun."""
+    if rate_.new is not None:
+        into.step = max(1, (SECOND << 16) // rate_.new)
+        into.burst = max(int(rate_.burst * SECOND), into.step >> 16)
+    into.most = rate_.connections or 0
     into.of_service = rate_.per == "service"
     into.v4_length, into.v6_length = rate_.v4, rate_.v6
 

@@ -25,6 +25,7 @@ from underpass.shield.policy_file import parse
 from underpass.shield.policy_image import TALLY_PLACES, PolicyImage, rules_of
 from underpass.shield.prefixes import Prefixes
 from underpass.shield.ranges import Classes, Ranges
+from underpass.xdp.admission_maps import counted_octets
 from underpass.xdp.attachment import Attachment
 from underpass.xdp.bpf_map import BpfMap, array_map
 from underpass.xdp.steer_object import COUNTERS
@@ -33,6 +34,8 @@ LOCK_S = 10.0                           # how long to wait for somebody else's c
 ONLY = bytes(4)                         # the key of a single entry
 PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 TALLY = struct.Struct("=QQ")
+NEED_SOURCES = frozenset({"rates", "connections"})
+COUNTERS_OF_FLOWS = frozenset({"cookies", "flows"})     # with these, workers tell what connections they have
 PER_FAMILY = {
     4: ("v4_lists", "v4_ranges", ranges.V4_LISTS_BYTES, ranges.V4_PAGE_BYTES, ranges.V4_RANGES_OF_PAGE),
     6: ("v6_lists", "v6_ranges", ranges.V6_LISTS_BYTES, ranges.V6_PAGE_BYTES, ranges.V6_RANGES_OF_PAGE)}
@@ -111,6 +114,7 @@ class Shield:
         """
         made = prepare(policy)
         with self._changing():
+            self._refuse_counting(policy)
             self._have_features(policy)
             with self._maps() as maps:
                 active, loaded, v4, v6, has = self._state(maps)
@@ -125,6 +129,7 @@ class Shield:
                 self._restart_tallies(maps, policy, kept)
                 self._set_lengths(maps)
                 self._set_room(maps, policy)
+                self._set_counted(maps, policy.counted())
         return made.sizes
 
     def unload(self) -> None:
@@ -132,6 +137,7 @@ class Shield:
         with self._changing(), self._maps() as maps:
             active, _, v4, v6, has = self._state(maps)
             maps["shield"].update(ONLY, policy_image.state_octets(active, 0, v4, v6, has))
+            self._set_counted(maps, [])
 
     def policy(self) -> Policy | None:
         """The one in force; None: there is none."""
@@ -241,10 +247,26 @@ class Shield:
 
     def _have_features(self, policy: Policy) -> None:
         needed = features_of(policy)
-        sizes = {"sources": sets_for(policy.sources)} if "rates" in needed else {}
-        has_sizes = "rates" in self._steered.features and self._entries("sources") == sizes.get("sources")
+        sizes = {"sources": sets_for(policy.sources)} if needed & NEED_SOURCES else {}
+        has_sizes = self._steered.features & NEED_SOURCES and self._entries("sources") == sizes.get("sources")
         if not needed <= self._steered.features or (sizes and not has_sizes):
             self._steered.switch(self._steered.features | needed, sizes)
+
+    def _refuse_counting(self, policy: Policy) -> None:
+        if policy.counted() and not (self._steered.features & COUNTERS_OF_FLOWS and self._counts_at()):
+            raise OSError(errno.ENOTSUP, "`connections` limits what a server counts in memory shared "
+                                         "with XDP: start it with --admission, or --syn-cookies auto")
+
+    def _counts_at(self) -> int:
+        """Where in the map `flows` it says what is counted; 0: nowhere."""
+        entries = self._entries("flows")
+        buckets = 1 << (entries.bit_length() - 1)
+        return buckets if buckets < entries else 0
+
+    def _set_counted(self, maps: "_Maps", lengths: list[tuple[int, int]]) -> None:
+        """Say for which prefixes workers are to count their connections."""
+        if self._steered.features & COUNTERS_OF_FLOWS and self._counts_at():
+            maps["flows"].update(self._counts_at().to_bytes(4, "little"), counted_octets(lengths))
 
     def _entries(self, name: str) -> int:
         with closing(self._steered.map(name)) as it:
@@ -403,7 +425,10 @@ def prepare(policy: Policy) -> Prepared:
 
 def features_of(policy: Policy) -> frozenset[str]:
     """What the XDP program must have in it for a policy."""
-    wanted = {"rates": any(it.rates for it in policy.sections()), "detection": policy.detection is not None,
+    rates = [rate for section in policy.sections() for rate in section.rates]
+    wanted = {"rates": any(it.of_packets for it in rates),
+              "connections": any(it.of_connections for it in rates),
+              "detection": policy.detection is not None,
               "lists": bool(policy.lists) or has_bogons(policy), "samples": policy.samples}
     return frozenset({"filters", *(name for name, is_wanted in wanted.items() if is_wanted)})
 

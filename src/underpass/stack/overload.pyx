@@ -2,6 +2,7 @@
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from underpass.link.gate cimport gate_tell
+from underpass.tcp.sources cimport sources_follow
 from underpass.tcp.tcb cimport MAX_LISTENERS, Listener, Tcp, TcpState
 
 cdef enum:
@@ -101,6 +102,7 @@ cdef void overload_look(Overload *it, Tcp *tcp) noexcept nogil:
     cdef uint32_t half_open = half_open_share(it, tcp)
     cdef uint32_t before = it.level
     it.look_at_ns = tcp.now_ns + OVERLOAD_LOOK_NS
+    sources_follow(tcp)
     if it.refuses:
         judge(it, tcp)
     if it.level or before != it.level or half_open != it.half_open:

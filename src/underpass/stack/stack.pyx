@@ -36,6 +36,7 @@ from underpass.tcp.flows cimport FlowTable
 from underpass.tcp.steering cimport Steering, steering_set
 from underpass.tcp.rebuild cimport rebuild
 from underpass.tcp.renumber cimport renumber
+from underpass.tcp.sources cimport sources_recount
 from underpass.tcp.tcb cimport (
     CONN_STARVED, EVENT_ACCEPTED, EVENT_CLOSED, EVENT_CONNECTED, EVENT_READABLE, EVENT_TROUBLE,
     EVENT_URGENT, EVENT_WRITABLE, LISTENER_BUCKETS, MAX_APPS, NO_CONN, NO_LISTENER, App, DemuxSlot,
@@ -273,6 +274,7 @@ cdef class Stack:
         self.overload.refuses = refuses
         self.tcp.overload = &self.overload
         self.tcp.xdp_cookie_ns = gate.gate.cookie_ns if cookies else NULL
+        sources_recount(&self.tcp)
 
     def set_steering(self, bytes key=b"", list indirection=None, set queues=None, bint v4=True, bint v6=True):
         """How the device spreads packets: see stack.pyi."""

@@ -15,6 +15,7 @@ from underpass.tcp.output cimport output_reset_for
 from underpass.tcp.keepalive cimport keepalive_arm
 from underpass.tcp.preset cimport preset_default
 from underpass.tcp.rare cimport rare_of
+from underpass.tcp.sources cimport sources_add
 from underpass.tcp.tcb cimport (
     CONN_COUNTED_HALF_OPEN, EVENT_ACCEPTED, LISTENER_BUCKETS, MAX_LISTENERS, NO_CONN, NO_LISTENER, SYN_RECEIVED,
     Listener, Tcb, TcbCold, Tcp, TcpState,
@@ -226,6 +227,7 @@ cdef uint32_t accept_segment(Tcp *tcp, uint32_t listener, const Segment *seg, ui
 cdef void accept_completed(Tcp *tcp, uint32_t conn, bint arrived) noexcept nogil:
     """With TCP_DEFER_ACCEPT it stays one of the listener's half-open connections until data have come, or the time is over."""
     cdef Tcb *tcb = &tcp.tcbs[conn]
+    sources_add(tcp, conn)
     if not tcb.traits & TRAIT_DEFER_ACCEPT or arrived:
         accept_announce(tcp, conn)
         return

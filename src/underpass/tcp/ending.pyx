@@ -9,6 +9,7 @@ from underpass.tcp.output cimport output_control, output_flush, output_next
 from underpass.tcp.rare cimport rare_of
 from underpass.tcp.receive cimport receive_drop_out_of_order
 from underpass.tcp.send cimport send_drop_queue
+from underpass.tcp.sources cimport sources_remove
 from underpass.tcp.tcb cimport (
     CLOSE_WAIT, CLOSED, CONN_ACK_NOW, CONN_COUNTED_HALF_OPEN, CONN_FIN_QUEUED, CONN_ORPHAN, CONN_STARVED, CONN_WANTS_ROOM,
     ESTABLISHED, EVENT_CLOSED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, NO_LISTENER, SETTING_LINGER, SETTING_NO_FIN_WAIT_2,
@@ -148,6 +149,7 @@ cdef void detach(Tcp *tcp, uint32_t conn) noexcept nogil:
     send_drop_queue(tcp, conn)
     receive_drop_out_of_order(tcp, conn)
     ending_handshake_over(tcp, conn)
+    sources_remove(tcp, conn)
     if tcb.neighbour != NO_NEIGHBOUR:
         network_release(tcp.network, tcb.neighbour)
         tcb.neighbour = NO_NEIGHBOUR

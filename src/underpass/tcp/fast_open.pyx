@@ -15,6 +15,7 @@ from underpass.tcp.open cimport open_send_syn
 from underpass.tcp.rare cimport rare_of
 from underpass.tcp.receive cimport receive_text
 from underpass.tcp.rtt cimport rtt_sample, rtt_syn_lost
+from underpass.tcp.sources cimport sources_add
 from underpass.tcp.tcb cimport (
     CONN_ACK_DELAYED, CONN_ACK_NOW, CONN_FIN_QUEUED, CONN_WANTS_ROOM, ESTABLISHED, EVENT_ACCEPTED, EVENT_WRITABLE,
     FIN_WAIT_1, NO_LISTENER, SYN_SENT, Tcb, TcbCold,
@@ -121,6 +122,7 @@ cdef void fast_open_completed(Tcp *tcp, uint32_t conn) noexcept nogil:
     cdef Tcb *tcb = &tcp.tcbs[conn]
     cdef TcbCold *cold = &tcp.colds[conn]
     ending_handshake_over(tcp, conn)
+    sources_add(tcp, conn)
     tcb.traits &= ~<uint32_t>TRAIT_FAST_OPEN_PENDING
     tcb.state = FIN_WAIT_1 if tcb.flags & CONN_FIN_QUEUED else ESTABLISHED
     if cold.backoff == 0 and cold.since_ns != 0:

@@ -19,6 +19,14 @@ from underpass.tcp.receive cimport Arrival
 from underpass.tcp.tcb cimport Service, Tcp
 from underpass.wire.icmp cimport IcmpError
 
+cdef extern from * nogil:
+    uint64_t load_with "__atomic_load_n"(const uint64_t *slot, int order)
+    void store_with "__atomic_store_n"(uint64_t *slot, uint64_t value, int order)
+    bint exchange_if "__atomic_compare_exchange_n"(uint64_t *slot, uint64_t *expected, uint64_t wanted, bint weak,
+                                                   int success, int failure)
+    enum:
+        RELAXED "__ATOMIC_RELAXED"
+
 cdef enum:
     BUCKET_SLOTS = 8
     NO_WORKER = 0xFF
@@ -39,6 +47,8 @@ cdef class FlowTable:
     cdef void *base
     cdef readonly int memfd
     cdef readonly size_t bytes
+    cdef readonly size_t buckets            # of flows, a power of two
+    cdef readonly size_t source_buckets     # behind them: see tcp/sources.pxd
     cdef Service[MAX_SERVICES] services
 
     cdef void attach(self, Tcp *tcp, uint32_t worker) noexcept

@@ -14,17 +14,11 @@ from underpass.wire.icmp cimport IcmpError
 from underpass.wire.segment cimport Segment
 from underpass.wire.siphash cimport siphash13_words
 
-cdef extern from * nogil:
-    uint64_t load_with "__atomic_load_n"(const uint64_t *slot, int order)
-    void store_with "__atomic_store_n"(uint64_t *slot, uint64_t value, int order)
-    bint exchange_if "__atomic_compare_exchange_n"(uint64_t *slot, uint64_t *expected, uint64_t wanted, bint weak,
-                                                   int success, int failure)
-    enum:
-        RELAXED "__ATOMIC_RELAXED"
-
 cdef enum:
     SLOT_BYTES = 8
+    BUCKET_BYTES = BUCKET_SLOTS * SLOT_BYTES
     LEAST_BUCKETS = 8
+    SOURCES_SHARE = 4               # a bucket of sources for so many of flows, where there are any
     OTHER_BUCKET_SHIFT = 32         # the second bucket is named by other bits of the key
 
 
@@ -160,13 +154,17 @@ cdef class FlowTable:
     def __cinit__(self, uint32_t flows=65536, int memfd=-1, size_t bytes=0):
         self.base = NULL
         self.memfd = -1
-        cdef size_t buckets = LEAST_BUCKETS
-        while buckets * BUCKET_SLOTS < 2 * <size_t>flows:
-            buckets *= 2
-        self.bytes = buckets * BUCKET_SLOTS * SLOT_BYTES
+        self.buckets = LEAST_BUCKETS
+        while self.buckets * BUCKET_SLOTS < 2 * <size_t>flows:
+            self.buckets *= 2
+        self.bytes = self.buckets * BUCKET_BYTES
         if memfd >= 0:
             self.bytes = bytes if bytes else os.fstat(memfd).st_size
-        if self.bytes < LEAST_BUCKETS * BUCKET_SLOTS * SLOT_BYTES or self.bytes & (self.bytes - 1):
+        self.buckets = LEAST_BUCKETS
+        while self.buckets * 2 * BUCKET_BYTES <= self.bytes:
+            self.buckets *= 2
+        self.source_buckets = self.bytes // BUCKET_BYTES - self.buckets
+        if self.bytes % BUCKET_BYTES or self.source_buckets not in (0, self.buckets // SOURCES_SHARE):
             raise ValueError(f"a memfd of {self.bytes} bytes is no table of flows")
         self.base = memfd_map(&self.memfd, memfd, b"underpass-flows", 0, self.bytes, f"table of flows, {self.bytes} bytes")
 
@@ -175,8 +173,12 @@ cdef class FlowTable:
 
     cdef void attach(self, Tcp *tcp, uint32_t worker) noexcept:
         tcp.flows.slots = <uint64_t *>self.base
-        tcp.flows.bucket_mask = self.bytes // (BUCKET_SLOTS * SLOT_BYTES) - 1
+        tcp.flows.bucket_mask = self.buckets - 1
         tcp.flows.worker = worker
+        tcp.flows.sources = NULL
+        if self.source_buckets:
+            tcp.flows.sources = tcp.flows.slots + self.buckets * BUCKET_SLOTS
+            tcp.flows.source_buckets = self.source_buckets - 1
 
     cdef int divide(self, Tcp *tcp, list services) except -1:
         cdef Service *service
@@ -197,14 +199,14 @@ cdef class FlowTable:
         cdef uint64_t ours = tcp.flows.worker + 1
         cdef uint32_t slot
         cdef size_t i
-        here = {slots[i] for i in range(self.bytes // SLOT_BYTES) if slots[i] & 0xFF == ours}
+        here = {slots[i] for i in range(self.buckets * BUCKET_SLOTS) if slots[i] & 0xFF == ours}
         flows = {}
         for slot in range(tcp.state.demux_mask + 1):
             if tcp.demux[slot].value != DEMUX_NONE:
                 flows[key_of(tcp, tcp.demux[slot].value) | ours] = tcp.demux[slot].value
         for key in flows.keys() - here:
             flows_add(tcp, flows[key])
-        for i in range(self.bytes // SLOT_BYTES):
+        for i in range(self.buckets * BUCKET_SLOTS):
             if slots[i] & 0xFF == ours and slots[i] not in flows:
                 store_with(&slots[i], 0, RELAXED)
         return 0
@@ -217,7 +219,7 @@ cdef class FlowTable:
         for i in range(self.bytes // SLOT_BYTES):
             if slots[i] & 0xFF == worker + 1:
                 store_with(&slots[i], 0, RELAXED)
-                removed += 1
+                removed += i < self.buckets * BUCKET_SLOTS      # behind them are counts of its sources
         return removed
 
     def count(self, uint32_t worker):
@@ -225,6 +227,6 @@ cdef class FlowTable:
         cdef const uint64_t *slots = <const uint64_t *>self.base
         cdef size_t i
         flows = 0
-        for i in range(self.bytes // SLOT_BYTES):
+        for i in range(self.buckets * BUCKET_SLOTS):
             flows += slots[i] & 0xFF == worker + 1
         return flows

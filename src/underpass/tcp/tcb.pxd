@@ -74,6 +74,7 @@ cdef enum TcbFlags:
     CONN_HELD = 0x4000000           # the application keeps the index after `closed`, until tcp_close
     CONN_COUNTED_HALF_OPEN = 0x8000000  # one of its listener's half-open connections
     CONN_STRANDED = 0x10000000      # its address is not ours any more: see tcp/renumber.pxd
+    CONN_COUNTED_SOURCE = 0x20000000    # one of its source's: see tcp/sources.pxd
 
 cdef enum Event:                    # what the application has yet to be told
     EVENT_ACCEPTED = 1
@@ -388,6 +389,7 @@ cdef struct TcpCounters:            # in the arena; names as in wire/reason.pyx 
     uint64_t icmp_handed_over       # and ICMP errors
     uint64_t handover_full          # and lost, because it does not keep up
     uint64_t flows_untold           # connections that other workers do not know of: the table is full there
+    uint64_t sources_untold         # connections that are not counted for their source: likewise
     uint64_t ports_steered          # active opens whose source port brings the answers to a queue of ours
     uint64_t answers_elsewhere      # active opens whose answer came by a queue of another worker
     uint64_t recoveries             # processes that died, and others that went on with this arena
@@ -463,6 +465,9 @@ cdef struct Flows:                  # this process's view of tcp/flows.pxd
     uint32_t worker                 # our number
     uint32_t service_count          # 0: every worker serves all that any of them does
     const Service *services
+    uint64_t *sources               # buckets of sources: see tcp/sources.pxd; NULL: there are none
+    uint64_t source_buckets         # behind the first one, which says what is counted
+    uint64_t[2] source_kinds        # and what was said there last
 
 cdef struct Train:                  # the packet that may yet grow: see tcp/train.pxd
     uint32_t parts                  # 0: there is none

@@ -17,6 +17,11 @@ def asked(uint32_t frames, uint32_t backlog, uint32_t connections, uint32_t leve
     return overload_asked(frames, backlog, connections, level)
 
 
+def pretend_worker(Stack stack not None, uint32_t worker):
+    """From now on the stack has this number among those that share a table of flows."""
+    stack.tcp.flows.worker = worker
+
+
 def pretend_backlog(Stack stack not None, uint32_t waiting):
     """From now on so many 256ths of the stack's receive ring wait."""
     global told

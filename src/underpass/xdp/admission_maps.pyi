@@ -1,13 +1,19 @@
+from collections.abc import Iterable
 from typing import Any
 
 from underpass.xdp.loader import XdpProgram
 
 SYN_COOKIES: dict[str, int]
 FLOWS_IN_A_BUCKET: int
+KINDS_OF_SOURCES: int
+
+def counted_octets(lengths: Iterable[tuple[int, int]]) -> bytes: ...
 
 class AdmissionMaps:
     def __init__(self, program: XdpProgram) -> None: ...
-    def set_keys(self, keys: bytes, *, buckets: int, clock_offset_ns: int = 0) -> None: ...
+    def set_keys(
+        self, keys: bytes, *, buckets: int, source_buckets: int = 0, clock_offset_ns: int = 0
+    ) -> None: ...
     def set_answer(
         self, *, mss_v4: int, mss_v6: int, window: int, window_scale: int, ecn: bool, partial_checksums: bool
     ) -> None: ...

@@ -11,7 +11,8 @@ import os
 import time
 
 from underpass.xdp.contract cimport (
-    COOKIES_ALWAYS, COOKIES_AUTO, COOKIES_OFF, FLOW_SLOTS, PRESSURE_SHIFT, QUEUES_MAX, admission, admit_config, pressure,
+    COOKIES_ALWAYS, COOKIES_AUTO, COOKIES_OFF, FLOW_SLOTS, PRESSURE_SHIFT, QUEUES_MAX, SOURCE_KIND, SOURCE_KINDS, admission,
+    admit_config, flow_bucket, pressure,
 )
 from underpass.xdp.libbpf cimport bpf_map_lookup_elem, bpf_map_update_elem
 
@@ -38,9 +39,9 @@ cdef class AdmissionMaps:
         self._how, self._admissions, self._pressures = [it.fd for it in self._maps]
         memset(&self._current, 0, sizeof(self._current))
 
-    def set_keys(self, bytes keys not None, *, uint32_t buckets, uint64_t clock_offset_ns=0):
-        """The engine's secrets, the buckets of the flow table (a power of two), and the engine's lead over the kernel's
-        clock. To be called first; nothing is written before set_cookies.
+    def set_keys(self, bytes keys not None, *, uint32_t buckets, uint32_t source_buckets=0, uint64_t clock_offset_ns=0):
+        """The engine's secrets, the buckets of the flow table (a power of two), those of sources behind it, and the engine's
+        lead over the kernel's clock. To be called first; nothing is written before set_cookies.
         """
         cdef const char *octets = keys
         if len(keys) != KEYS_BYTES:
@@ -51,6 +52,8 @@ cdef class AdmissionMaps:
         memcpy(self._current.secret, octets + 16, 16)
         memcpy(self._current.flow_key, octets + 32, 16)
         self._current.bucket_mask = buckets - 1
+        self._current.sources_first = buckets + 1       # the first one says what is counted
+        self._current.sources_count = source_buckets - 1 if source_buckets else 0
         self._current.clock_offset_ns = clock_offset_ns
 
     def set_answer(self, *, uint16_t mss_v4, uint16_t mss_v6, uint16_t window, uint8_t window_scale, bint ecn,
@@ -108,4 +111,13 @@ cdef class AdmissionMaps:
         return {"syn_cookies": mode, "on": on, "began": seen.began, "levels": levels, "half_open": half_open}
 
 
-FLOWS_IN_A_BUCKET = FLOW_SLOTS
+FLOWS_IN_A_BUCKET, KINDS_OF_SOURCES = FLOW_SLOTS, SOURCE_KINDS
+
+
+def counted_octets(lengths):
+    """The bucket that says for which prefixes connections are counted: pairs of lengths, of IPv4 and of IPv6."""
+    cdef flow_bucket bucket
+    memset(&bucket, 0, sizeof(bucket))
+    for place, (v4, v6) in enumerate(lengths):
+        bucket.slots[place] = SOURCE_KIND(v4, v6)
+    return (<char *>&bucket)[: sizeof(bucket)]

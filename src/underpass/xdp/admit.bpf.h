@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "begin.bpf.h"
 #include "cookie.bpf.h"
 
 struct {
@@ -59,13 +60,14 @@ static __always_inline __u32 level_of(const struct admission *worker, __u64 now)
 	return has(FEATURE_FLOWS) && worker->until_ns > now ? worker->level : LEVEL_ALL;
 }
 
-static __noinline int admit_syn(struct xdp_md *ctx, const struct packet *packet, const struct admit_config *how,
+static __noinline int admit_syn(struct xdp_md *ctx, struct packet *packet, const struct admit_config *how,
 				const struct places *at)
 {
 	const struct admission *worker = at->worker;
 	struct pressure *pressure = at->pressure;
 	__u64 now = clock_of_tick(how);
 	__u32 level = level_of(worker, now);
+	int verdict;
 
 	if (has(FEATURE_COOKIES) && how->mode == COOKIES_AUTO)
 		feel_pressure(pressure, how, worker->half_open, now);
@@ -75,18 +77,21 @@ static __noinline int admit_syn(struct xdp_md *ctx, const struct packet *packet,
 		return GO_ON;
 	if (is_known_key(how, flow_key(how, packet)))
 		return REFUSED(COUNT_KNOWN);            /* one in TIME-WAIT, or half-open since before: the engine's */
+	verdict = has(FEATURE_CONNECTIONS) ? limit_begins(packet, 0) : GO_ON;
+	if (verdict)
+		return verdict;
 	if (now - pressure->cookie_ns > 1ULL << PRESSURE_SHIFT)
 		pressure->cookie_ns = now;
 	return answer_syn(ctx, packet, how, at, now);
 }
 
-static __noinline int admit_other(struct xdp_md *ctx, const struct packet *packet, const struct admit_config *how,
+static __noinline int admit_other(struct xdp_md *ctx, struct packet *packet, const struct admit_config *how,
 				  const struct places *at)
 {
 	struct pressure *pressure = at->pressure;
 	__u64 key = flow_key(how, packet), now, until;
 	__u32 level;
-	int on;
+	int on, verdict;
 
 	if (is_known_key(how, key) || is_fresh_key(key))
 		return REFUSED(COUNT_KNOWN);
@@ -102,6 +107,9 @@ static __noinline int admit_other(struct xdp_md *ctx, const struct packet *packe
 		return GO_ON;
 	}
 	if ((packet->tcp_flags & (TCP_SYN | TCP_RST | TCP_ACK)) == TCP_ACK && brings_cookie(ctx, packet, how, at)) {
+		verdict = has(FEATURE_CONNECTIONS) ? limit_begins(packet, 1) : GO_ON;
+		if (verdict)
+			return verdict;
 		fresh_add(key);
 		return REFUSED(COUNT_COOKIE);
 	}
@@ -113,7 +121,7 @@ static __noinline int admit_other(struct xdp_md *ctx, const struct packet *packe
  * neither pressure nor overload, all but SYNs cost three look-ups of an array. A global function: the verifier looks at it
  * once, not for every way through the parsers; it takes pointers into the packet as offsets.
  */
-__noinline int admit_segment(struct xdp_md *ctx, const struct packet *packet, __u64 ip_at, __u64 tcp_at)
+__noinline int admit_segment(struct xdp_md *ctx, struct packet *packet, __u64 ip_at, __u64 tcp_at)
 {
 	const struct admit_config *how;
 	struct places at = { .ip = ip_at, .tcp = tcp_at };

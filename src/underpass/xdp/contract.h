@@ -73,6 +73,8 @@ struct admit_config {           /* the single entry of the map `admit_how` */
 	__u32 syns_off;         /* and below which they may end */
 	__u32 half_open_on;     /* the same for half-open connections, in 256ths of a worker's room */
 	__u32 half_open_off;
+	__u32 sources_first;    /* of the map `flows`: the buckets of sources are these, */
+	__u32 sources_count;    /* and so many; 0: nobody counts connections by source */
 	__u16 mss_v4;           /* what a SYN-ACK says, in host order */
 	__u16 mss_v6;
 	__u16 window;
@@ -85,6 +87,19 @@ struct admit_config {           /* the single entry of the map `admit_how` */
 struct flow_bucket {
 	__u64 slots[FLOW_SLOTS];
 };
+
+/*
+ * Behind the buckets of flows lie a quarter as many of sources: how many connections each worker has with a prefix. Slots are
+ * written as those of flows are, each by one worker; the program adds up what workers have (tcp/sources.pxd).
+ *
+ *     | hash of the prefix, 32 bits | connections, 24 bits | worker + 1 |   x 8 = one bucket; it stands in either of two
+ *
+ * The first bucket says what is counted: a word for each pair of lengths, 0: none.
+ */
+#define SOURCE_KINDS 2
+#define SOURCE_KIND(v4, v6) (1ULL << 24 | (__u64)(v6) << 16 | (v4) << 8)        /* the lowest octet is nobody's */
+#define SOURCE_COUNT_MAX 0xffffff
+#define SOURCE_FACTOR 0x9e3779b1U       /* the upper half of the hash times this names the second bucket */
 
 struct admission {              /* of each receive queue, by the worker that serves it */
 	__u64 until_ns;         /* the level ends then: a worker that is no more refuses nothing */
@@ -104,12 +119,13 @@ struct pressure {
 /* What is in the program: the bits of its read-only global `features`. A stage costs nothing where it is not. */
 enum feature {
 	FEATURE_FILTERS = 1,    /* lists, protocols, ports, flags, fragments, lengths, checksums */
-	FEATURE_RATES = 2,      /* token buckets and connections, by source and by service */
+	FEATURE_RATES = 2,      /* token buckets, by source and by service */
 	FEATURE_DETECTION = 4,  /* heavy hitters, and blocks of them */
 	FEATURE_COOKIES = 16,   /* SYN cookies */
 	FEATURE_FLOWS = 32,     /* known flows before new ones */
 	FEATURE_LISTS = 8,      /* lists of prefixes */
 	FEATURE_SAMPLES = 64,   /* some of the packets that are dropped are kept for whoever asks */
+	FEATURE_CONNECTIONS = 128,      /* how many connections a source may begin, and have */
 };
 
 /* The program's read-only globals: fixed before it is loaded, so that the verifier takes out what is off. */
@@ -160,7 +176,8 @@ struct built_in {
 	X(SYN_MALFORMED, "dropped_syn_malformed") /* a SYN that no cookie can answer: checksum, options, addresses */ \
 	X(STRANGER, "dropped_stranger")         /* while there are cookies: of no known flow, and brings no cookie back */ \
 	X(LEVEL_SYN, "dropped_overload_syn")    /* a SYN: its worker is overloaded */ \
-	X(LEVEL_STRANGER, "dropped_overload_stranger") /* of no known flow: its worker is badly overloaded */
+	X(LEVEL_STRANGER, "dropped_overload_stranger") /* of no known flow: its worker is badly overloaded */ \
+	X(NEW, "dropped_new_connections")       /* its source, or all of them together, begin too many connections */
 
 #define AS_ENUM(name, text) COUNT_##name,
 enum counter { COUNTERS(AS_ENUM) COUNTERS_MAX };
@@ -242,6 +259,17 @@ struct rate_state {
 	__u64 even[RATED_MAX];
 };
 
+/* How many connections may be begun, in the units above, and had at a time. */
+struct begin_rate {
+	__u64 step;             /* 0: as many as they like */
+	__u64 burst;
+	__u32 most;             /* at a time, of one source; 0: as many as it likes */
+	__u8 of_service;
+	__u8 v4_length;
+	__u8 v6_length;
+	__u8 zero;
+};
+
 /*
  * Sources by a hash of their prefix, the section and the rate, which nobody outside can foresee. Where a set is full, the one
  * that is least ahead of the clock makes room: one that is even, as most are, loses nothing.
@@ -270,6 +298,8 @@ struct scope {
 	__u8 order[4];          /* what decides first, second, third; 0: nothing more */
 	__u32 rate_count;
 	struct rate rates[RATES_MAX];
+	__u64 begin_count;
+	struct begin_rate begins[RATES_MAX];
 };
 
 enum action { ACTION_PASS = 1, ACTION_DROP = 2, ACTION_COUNT = 3 };

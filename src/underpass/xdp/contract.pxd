@@ -29,12 +29,19 @@ cdef extern from "contract.h" nogil:
         uint32_t syns_off
         uint32_t half_open_on
         uint32_t half_open_off
+        uint32_t sources_first
+        uint32_t sources_count
         uint16_t mss_v4             # host order
         uint16_t mss_v6
         uint16_t window
         uint8_t window_scale
         uint8_t ecn
         uint8_t partial_checksums
+
+    struct flow_bucket:
+        uint64_t[8] slots
+
+    uint64_t SOURCE_KIND(uint8_t v4, uint8_t v6)
 
     struct admission:
         uint64_t until_ns
@@ -56,6 +63,7 @@ cdef extern from "contract.h" nogil:
         LEVEL_NO_SYNS
         LEVEL_KNOWN
         FLOW_SLOTS
+        SOURCE_KINDS
         PRESSURE_SHIFT
 
     enum:
@@ -65,6 +73,7 @@ cdef extern from "contract.h" nogil:
         FEATURE_COOKIES
         FEATURE_FLOWS
         FEATURE_SAMPLES
+        FEATURE_CONNECTIONS
         FEATURE_LISTS
 
     enum:
@@ -154,6 +163,14 @@ cdef extern from "contract.h" nogil:
         uint8_t v4_length
         uint8_t v6_length
 
+    struct begin_rate:
+        uint64_t step
+        uint64_t burst
+        uint32_t most
+        uint8_t of_service
+        uint8_t v4_length
+        uint8_t v6_length
+
     struct detection:
         uint64_t packets
         uint64_t block_ns
@@ -189,6 +206,8 @@ cdef extern from "contract.h" nogil:
         uint8_t[4] order
         uint32_t rate_count
         rate[4] rates
+        uint64_t begin_count
+        begin_rate[4] begins
 
     struct rule:
         uint64_t[2] source "from"           # in the order of the wire, as the masks

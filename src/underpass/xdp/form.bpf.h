@@ -2,6 +2,7 @@
 /* What is wrong with a packet by itself, whoever sent it. */
 #pragma once
 
+#include "parse.bpf.h"
 #include "policy.bpf.h"
 
 #define TCP_FIN 0x01                    /* RFC 9293 3.1 */

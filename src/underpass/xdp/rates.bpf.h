@@ -15,6 +15,7 @@
 #include "scratch.bpf.h"
 
 #define SOURCE_SETS_DEFAULT 16384
+#define SERVICE_STATES (GENERATIONS * SCOPES_MAX * RATES_MAX)
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -25,7 +26,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, GENERATIONS * SCOPES_MAX * RATES_MAX);
+	__uint(max_entries, 2 * SERVICE_STATES);        /* of rates of packets, and of connections (begin.bpf.h) */
 	__type(key, __u32);
 	__type(value, struct rate_state);
 } service_rates SEC(".maps");
@@ -124,9 +125,14 @@ static __always_inline int is_known_flow(const struct packet *packet)
 	return how && is_known_key(how, flow_key(how, packet));
 }
 
+static __always_inline __u32 service_place(const struct packet *packet, __u32 number)
+{
+	return ((packet->generation & 1) * SCOPES_MAX + (packet->section & (SCOPES_MAX - 1))) * RATES_MAX + number;
+}
+
 static __always_inline int service_gets_too_much(const struct packet *packet, const struct rate *rate, __u32 number, __u64 now)
 {
-	__u32 place = ((packet->generation & 1) * SCOPES_MAX + (packet->section & (SCOPES_MAX - 1))) * RATES_MAX + number;
+	__u32 place = service_place(packet, number);
 	struct rate_state *state = bpf_map_lookup_elem(&service_rates, &place);
 
 	return state && is_too_much(packet, rate, state, now) && !is_known_flow(packet);

@@ -44,11 +44,15 @@ static __always_inline int steer_fragment(const struct packet *packet)
 }
 
 /* For segments to a claimed port, before the engine gets them: known flows first, SYN cookies (admit.bpf.h). */
-static __always_inline int admit(struct xdp_md *ctx, const struct packet *packet)
+static __always_inline int admit(struct xdp_md *ctx, struct packet *packet)
 {
-	if (!has(FEATURE_COOKIES | FEATURE_FLOWS) || !packet->transport_at)
-		return GO_ON;
-	return admit_segment(ctx, packet, packet->ip_at, packet->transport_at);
+	int verdict = GO_ON;
+
+	if (has(FEATURE_COOKIES | FEATURE_FLOWS) && packet->transport_at)
+		verdict = admit_segment(ctx, packet, packet->ip_at, packet->transport_at);
+	if (has(FEATURE_CONNECTIONS) && verdict <= GO_ON && is_syn(packet) && limit_begins(packet, 1))
+		return XDP_DROP;
+	return verdict;
 }
 
 /* Whose a TCP segment is, or the one that an error quotes. */
@@ -60,7 +64,7 @@ static __always_inline int whose_is(const struct packet *packet, const struct st
 }
 
 /* The last stage: the stack's to the stack, the kernel's to the kernel. */
-static __always_inline int deliver(struct xdp_md *ctx, const struct packet *packet)
+static __always_inline int deliver(struct xdp_md *ctx, struct packet *packet)
 {
 	int verdict;
 
@@ -97,6 +101,7 @@ static __always_inline int steer_packet(struct xdp_md *ctx, __u32 octets)
 	struct scratch *scratch = scratch_of_cpu();
 	struct packet *packet;
 	int verdict;
+	__u8 why;
 
 	if (!is || !scratch)
 		return XDP_PASS;
@@ -113,7 +118,11 @@ static __always_inline int steer_packet(struct xdp_md *ctx, __u32 octets)
 		return verdict;
 	if (packet->refused)
 		return pass(REASON(packet->refused));
-	return deliver(ctx, packet);
+	why = packet->why;
+	verdict = deliver(ctx, packet);
+	if (has(FEATURE_CONNECTIONS) && has(FEATURE_SAMPLES) && packet->why != why)
+		sample(ctx, packet);
+	return verdict;
 }
 
 SEC("xdp")

@@ -13,12 +13,13 @@ from importlib.resources import files
 from underpass.xdp.bpf_map import BpfMap
 from underpass.xdp.contract cimport (
     COUNTERS_MAX, FEATURE_COOKIES, FEATURE_DETECTION, FEATURE_FILTERS, FEATURE_FLOWS, FEATURE_RATES,
-    FEATURE_LISTS, FEATURE_SAMPLES, built_in, counter_texts,
+    FEATURE_CONNECTIONS, FEATURE_LISTS, FEATURE_SAMPLES, built_in, counter_texts,
 )
 from underpass.xdp.libbpf cimport *
 
 FEATURES = {"filters": FEATURE_FILTERS, "rates": FEATURE_RATES, "detection": FEATURE_DETECTION,
-            "cookies": FEATURE_COOKIES, "flows": FEATURE_FLOWS, "samples": FEATURE_SAMPLES, "lists": FEATURE_LISTS}
+            "cookies": FEATURE_COOKIES, "flows": FEATURE_FLOWS, "samples": FEATURE_SAMPLES, "lists": FEATURE_LISTS,
+            "connections": FEATURE_CONNECTIONS}
 
 COUNTERS = tuple([counter_texts[reason].decode() for reason in range(COUNTERS_MAX)])    # by reason
 
@@ -27,7 +28,7 @@ MAPS = {
     "shield": {"filters"}, "policies": {"filters"}, "services": {"filters"}, "tallies": {"filters"},
     "v4_lists": {"lists"}, "v4_ranges": {"lists"}, "v6_lists": {"lists"}, "v6_ranges": {"lists"},
     "blocks": {"filters"}, "policy_texts": {"filters"},
-    "sources": {"rates"}, "service_rates": {"rates"},
+    "sources": {"rates", "connections"}, "service_rates": {"rates", "connections"},
     "sketches": {"detection"}, "heavies": {"detection"}, "detector": {"detection"},
     "samples": {"samples"},
     "flows": {"cookies", "flows"}, "fresh": {"cookies", "flows"}, "admissions": {"cookies", "flows"},
