@@ -14,7 +14,7 @@ class Load:
     def __init__(self, interval_ns=INTERVAL):
         self.probe = ModerationProbe(interval_ns)
         self.now_ns = 1
-        self.clocked_ns = self.naps = self.served = 0
+        self.clocked_ns = self.long_ns = self.served = 0
 
     def turn(self, served):
         self.served += served
@@ -24,8 +24,8 @@ class Load:
         """`count` clients that send the next request once they have the answer: the delay costs requests."""
         end = self.now_ns + for_ns
         while self.now_ns < end:
-            if self.probe.nap():
-                self.sleep(INTERVAL)
+            if nap_ns := self.probe.nap():
+                self.sleep(nap_ns)
                 self.turn(count)
                 self.sleep(round_trip_ns)
             else:
@@ -37,7 +37,7 @@ class Load:
         end = self.now_ns + for_ns
         waiting = 0.0
         while self.now_ns < end:
-            span = INTERVAL if self.probe.nap() else 1_000_000_000 // per_second
+            span = self.probe.nap() or 1_000_000_000 // per_second
             self.sleep(span)
             waiting += per_second * span / 1e9
             self.turn(int(waiting))
@@ -47,15 +47,17 @@ class Load:
         """Segments of one connection: each turn finds that one, however many have come."""
         end = self.now_ns + for_ns
         while self.now_ns < end:
-            self.sleep(INTERVAL if self.probe.nap() else 1_000_000_000 // turns_per_second)
+            self.sleep(self.probe.nap() or 1_000_000_000 // turns_per_second)
             self.turn(1)
             for _ in range(3 if self.probe.name != "woken" else 0):
                 self.sleep(US)
                 self.turn(1)
 
     def sleep(self, span_ns):
-        if self.probe.name == "clocked":
+        if self.probe.name in ("clocked", "long"):
             self.clocked_ns += span_ns
+        if self.probe.name == "long":
+            self.long_ns += span_ns
         self.now_ns += span_ns
 
 
@@ -63,6 +65,20 @@ def test_a_stream_of_requests_is_served_by_the_clock():
     load = Load()
     load.stream_of_requests(100_000, 2000 * MS)
     assert load.clocked_ns > 0.9 * load.now_ns
+
+
+def test_naps_are_longer_where_as_many_are_served():
+    load = Load()
+    load.stream_of_requests(100_000, 2000 * MS)
+    assert load.long_ns > 0.8 * load.now_ns
+
+
+def test_naps_stay_short_where_longer_ones_cost_requests():
+    """Sixteen clients gain by short naps, and would wait for the end of longer ones."""
+    load = Load()
+    load.waiting_clients(16, 4000 * MS, round_trip_ns=240 * US)
+    assert load.clocked_ns > 0.8 * load.now_ns
+    assert load.long_ns < 0.1 * load.now_ns
 
 
 @pytest.mark.parametrize("clients", [1, 2, 4])
@@ -94,7 +110,7 @@ def test_a_quiet_server_is_woken():
 def test_it_ends_with_the_load():
     load = Load()
     load.stream_of_requests(200_000, 500 * MS)
-    assert load.probe.name == "clocked"
+    assert load.clocked_ns > 0.5 * load.now_ns
     load.stream_of_requests(1_000, 20 * MS)
     assert load.probe.name == "woken"
 

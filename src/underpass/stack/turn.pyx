@@ -5,7 +5,7 @@ from underpass.ip.error cimport ip_receive_error
 from underpass.ip.validate cimport Chunk, ip_receive
 from underpass.link.frames cimport NO_FRAME, frame_chunk, frame_unref
 from underpass.link.link cimport DESC_CONTINUES, DESC_HANDED, DESC_LOCAL, LINK_RX_PARTIAL, NEVER, Desc
-from underpass.stack.moderation cimport moderation_naps, moderation_note
+from underpass.stack.moderation cimport moderation_nap_ns, moderation_naps, moderation_note
 from underpass.stack.overload cimport Overload, overload_turn
 from underpass.stack.tap cimport Tap, tap_arrived, tap_arrives, tap_batch, tap_publish
 from underpass.tcp.arrive cimport arrive, arrive_hash
@@ -355,7 +355,7 @@ cdef LoopEnd loop_run(Tcp *tcp, Loop *loop) noexcept nogil:
         at = min(turn_deadline(tcp, loop.next_tick_ns), loop.deadline_ns)
         if count == 0 and now >= spin_until and at > now:
             napping = not napping and takes_nap(loop)
-            until(now, min(at, now + loop.moderation.interval_ns) if napping else at, &timeout)
+            until(now, min(at, now + moderation_nap_ns(&loop.moderation)) if napping else at, &timeout)
             loop.sleeps += 1
             if look_abroad(loop, fds, loop.fd_count + (not napping), &timeout):
                 return LOOP_WAKE if loop.ready else LOOP_SIGNAL

@@ -2,10 +2,10 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from underpass.stack.moderation cimport (
-    CLOCKED, TRIAL, WOKEN, Moderation, moderation_init, moderation_naps, moderation_note,
+    CLOCKED, LONG, TRIAL, WOKEN, Moderation, moderation_init, moderation_nap_ns, moderation_naps, moderation_note,
 )
 
-NAMES = {WOKEN: "woken", TRIAL: "trial", CLOCKED: "clocked"}
+NAMES = {WOKEN: "woken", TRIAL: "trial", CLOCKED: "clocked", LONG: "long"}
 
 
 cdef class ModerationProbe:
@@ -21,13 +21,13 @@ cdef class ModerationProbe:
         self.napped = False
 
     def nap(self):
-        """Take a nap, if that is the way now; whether it is."""
+        """Take a nap, if that is the way now: how long it is, else 0."""
         if not moderation_naps(&self.state):
-            return False
+            return 0
         self.napped = True
-        return True
+        return moderation_nap_ns(&self.state)
 
     @property
     def name(self):
-        """woken, trial or clocked."""
+        """woken, trial, clocked or long."""
         return NAMES[self.state.state]
