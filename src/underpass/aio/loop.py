@@ -3,8 +3,7 @@
     create_server --> _start_serving: the kernel's listener stays, the stack listens beside it
     accepted      --> StackTransport, over it asyncio's TLS where asked
     sock_connect  --> by the stack where the way leads over the interface; the kernel's socket stands for it
-    select        --> turns the stack, and sleeps for everything
-    events        --> _process_events: the dispatcher tells transports
+    an iteration  --> turns the stack, and sleeps for everything; the dispatcher tells transports: scheduler.pxd
 
 All else is asyncio's: UDP, UNIX sockets, pipes, subprocesses, signals, files, names, TCP elsewhere.
 """
@@ -22,6 +21,7 @@ from ipaddress import ip_address
 from typing import Any, TypeVar
 
 from underpass.aio.dispatch import Dispatcher
+from underpass.aio.scheduler import Scheduler
 from underpass.aio.selector import StackSelector
 from underpass.aio.socket_end import SocketEnd
 from underpass.aio.stand_in import Arrivals, accept_now, arrivals_of, found, listen_beside, parted, stand_for
@@ -45,7 +45,7 @@ check_ssl_socket: Any = base_events._check_ssl_socket       # type: ignore[attr-
 tls_over: Any = sslproto.SSLProtocol
 
 
-class StackEventLoop(asyncio.SelectorEventLoop):
+class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
     """An event loop over an attached interface, which it closes with itself."""
 
     def __init__(self, nic: Nic, **limits: int | str) -> None:
@@ -56,6 +56,7 @@ class StackEventLoop(asyncio.SelectorEventLoop):
             weakref.WeakKeyDictionary()
         self._pid = os.getpid()
         self._waiting = StackSelector(self._dispatcher, self._stack.control_fds, self._stack.control)
+        self.watch(self._dispatcher, self._waiting.poller)
         super().__init__(self._waiting)
         _loops.add(self)
 
@@ -79,7 +80,7 @@ class StackEventLoop(asyncio.SelectorEventLoop):
             super().close()
 
     def _after_fork(self) -> None:
-        self._waiting.forget(
+        self._waiting.poller.refuse(
             f"process {self._pid} has the interface {self._nic.name}: after a fork this event loop cannot be "
             "used; make another in the new process")
 

@@ -13,6 +13,8 @@ class Poller:
         self, dispatcher: Dispatcher, epoll: int, control_fds: tuple[int, int],
         control: Callable[[bool, bool], float],
     ) -> None: ...
-    def wait(self, timeout: float | None) -> list[tuple[int, int]]:
-        """Descriptors that are ready, with their events, within so many seconds (None: any time); [] also
+    def wait(self, timeout: float | None) -> list[tuple[int, int]] | None:
+        """Descriptors that are ready, with their events, within so many seconds (None: any time); none also
         where only connections have something to tell, or a signal came."""
+    def refuse(self, why: str) -> None:
+        """Raise RuntimeError instead from now on."""

@@ -1,4 +1,4 @@
-"""One wait for everything: packets, timers of TCP, the loop's descriptors, and the control work."""
+"""Turning the stack until there is something for the loop to do."""
 from libc.stdint cimport uint32_t, uint64_t
 
 from underpass.aio.dispatch cimport Dispatcher
@@ -23,14 +23,6 @@ cdef enum:
 
 cdef class Poller:
     """See poller.pyi."""
-    cdef Dispatcher dispatcher
-    cdef Stack stack
-    cdef object control
-    cdef int epoll
-    cdef uint64_t look_at_ns
-    cdef uint64_t control_at_ns     # under load
-    cdef uint64_t refresh_at_ns     # whatever happens
-    cdef bint busy                  # the latest look at the descriptors found something
 
     def __init__(self, Dispatcher dispatcher not None, int epoll, tuple control_fds, control):
         self.dispatcher = dispatcher
@@ -55,13 +47,23 @@ cdef class Poller:
         self.look_at_ns = now_ns + LOOK_NS
         return [(events[i].data.fd, events[i].events) for i in range(count)]
 
+    def refuse(self, str why):
+        """See poller.pyi."""
+        self.refused = why
+
     def wait(self, timeout):
         """See poller.pyi."""
+        if timeout is None:
+            return self.wait_until(NEVER)
+        return self.wait_until(monotonic_ns() + <uint64_t>(max(timeout, 0) * 1e9))
+
+    cdef list wait_until(self, uint64_t end_ns):
         cdef uint64_t now_ns = monotonic_ns()
-        cdef uint64_t end_ns = NEVER if timeout is None else now_ns + <uint64_t>(max(timeout, 0) * 1e9)
         cdef uint32_t readable
         cdef LoopEnd why
-        cdef list found = []
+        cdef list found = None
+        if self.refused is not None:
+            raise RuntimeError(self.refused)
         while True:
             if now_ns >= self.control_at_ns:
                 self.attend(now_ns, False, False)

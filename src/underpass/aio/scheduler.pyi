@@ -1,0 +1,9 @@
+import asyncio
+
+from underpass.aio.dispatch import Dispatcher
+from underpass.aio.poller import Poller
+
+class Scheduler(asyncio.BaseEventLoop):
+    """The first base of an event loop whose other base is asyncio's: what of that one is called often, compiled."""
+
+    def watch(self, dispatcher: Dispatcher, poller: Poller) -> None: ...
