@@ -12,7 +12,7 @@ from underpass.stack.stack cimport Stack
 from underpass.tcp.tcb cimport Tcp
 
 cdef enum:
-    TURN_WITHIN_NS = 1000000        # callbacks that take longer are interrupted by a turn, so that peers are acknowledged
+    TURN_WITHIN_NS = 200000         # callbacks that take longer are interrupted by a turn, so that peers are acknowledged
 
 
 cdef class Endpoint:

@@ -1,7 +1,7 @@
 """Handles without debug mode: no traceback of where they were made, no word on slow ones. With it they are asyncio's own."""
 cimport cython
 from cpython.contextvars cimport PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit
-from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE
+from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT
 
 from asyncio import events, format_helpers
 

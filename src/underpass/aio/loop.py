@@ -3,7 +3,7 @@
     create_server --> _start_serving: the kernel's listener stays, the stack listens beside it
     accepted      --> StackTransport, over it asyncio's TLS where asked
     sock_connect  --> by the stack where the way leads over the interface; the kernel's socket stands for it
-    an iteration  --> turns the stack, and sleeps for everything; the dispatcher tells transports: scheduler.pxd
+    an iteration  --> turns the stack, sleeps for everything; the dispatcher tells transports: scheduler.pxd
 
 All else is asyncio's: UDP, UNIX sockets, pipes, subprocesses, signals, files, names, TCP elsewhere.
 """

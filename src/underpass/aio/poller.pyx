@@ -3,7 +3,6 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from underpass.aio.dispatch cimport Dispatcher
 from underpass.link.link cimport NEVER
-from underpass.stack.stack cimport Stack
 from underpass.stack.turn cimport LOOP_SIGNAL, LOOP_WAKE, LOOP_WANTED, LoopEnd, monotonic_ns
 
 cdef extern from "<sys/epoll.h>" nogil:

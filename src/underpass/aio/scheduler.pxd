@@ -16,6 +16,7 @@ cdef class Scheduler:
     cdef public list _scheduled             # a heap of timer handles
     cdef public Py_ssize_t _timer_cancelled_count
     cdef public double _clock_resolution    # s
+    cdef public object _task_factory
     cdef public bint _stopping
     cdef public bint _closed
     cdef public bint _debug

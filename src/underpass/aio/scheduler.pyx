@@ -2,7 +2,7 @@
 from libc.stdint cimport uint64_t
 
 import heapq
-from asyncio import Future, base_events
+from asyncio import Future, Task, base_events
 
 from underpass.aio.handles cimport StackHandle, StackTimerHandle, make_handle, make_timer
 from underpass.link.link cimport NEVER
@@ -91,6 +91,14 @@ cdef class Scheduler:
     def create_future(self):
         """A future of this loop."""
         return Future(loop=self)
+
+    def create_task(self, coro, *, name=None, context=None, **options):
+        """As BaseEventLoop.create_task."""
+        if self._debug or self._closed or self._task_factory is not None or options:
+            return Base.create_task(self, coro, name=name, context=context, **options)
+        if name is None and context is None:
+            return Task(coro, loop=self)
+        return Task(coro, loop=self, name=name, context=context)
 
     # -- an iteration
 
