@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from tests.netns.inside import inside
 
+from underpass.apps.bench.floods import frame
 from underpass.apps.bench.servers import Underpass
 from underpass.linux.namespaces import Pair, until
 from underpass.linux.netdev_features import netdev_features
@@ -134,6 +135,19 @@ def test_every_client_is_served_beside_a_flood(pair: Pair, root: Path, family: i
     assert server.count("redirected_cookie") >= CLIENTS
     assert server.heard["tcp"]["cookies_accepted"] >= CLIENTS
     assert server.heard["tcp"]["cookies_refused"] == 0
+
+
+def test_a_flood_stays_what_it_is_where_its_packets_are_turned_round(pair: Pair, root: Path) -> None:
+    """XDP answers in the very pages that the generator sends again."""
+    server = Guarded(pair, root, "always", "20000", "10")
+    one = frame("syn", pair.server, pair.client).hex()
+    before = server.count("passed_other_mac")
+    sender = pair.client.start(sys.executable, "-m", "underpass.apps.flood.process", "send", pair.client.interface,
+                               one, "20000")
+    assert server.until(lambda heard: heard["xdp"]["answered_cookie"] > 20000)
+    assert pair.client.stop(sender) == 0
+    assert server.count("passed_other_mac") - before < 100
+    assert server.count("dropped_syn_malformed") == 0
 
 
 def test_auto_goes_on_with_a_flood_and_off_after_it(pair: Pair, root: Path) -> None:

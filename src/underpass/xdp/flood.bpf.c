@@ -3,8 +3,8 @@
  * Floods to measure under, and the least that can stop one.
  *
  * `flood` is run on live frames (BPF_F_TEST_XDP_LIVE_FRAMES): each becomes one from another source and port, with right
- * checksums, and leaves by an interface. A page comes round again as the last run left it, so all that changes is written
- * anew each time, from sums over the rest.
+ * checksums, and leaves by an interface. A page comes round again as its receiver left it, who may have turned the packet round to
+ * answer it: so all headers are written anew each time, and the checksums from sums over the rest.
  *
  * A test run takes 20 ms to begin, so it lasts, and keeps to its rate by itself: a frame that is not due is dropped.
  */
@@ -15,6 +15,8 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#define HEAD_WORDS 27		/* 54 octets */
+
 struct flood_rules {
 	__u32 ifindex;
 	__u32 first;		/* source address */
@@ -22,6 +24,7 @@ struct flood_rules {
 	__u32 ip_sum;		/* of the IP header without its checksum and source */
 	__u32 tcp_sum;		/* of pseudo-header and segment without checksum, source and source port; 0: it is UDP */
 	__u32 burst_ns;		/* from one burst to the next; 0: without a pause */
+	__u16 head[HEAD_WORDS];	/* the frame's first octets, with all headers but TCP's options */
 };
 
 #define BURST 32		/* frames; a receiver that is woken for each would be what is measured */
@@ -72,6 +75,9 @@ int flood(struct xdp_md *ctx)
 	source = rules.first + ((number >> 8) & rules.mask);
 	halves = (source >> 16) + (source & 0xffff);
 	port = 1024 + (number >> 18);
+#pragma unroll
+	for (int i = 0; i < HEAD_WORDS; i++)
+		((__u16 *)data)[i] = rules.head[i];
 	ip->saddr = bpf_htonl(source);
 	ip->check = checksum_of(rules.ip_sum + halves);
 	tcp->source = bpf_htons(port);			/* UDP has it in the same place */

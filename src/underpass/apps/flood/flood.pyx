@@ -1,7 +1,7 @@
 """The generator of floods, and a program that drops: see xdp/flood.bpf.c."""
 from libc.errno cimport errno
-from libc.stdint cimport uint32_t
-from libc.string cimport memset
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcpy, memset
 from posix.unistd cimport close as close_fd
 
 import errno as errors
@@ -41,6 +41,7 @@ cdef struct Rules:                  # struct flood_rules
     uint32_t ip_sum
     uint32_t tcp_sum
     uint32_t burst_ns
+    uint8_t[54] head                # LEAST
 
 
 def sum_of(octets):
@@ -115,6 +116,7 @@ cdef class Flood(Loaded):
         rules.first = struct.unpack("!I", socket.inet_aton(first))[0]
         rules.ip_sum, rules.tcp_sum = sums_of(frame)
         self.frame = frame
+        memcpy(rules.head, <const char *>frame, LEAST)
         self._load(b"flood", (<const char *>&rules)[:sizeof(rules)])
         memset(&self.options, 0, sizeof(self.options))
         self.options.sz = sizeof(self.options)
