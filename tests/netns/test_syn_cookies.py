@@ -142,8 +142,8 @@ def test_a_flood_stays_what_it_is_where_its_packets_are_turned_round(pair: Pair,
     server = Guarded(pair, root, "always", "20000", "10")
     one = frame("syn", pair.server, pair.client).hex()
     before = server.count("passed_other_mac")
-    sender = pair.client.start(sys.executable, "-m", "underpass.apps.flood.process", "send", pair.client.interface,
-                               one, "20000")
+    sender = pair.client.start(sys.executable, "-m", "underpass.apps.flood.process", "send",
+                               pair.client.interface, one, "20000")
     assert server.until(lambda heard: heard["xdp"]["answered_cookie"] > 20000)
     assert pair.client.stop(sender) == 0
     assert server.count("passed_other_mac") - before < 100

@@ -140,6 +140,40 @@ def test_frames_that_are_few_ask_for_a_level(plain: Door) -> None:
     assert plain.admission.state()["levels"] == {0: engine.overload_level()}
 
 
+@pytest.mark.parametrize(("in_a_look", "level"), [(19, 0), (20, 1), (200, 1)])
+def test_strangers_ask_for_cookies(veth: VethPair, family: str, in_a_look: int, level: int) -> None:
+    """Segments for no connection: the program keeps them away, and lets in who holds a cookie."""
+    with Door(veth, AdmissionPlan("auto", overload=True)) as door:
+        engine = door.engine()
+        known = opened(door, engine, family)
+        engine.now_ns += 10_000 * MS                    # told so far ahead that it does not end
+        engine.stack.step(engine.now_ns)
+        for _ in range(3):
+            for port in range(1, in_a_look + 1):
+                engine.gets(known.build(src_port=port), engine.now_ns + 1)
+            engine.now_ns += TICK_NS
+            engine.stack.step(engine.now_ns)
+        assert engine.overload_level() == level
+        assert engine.count("overload_strangers") == level
+        stray = door.gets(known.build(src_port=7))[1]
+        assert stray == ("dropped_stranger" if level else "redirected_claimed")
+        assert door.gets(known.build())[1] == ("redirected_known" if level else "redirected_claimed")
+
+
+def test_strangers_keep_cookies_on(veth: VethPair) -> None:
+    """The worker hears no more of them, so its level falls; the program counts what it drops."""
+    with Door(veth, AdmissionPlan("auto", overload=True, syn_rate=100)) as door:
+        engine = door.engine()
+        known = opened(door, engine, "v4")
+        assert at_level(engine, 140) == 1
+        assert {door.gets(known.build(src_port=port))[1] for port in range(1, 100)} == {"dropped_stranger"}
+        door.gate.set_queues([0])                       # as a worker that asks for nothing
+        state = door.admission.state()
+        assert (state["levels"], state["on"], state["began"]) == ({}, True, 1)
+        assert door.gets(known.build(src_port=7))[1] == "dropped_stranger"
+        assert door.gets(known.build())[1] == "redirected_known"
+
+
 def test_without_overload_nothing_is_told_but_half_open_connections(veth: VethPair) -> None:
     with Door(veth, AdmissionPlan("auto")) as door:
         engine = door.engine()

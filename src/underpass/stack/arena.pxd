@@ -5,7 +5,7 @@ from underpass.link.link cimport LinkCounters
 
 cdef enum:
     ARENA_MAGIC = 0x73507255        # "UrPs"
-    ARENA_VERSION = 13
+    ARENA_VERSION = 14
     XDP_COUNTERS = 64               # room for those of xdp/contract.h
     SOCKET_COUNTERS = 6
 

@@ -11,6 +11,7 @@ cdef enum:
     HOLD_NS = 200000000             # how long a level holds that is not confirmed
     FULL_NS = 1000000000            # how long no room for half-open connections is remembered
     SMOOTHING = 3                   # a look counts an eighth
+    STRANGERS = 20                  # resets from one look to the next; at the SYN rate's default they ask for cookies, too
 
 # At which share a signal asks for level 1, 2, 3; and where one that is in force still does.
 cdef uint32_t[3] FRAMES = [224, 240, 248]
@@ -71,9 +72,21 @@ cdef uint32_t half_open_share(Overload *it, const Tcp *tcp) noexcept nogil:
     return share
 
 
-cdef inline void raise_level(Overload *it, Tcp *tcp, uint32_t asked, uint32_t frames, uint32_t backlog) noexcept nogil:
+cdef inline bint strangers_are_many(Overload *it, const Tcp *tcp) noexcept nogil:
+    """Each gets a reset of ours: that costs more than to look it up in the driver."""
+    cdef uint64_t sent = tcp.state.counters.resets_out - it.resets_seen
+    cdef uint64_t looks = max((tcp.now_ns - it.resets_ns) // OVERLOAD_LOOK_NS, <uint64_t>1)
+    it.resets_seen = tcp.state.counters.resets_out
+    it.resets_ns = tcp.now_ns
+    return sent >= STRANGERS * looks
+
+
+cdef inline void raise_level(Overload *it, Tcp *tcp, uint32_t asked, uint32_t frames, uint32_t backlog,
+                             bint strangers) noexcept nogil:
     """Count what asked for most."""
-    if asked_by(frames, FRAMES, FRAMES_STILL, it.level) == asked:
+    if strangers and asked == 1:
+        tcp.state.counters.overload_strangers += 1
+    elif asked_by(frames, FRAMES, FRAMES_STILL, it.level) == asked:
         tcp.state.counters.overload_frames += 1
     elif asked_by(backlog, BACKLOG, BACKLOG_STILL, it.level) == asked:
         tcp.state.counters.overload_backlog += 1
@@ -85,12 +98,15 @@ cdef inline void raise_level(Overload *it, Tcp *tcp, uint32_t asked, uint32_t fr
 cdef void judge(Overload *it, Tcp *tcp) noexcept nogil:
     cdef uint32_t frames = frames_taken(it, tcp)
     cdef uint32_t backlog = backlog_of(it, tcp)
+    cdef bint strangers = strangers_are_many(it, tcp)
     cdef uint32_t asked
     if it.level and tcp.now_ns >= it.until_ns:
         it.level = 0                            # it has ended: the worker slept
     asked = overload_asked(frames, backlog, share_of(tcp.state.tcb_used, tcp.state.limits.connections), it.level)
+    if strangers:
+        asked = max(asked, <uint32_t>1)
     if asked > it.level:
-        raise_level(it, tcp, asked, frames, backlog)
+        raise_level(it, tcp, asked, frames, backlog, strangers)
     if asked >= it.level:
         it.asked_ns = tcp.now_ns
     elif tcp.now_ns - it.asked_ns >= CALM_NS:

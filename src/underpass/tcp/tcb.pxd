@@ -399,6 +399,7 @@ cdef struct TcpCounters:            # in the arena; names as in wire/reason.pyx 
     uint64_t overload_frames        # times that frames were so few that the XDP program had to refuse more than before
     uint64_t overload_backlog       # that packets waited, because the processor does not keep up
     uint64_t overload_connections   # that connection blocks were so few
+    uint64_t overload_strangers     # that so many segments came for no connection
     uint64_t unroutable
     uint64_t no_neighbour           # segments not sent: the MAC is not known
 

@@ -26,7 +26,7 @@ static __always_inline struct pressure *current_pressure(void)
 	return bpf_map_lookup_elem(&pressures, &only);
 }
 
-/* Count a SYN in its window of time, and say whether it, or the half-open connections, are too many. */
+/* Count a SYN, or a stranger that is dropped, in its window of time, and say whether it, or the half-open connections, are too many. */
 static __always_inline void feel_pressure(struct pressure *pressure, const struct admit_config *how, __u32 half_open,
 					  __u64 now)
 {
@@ -113,6 +113,8 @@ static __noinline int admit_other(struct xdp_md *ctx, struct packet *packet, con
 		fresh_add(key);
 		return REFUSED(COUNT_COOKIE);
 	}
+	if (how->mode == COOKIES_AUTO)
+		feel_pressure(pressure, how, 0, now);
 	return drop(COUNT_STRANGER);
 }
 

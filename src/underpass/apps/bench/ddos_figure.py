@@ -43,7 +43,7 @@ FRESH = count()
 UNITS = {"requests_per_s": "req/s answered", "success_percent": "% answered in time", "p99_us": "us p99",
          "core_percent": "% of the core not idle", "arrived_mpps": "Mpps that came in", "errors": "errors",
          "ratio": "times that beside a bare drop"}
-OPTIONS = {"syn": ("--syn-cookies", "auto", "--admission"), "ack": ("--admission",)}
+OPTIONS = {"syn": ("--syn-cookies", "auto", "--admission"), "ack": ("--syn-cookies", "auto", "--admission")}
 
 
 class Shielded(Underpass):
