@@ -31,7 +31,7 @@ MAY: dict[str, set[str]] = {
     "nic": PATH | CONTROL,
     "workers": PATH | CONTROL | {"nic"},
     "observe": PATH | CONTROL | {"nic"},
-    "aio": PATH | {"nic"},
+    "aio": PATH | CONTROL | {"nic", "workers"},
     "socket": {"aio"},
     "nf": PATH,
     "": {"linux", "stack", "nic", "aio"},

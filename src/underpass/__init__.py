@@ -4,7 +4,7 @@ from typing import Any
 
 __all__ = ["ACCEPTED", "CLOSED", "CONNECTED", "READABLE", "TROUBLE", "URGENT", "WRITABLE",
            "AdmissionPlan", "Connection", "Listener", "Stack", "__version__", "attach", "install",
-           "loop_factory", "run"]
+           "loop_factory", "on_restart", "run"]
 
 _HOMES = {
     "attach": "underpass.nic",
@@ -12,6 +12,7 @@ _HOMES = {
     "install": "underpass.aio.factory",
     "loop_factory": "underpass.aio.factory",
     "run": "underpass.aio.factory",
+    "on_restart": "underpass.aio.restart",
     "Stack": "underpass.stack.stack",
     "Connection": "underpass.stack.sockets",
     "Listener": "underpass.stack.sockets",

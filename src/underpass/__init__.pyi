@@ -1,6 +1,7 @@
 from underpass.aio.factory import install as install
 from underpass.aio.factory import loop_factory as loop_factory
 from underpass.aio.factory import run as run
+from underpass.aio.restart import on_restart as on_restart
 from underpass.linux.admission import AdmissionPlan as AdmissionPlan
 from underpass.nic import attach as attach
 from underpass.stack.sockets import Connection as Connection

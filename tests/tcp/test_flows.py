@@ -12,6 +12,7 @@ from underpass.observe.pcapng_blocks import packets
 from underpass.observe.spool_reader import SpoolReader
 from underpass.stack.stack import ACCEPTED, CLOSED, READABLE, Stack
 from underpass.tcp.flows import FlowTable
+from underpass.tcp.services import ServiceTable
 from underpass.testing.icmp import icmp_error
 from underpass.testing.packets import TcpSegment
 from underpass.testing.probe_link import LinkProbe
@@ -25,8 +26,11 @@ MACS = {CLIENT: "02:00:00:00:00:01", SERVER: "02:00:00:00:00:02"}
 class Workers:
     """Two workers of one address; the test is the network, which chooses the queue of each packet."""
 
-    def __init__(self, flows=1024, services=None, **limits):
+    def __init__(self, flows=1024, services=(), **limits):
         self.table = FlowTable(flows)
+        self.services = ServiceTable()
+        for service in services:
+            self.services.serve(*service)
         self.area = HandoverArea(2)
         self.eventfds = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(2)]
         self.now_ns = 1_000_000_000
@@ -35,12 +39,12 @@ class Workers:
             wire, own = memory_pair(Frames(1024), Frames(1024))
             link = HandoverLink(own, HandoverArea(2, self.area.memfd), number, self.eventfds)
             stack = Stack(link, bytes.fromhex("020000000002"), seed=bytes(16), **limits)
-            stack.share_flows(FlowTable(memfd=self.table.memfd), link, services)
+            stack.share_flows(FlowTable(memfd=self.table.memfd), link, ServiceTable(self.services.memfd))
             stack.set_addresses([(SERVER, 24)])
             stack.set_routes([("10.0.0.0", 24, None, None, 0, 0)])
             stack.set_neighbour(CLIENT, bytes.fromhex("020000000001"))
             stack.step(self.now_ns)
-            if services is None or number == services[0][2]:
+            if not services or number in self.services.workers("", 80):
                 stack.listen(("0.0.0.0", 80))
             self.wires.append(Wire(wire))
             self.links.append(link)
@@ -293,7 +297,7 @@ class TestServices:
     @pytest.fixture
     def workers(self, request):
         limits = getattr(request, "param", {})
-        them = Workers(**limits, services=[("0.0.0.0", 80, 1, 1), ("::", 80, 1, 1), (SERVER, 443, 0, 1)])
+        them = Workers(**limits, services=[("", 80, 1), ("::", 80, 1), (SERVER, 443, 0)])
         yield them
         them.close()
 
@@ -327,6 +331,34 @@ class TestServices:
         assert [(number, it.flags & RST) for number, it in answers] == [(0, RST)]
         assert [workers.counters(it)["handed_over"] for it in range(2)] == [0, 1]
 
-    def test_more_than_there_is_room_for_are_refused(self, workers):
-        with pytest.raises(ValueError, match="65 services are more than 64"):
-            workers.stacks[0].share_flows(workers.table, workers.links[0], [("", 1, 0, 1)] * 65)
+    def test_who_begins_to_serve_is_given_it_and_who_leaves_off_is_not(self, workers):
+        workers.stacks[0].listen(("0.0.0.0", 80))
+        ((number, _),) = workers.send(0, SYN, seq=100, src_port=5001)
+        assert number == 1                      # nobody has said so
+        workers.services.serve("", 80, 0)
+        ((number, _),) = workers.send(0, SYN, seq=100, src_port=5002)
+        assert number == 0
+        workers.services.forget(1)
+        assert workers.services.workers("", 80) == [0]
+        workers.services.leave("", 80, 0)
+        answers = workers.send(1, SYN, seq=100, src_port=5003)
+        assert [number for number, _ in answers] == [1]         # nobody serves it: it is not passed on
+
+    def test_the_address_itself_comes_before_all_addresses(self, workers):
+        workers.services.serve(SERVER, 80, 0)
+        workers.stacks[0].listen((SERVER, 80))
+        ((number, _),) = workers.send(1, SYN, seq=100)
+        assert number == 0
+
+    def test_more_than_there_is_room_for_are_refused(self):
+        table = ServiceTable()
+        for port in range(1, 65):
+            table.serve("", port, 0)
+        table.serve("", 64, 1)
+        with pytest.raises(OSError, match="64 addresses and ports"):
+            table.serve("", 65, 0)
+        table.leave("", 3, 0)
+        table.serve("::", 65, 63)
+        assert (table.workers("", 3), table.workers("::", 65)) == ([], [63])
+        with pytest.raises(ValueError, match="below 64, not 64"):
+            table.serve("", 1, 64)

@@ -17,7 +17,7 @@ from underpass.stack.sockets import Connection
 from underpass.stack.stack import CLOSED, CONNECTED, READABLE
 from underpass.workers import Supervisor, WorkerPlan
 from underpass.workers import supervisor as workers_supervisor
-from underpass.workers.worker import WorkerStack
+from underpass.workers.stack import WorkerStack
 
 ASKS_A_TICK = 64
 

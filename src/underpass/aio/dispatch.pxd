@@ -50,10 +50,17 @@ cdef class Dispatcher:
     cdef uint64_t turned_ns         # when the latest turn began
     cdef dict acceptors             # by a listener's word
     cdef uint64_t words
+    cdef readonly dict inherited    # listeners that another process has left, by address and port: see succession.pyx
+    cdef readonly dict left         # its connections that wait for their listener: what it knew of them
+    cdef bint puts_off              # what comes is left to another process
+    cdef object resumed             # called with who holds such a connection now, and that
     cdef readonly uint64_t stretched    # turns made between two callbacks of an iteration
 
     # Have `happened` called once more for a connection, in the next iteration.
     cdef void again(self, uint32_t conn, uint8_t events) noexcept nogil
     cdef int accepted(self, uint32_t conn) except -1
+    # Accept by a listener that another process has left, and what waits for it; its number.
+    cdef uint32_t take_over(self, uint32_t number, object accepted) except? 0xFFFFFFFF
+    cdef bint is_awaited(self, uint32_t conn) except -1
     # Called between callbacks: a turn, if the latest one is long ago.
     cdef void breathe(self) noexcept

@@ -128,6 +128,8 @@ cdef class Dispatcher:
         self.limit = stack.tcp.state.limits.connections
         self.app = PythonApp(self.limit)
         self.acceptors = {}
+        self.inherited = {}
+        self.left = {}
         self.endpoints = <PyObject **>PyMem_RawCalloc(self.limit, sizeof(PyObject *))
         if self.endpoints == NULL:
             raise MemoryError(f"endpoints of {self.limit} connections")
@@ -146,6 +148,8 @@ cdef class Dispatcher:
         cdef Address local
         cdef int error = 0
         cdef uint32_t number
+        if (address, port) in self.inherited:
+            return self.take_over(self.inherited.pop((address, port)), accepted)
         address_from_text(address, &local)
         self.words += 1
         number = tcp_listen(self.tcp, &local, 4 if address_is_v4(&local) else 6, port, self.number, backlog, CONN_NODELAY,
@@ -154,6 +158,23 @@ cdef class Dispatcher:
             raise_errno(error, f"{address} port {port}")
         self.acceptors[self.words] = accepted
         return number
+
+    cdef uint32_t take_over(self, uint32_t number, object accepted) except? 0xFFFFFFFF:
+        cdef uint64_t word = self.tcp.state.listeners[number].user
+        cdef uint32_t conn
+        self.acceptors[word] = accepted
+        for conn in self.left:
+            if self.tcp.tcbs[conn].user == word:
+                self.again(conn, EVENT_ACCEPTED)
+        return number
+
+    cdef bint is_awaited(self, uint32_t conn) except -1:
+        """Whether the program has yet to listen where it came."""
+        cdef uint32_t number
+        for number in self.inherited.values():
+            if self.tcp.state.listeners[number].user == self.tcp.tcbs[conn].user:
+                return True
+        return False
 
     def serves(self, str address, int port):
         """Whether there is a listener for this address."""
@@ -202,9 +223,15 @@ cdef class Dispatcher:
 
     cdef int accepted(self, uint32_t conn) except -1:
         acceptor = self.acceptors.get(self.tcp.tcbs[conn].user)
+        if self.puts_off or (acceptor is None and self.inherited and self.is_awaited(conn)):
+            self.left.setdefault(conn, None)
+            return 0
+        state = self.left.pop(conn, None)
         try:
             if acceptor is not None:
                 acceptor(conn)
+                if state is not None and self.endpoints[conn] != NULL:
+                    self.resumed(<object>self.endpoints[conn], state)
         finally:
             if self.endpoints[conn] == NULL:        # its listener is gone, or nobody was made for it
                 tcp_abort(self.tcp, conn)

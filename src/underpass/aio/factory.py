@@ -41,7 +41,7 @@ def loop_factory(interface: str, *, fallback: Fallback = None, limits: dict[str,
         try:
             if say is not None:
                 say(f"underpass: {nic.summary()[0]}")
-            return StackEventLoop(nic, **(limits or {}))
+            return StackEventLoop(nic, limits)
         except BaseException:
             nic.close()
             raise

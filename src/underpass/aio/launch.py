@@ -9,6 +9,7 @@ import multiprocessing
 import runpy
 import shutil
 import sys
+import threading
 import types
 import warnings
 from collections.abc import Callable, Sequence
@@ -37,14 +38,24 @@ def take_over(interface: str, options: dict[str, Any]) -> Inherited:
 
     Where it cannot be had, the process that asks ends, with one line on stderr. `options`: of `loop_factory`.
     """
-    factory = loop_factory(interface, **{"say": say} | options)
+    inherited = Inherited(interface, options)
+    put_in_place(loop_factory(interface, **{"say": say} | options), inherited)
+    return inherited
 
+
+def put_in_place(factory: Maker, inherited: Any) -> None:
+    """What `factory` makes is what the program gets, by whatever name it asks for an event loop. `inherited`
+    does the same, once unpickled, in processes that the program starts by multiprocessing.
+    """
     def make() -> asyncio.AbstractEventLoop:
         try:
             return factory()
         except OSError as error:
             warnings.simplefilter("ignore", RuntimeWarning)     # of coroutines that nobody will await
-            sys.exit(f"underpass: {error.strerror or error}")
+            line = f"underpass: {error.strerror or error}"
+            if threading.current_thread() is not threading.main_thread():
+                say(line)               # what ends a thread is not shown
+            sys.exit(line)
 
     class Ours(asyncio.SelectorEventLoop):
         def __new__(cls, *_: Any, **__: Any) -> Any:
@@ -57,10 +68,8 @@ def take_over(interface: str, options: dict[str, Any]) -> Inherited:
     policy: Any = asyncio.unix_events._UnixDefaultEventLoopPolicy
     policy._loop_factory = staticmethod(make)       # what asyncio.run and new_event_loop ask
     sys.modules["uvloop"] = stand_in(make)
-    inherited = Inherited(interface, options)
     process: Any = multiprocessing.current_process()
     process._config["underpass"] = inherited
-    return inherited
 
 
 def say(line: str) -> None:

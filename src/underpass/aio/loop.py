@@ -18,7 +18,7 @@ import weakref
 from asyncio import base_events, sslproto
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from underpass.aio.dispatch import Dispatcher
 from underpass.aio.scheduler import Scheduler
@@ -39,6 +39,9 @@ CARRIED = [
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT), (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
 ]
 
+if TYPE_CHECKING:
+    from underpass.aio.worker import Seat
+
 Release = Callable[[], None]
 T = TypeVar("T")
 check_ssl_socket: Any = base_events._check_ssl_socket       # type: ignore[attr-defined]
@@ -46,12 +49,15 @@ tls_over: Any = sslproto.SSLProtocol
 
 
 class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
-    """An event loop over an attached interface, which it closes with itself."""
+    """An event loop over an attached interface, which it closes with itself, or over a worker's share of one,
+    which has a dispatcher for all its loops.
+    """
 
-    def __init__(self, nic: Nic, **limits: int | str) -> None:
+    def __init__(self, nic: "Nic | Seat", limits: dict[str, int | str] | None = None,
+                 dispatcher: Dispatcher | None = None) -> None:
         self._nic = nic
-        self._stack = nic.stack(**limits)
-        self._dispatcher = Dispatcher(self._stack)
+        self._stack = nic.stack(**(limits or {}))
+        self._dispatcher = dispatcher or Dispatcher(self._stack)
         self._serving: weakref.WeakKeyDictionary[socket.socket, list[tuple[int, Release]]] = \
             weakref.WeakKeyDictionary()
         self._pid = os.getpid()
@@ -61,7 +67,7 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
         _loops.add(self)
 
     @property
-    def nic(self) -> Nic:
+    def nic(self) -> "Nic | Seat":
         """The interface: which path is active, counters, connections."""
         return self._nic
 
@@ -144,8 +150,8 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
     def _unlisten(self, held: list[tuple[int, Release]]) -> None:
         if not self.is_closed():
             for number, release in held:
+                release()               # first: no other worker is to send anybody here any more
                 self._dispatcher.unlisten(number)
-                release()
 
     # -- clients
 

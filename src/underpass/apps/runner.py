@@ -16,10 +16,12 @@ from underpass.apps.access_log import AccessLog
 from underpass.apps.serve import HttpServer
 from underpass.apps.sites import Site, claims_of
 from underpass.linux.admission import LET_ALL_IN, AdmissionPlan, flows_of
+from underpass.linux.ports import DEFAULT_COUNT
 from underpass.log import Event
 from underpass.nic import Nic
 from underpass.workers.counters import summed
-from underpass.workers.plan import WorkerPlan
+from underpass.workers.lender import Lender
+from underpass.workers.plan import Plans, WorkerPlan
 from underpass.workers.supervisor import Supervisor
 
 TICK_S = 1.0
@@ -86,10 +88,63 @@ def serve_by_workers(
     go to `Supervisor`. SIGHUP has them go on in new processes, one after the other; then, with `again` in the
     options, in this process a new program, by those words.
     """
+    plans = http_plans(sites, limits=limits or {}, user=user, log_format=log_format, admission=admission)
+    return supervised(interface, plans, ready, workers=workers, cores=cores, **options)
+
+
+def run_by_workers(
+    words: Sequence[str],
+    interface: str,
+    *,
+    workers: int,
+    cores: Sequence[int] | None = None,
+    user: str | None = None,
+    ready: Callable[[Supervisor], None] | None = None,
+    limits: dict[str, int | str] | None = None,
+    log_format: str = "text",
+    **options: Any,
+) -> None:
+    """Run a program, of which these words are the command line, so many times, each with its share of the
+    interface's queues, under a supervisor; until each has ended in order, or a signal ends them. The other
+    arguments are as for `serve_by_workers`.
+    """
+    plan = program_plan(words, user, limits, log_format)
+    supervised(interface, plan, ready, workers=workers, cores=cores, **options)
+
+
+def run_with_loops(
+    words: Sequence[str],
+    interface: str,
+    *,
+    workers: int,
+    user: str | None = None,
+    ready: Callable[[Supervisor], None] | None = None,
+    limits: dict[str, int | str] | None = None,
+    log_format: str = "text",
+    **options: Any,
+) -> int:
+    """Run a program once, whose event loops are so many workers; returns its status. As `run_by_workers`."""
+    bury_children()
+    plan = program_plan(words, user, limits, log_format)
+    with Lender(interface, plan, workers=workers, **options) as lender:
+        lender.when_ready = (lambda: ready(lender)) if ready is not None else None
+        lender.run()
+        return lender.status
+
+
+def program_plan(words: Sequence[str], user: str | None, limits: dict[str, int | str] | None,
+                 log_format: str) -> WorkerPlan:
+    """What each worker is to do to run it."""
+    return WorkerPlan(program=list(words), user=user, limits=limits or {}, log_format=log_format,
+                      source_ports=DEFAULT_COUNT)
+
+
+def supervised(interface: str, plans: Plans, ready: Callable[[Supervisor], None] | None,
+               **options: Any) -> dict[str, dict[str, int]]:
+    """Have workers do this until a signal ends them; returns their counters, summed."""
     bury_children()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})       # till the supervisor hears it: see `run`
-    plans = http_plans(sites, limits=limits or {}, user=user, log_format=log_format, admission=admission)
-    with Supervisor(interface, plans, workers=workers, cores=cores, **options) as supervisor:
+    with Supervisor(interface, plans, **options) as supervisor:
         supervisor.wait_ready()
         if ready is not None:
             ready(supervisor)

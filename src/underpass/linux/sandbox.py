@@ -37,12 +37,13 @@ SCOPED = 3                          # ABI 6: abstract UNIX sockets, and signals,
 # What an interpreter that runs the loop needs; everything else is refused.
 CALLS = """
 read write readv writev pread64 preadv preadv2 pwrite64 close fstat newfstatat statx lseek openat openat2
-getdents64 readlinkat fcntl dup ioctl ftruncate memfd_create poll ppoll epoll_wait epoll_pwait epoll_ctl
-epoll_create1 sendto recvfrom sendmsg recvmsg accept4 getsockopt setsockopt getsockname getpeername shutdown
-mmap munmap mprotect mremap madvise brk clone clone3 set_robust_list futex rseq membarrier rt_sigaction
-rt_sigprocmask rt_sigreturn sigaltstack restart_syscall clock_gettime clock_nanosleep nanosleep gettimeofday
-getrandom getpid gettid getppid getuid geteuid getgid getegid getgroups tgkill sched_yield sched_getaffinity
-prctl prlimit64 getrlimit getrusage uname sysinfo times exit exit_group
+getdents64 readlinkat fcntl dup dup3 eventfd2 ioctl ftruncate memfd_create poll ppoll epoll_wait epoll_pwait
+epoll_ctl epoll_create1 sendto recvfrom sendmsg recvmsg accept4 getsockopt setsockopt getsockname
+getpeername shutdown mmap munmap mprotect mremap madvise brk clone clone3 set_robust_list futex rseq
+membarrier rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack restart_syscall clock_gettime
+clock_nanosleep nanosleep gettimeofday getrandom getpid gettid getppid getuid geteuid getgid getegid
+getgroups tgkill sched_yield sched_getaffinity prctl prlimit64 getrlimit getrusage uname sysinfo times exit
+exit_group
 """.split()  # noqa: SIM905
 SCMP_ACT_ALLOW = 0x7FFF0000
 SCMP_ACT_EPERM = 0x00050000 | errno.EPERM

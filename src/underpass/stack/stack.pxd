@@ -10,6 +10,7 @@ from underpass.stack.tap cimport PacketTap
 from underpass.stack.tracer cimport Tracer
 from underpass.stack.turn cimport LOOP_TIMEOUT, Loop, LoopEnd
 from underpass.tcp.flows cimport FlowTable
+from underpass.tcp.services cimport ServiceTable
 from underpass.tcp.steering cimport Steering
 from underpass.tcp.tcb cimport App, Tcp
 
@@ -27,6 +28,7 @@ cdef class Stack:
     cdef readonly object recovery   # what became of the connections of a process that died, or None
     cdef dict open_connections      # index -> Connection
     cdef FlowTable flow_table       # kept while the engine points into it
+    cdef ServiceTable service_table # likewise
     cdef GateMemory gate            # likewise
     cdef Overload overload
     cdef Steering *steering         # NULL until set for the first time

@@ -8,6 +8,7 @@ from underpass.link.link import LinkBase
 from underpass.stack.arena import Arena
 from underpass.stack.sockets import Connection, Listener
 from underpass.tcp.flows import FlowTable
+from underpass.tcp.services import ServiceTable
 
 READABLE: int
 WRITABLE: int
@@ -73,13 +74,9 @@ class Stack:
         entries, stop() was called, a signal came, or the timeout passed."""
     def run_for_events(self, timeout: float | None = None, wake_fds: Sequence[int] = ()) -> list[int]:
         """As run(), but returns also when something happened for Python: see events()."""
-    def share_flows(
-        self, table: FlowTable, link: HandoverLink,
-        services: list[tuple[str, int, int, int]] | None = None,
-    ) -> None:
+    def share_flows(self, table: FlowTable, link: HandoverLink, services: ServiceTable) -> None:
         """This worker is one of several: its flows stand in `table`, and packets of others' go there by
-        `link`, its own. `services`: address and port, and the first and the number of the workers that
-        serve them, where not every worker serves all. Raises ValueError for more than 64.
+        `link`, its own. `services`: who serves what it does not listen on itself.
         """
     def show_flows(self, table: FlowTable) -> None: ...
     def set_gate(self, gate: GateMemory, *, cookies: bool, refuses: bool) -> None: ...

@@ -33,6 +33,7 @@ from underpass.tcp.api cimport tcp_abort_all, tcp_connect_preset, tcp_hold, tcp_
 from underpass.tcp.congestion.control cimport CONGESTION_CONTROLS, CONGESTION_CUBIC, congestion_control
 from underpass.tcp.preset cimport preset_default
 from underpass.tcp.flows cimport FlowTable
+from underpass.tcp.services cimport ServiceTable
 from underpass.tcp.steering cimport Steering, steering_set
 from underpass.tcp.rebuild cimport rebuild
 from underpass.tcp.renumber cimport renumber
@@ -250,12 +251,12 @@ cdef class Stack:
         wheel_init(<Wheel *>tcp.wheel, 0)
         return 0
 
-    def share_flows(self, FlowTable table not None, HandoverLink link not None, list services=None):
+    def share_flows(self, FlowTable table not None, HandoverLink link not None, ServiceTable services not None):
         """This worker is one of several: see stack.pyi."""
-        self.flow_table = table
+        self.flow_table, self.service_table = table, services
         self.tcp.handover = &link.state
         table.attach(&self.tcp, link.state.worker)
-        table.divide(&self.tcp, services or [])
+        self.tcp.flows.services = services.services
         if self.recovery is not None:
             table.reconcile(&self.tcp)
 

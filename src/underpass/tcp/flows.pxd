@@ -8,15 +8,15 @@ A slot is one 64-bit word, written by one compare-and-exchange: the upper 56 bit
 number + 1. A bucket is a cache line of eight slots; a flow stands in either of two buckets, or, where all are taken,
 in none: then it is served as long as its packets keep to their queue.
 
-Where several applications have workers of their own, what begins a flow comes to any queue all the same. Which workers serve
-an address and port stands in a list of services; one of them, by the flow's key, is given what no worker has yet.
+What begins a flow comes to any queue. Where its worker does not serve the address and port, because another application has
+workers of its own, or it does not listen yet or no more, one of those that do is given it (tcp/services.pxd).
 
     | key, 56 bits | worker + 1 |   x 8 = one bucket
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from underpass.tcp.receive cimport Arrival
-from underpass.tcp.tcb cimport Service, Tcp
+from underpass.tcp.tcb cimport Tcp
 from underpass.wire.icmp cimport IcmpError
 
 cdef extern from * nogil:
@@ -30,7 +30,6 @@ cdef extern from * nogil:
 cdef enum:
     BUCKET_SLOTS = 8
     NO_WORKER = 0xFF
-    MAX_SERVICES = 64
 
 # A segment for which there is no connection here: give it to the worker that has one, or else serves its address and port.
 # False: there is none, or it is us.
@@ -49,10 +48,7 @@ cdef class FlowTable:
     cdef readonly size_t bytes
     cdef readonly size_t buckets            # of flows, a power of two
     cdef readonly size_t source_buckets     # behind them: see tcp/sources.pxd
-    cdef Service[MAX_SERVICES] services
 
     cdef void attach(self, Tcp *tcp, uint32_t worker) noexcept
-    # Address, port, first worker and number of workers of each service.
-    cdef int divide(self, Tcp *tcp, list services) except -1
     # After a crash: make what stands here of our flows what they are.
     cdef int reconcile(self, Tcp *tcp) except -1

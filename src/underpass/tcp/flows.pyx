@@ -8,8 +8,9 @@ from underpass.link.handover cimport Piece, handover_give
 from underpass.link.memfd cimport memfd_map, memfd_unmap
 from underpass.tcp.demux cimport DEMUX_NONE, TIME_WAIT_TAG
 from underpass.tcp.receive cimport MAX_PARTS, Arrival
-from underpass.tcp.tcb cimport Service, Tcb, Tcp, TimeWait
-from underpass.wire.address cimport Address, address_equal, address_from_text, address_is_any, address_is_v4
+from underpass.tcp.services cimport services_choose
+from underpass.tcp.tcb cimport Tcb, Tcp, TimeWait
+from underpass.wire.address cimport Address
 from underpass.wire.icmp cimport IcmpError
 from underpass.wire.segment cimport Segment
 from underpass.wire.siphash cimport siphash13_words
@@ -62,29 +63,6 @@ cdef inline uint32_t owner_of(const Tcp *tcp, uint64_t key) noexcept nogil:
     return NO_WORKER
 
 
-cdef inline bint is_of_service(const Service *service, const Segment *seg) noexcept nogil:
-    if service.port != seg.dst_port:
-        return False
-    if address_is_any(&service.address):
-        return address_is_v4(&service.address) == address_is_v4(&seg.dst)
-    return address_equal(&service.address, &seg.dst)
-
-
-cdef uint32_t server_of(const Tcp *tcp, const Segment *seg, uint64_t key) noexcept nogil:
-    """One of the workers that serve the segment's address and port, always the same for a flow: the ACK that brings a SYN cookie
-    back must come to where a connection is made of it. NO_WORKER: nobody does, or we.
-    """
-    cdef const Service *service
-    cdef uint32_t i
-    for i in range(tcp.flows.service_count):
-        service = &tcp.flows.services[i]
-        if is_of_service(service, seg):
-            if service.first <= tcp.flows.worker < service.first + service.workers:
-                return NO_WORKER
-            return service.first + <uint32_t>(key >> OTHER_BUCKET_SHIFT) % service.workers
-    return NO_WORKER
-
-
 cdef bint flows_hand_over(Tcp *tcp, Arrival *arrival) noexcept nogil:
     """All octets from the first header on, as they lie in the frames."""
     cdef Piece[MAX_PARTS] pieces
@@ -96,7 +74,7 @@ cdef bint flows_hand_over(Tcp *tcp, Arrival *arrival) noexcept nogil:
     key = flow_key(tcp, &seg.dst, seg.dst_port, &seg.src, seg.src_port)
     owner = owner_of(tcp, key)
     if owner == NO_WORKER:
-        owner = server_of(tcp, seg, key)
+        owner = services_choose(tcp.flows.services, tcp.flows.worker, seg, <uint32_t>(key >> OTHER_BUCKET_SHIFT))
     if owner == NO_WORKER or tcp.handover == NULL:
         return False
     pieces[0].octets = seg.packet
@@ -179,19 +157,6 @@ cdef class FlowTable:
         if self.source_buckets:
             tcp.flows.sources = tcp.flows.slots + self.buckets * BUCKET_SLOTS
             tcp.flows.source_buckets = self.source_buckets - 1
-
-    cdef int divide(self, Tcp *tcp, list services) except -1:
-        cdef Service *service
-        cdef uint32_t i
-        if len(services) > MAX_SERVICES:
-            raise ValueError(f"{len(services)} services are more than {MAX_SERVICES}")
-        for i, (address, port, first, workers) in enumerate(services):
-            service = &self.services[i]
-            address_from_text(address or "0.0.0.0", &service.address)
-            service.port, service.first, service.workers = port, first, workers
-        tcp.flows.services = self.services
-        tcp.flows.service_count = <uint32_t>len(services)
-        return 0
 
     cdef int reconcile(self, Tcp *tcp) except -1:
         """At no time is a flow missing here that is ours, or its packets' worker would reset it."""

@@ -454,18 +454,23 @@ cdef struct TxQueue:                # descriptors on their way to the link; neve
     uint32_t head
     uint32_t tail
 
-cdef struct Service:                # an address and port that some of the workers serve
+cdef enum:
+    MAX_SERVICES = 64
+
+cdef struct Service:                # an address and port, and who serves it
     Address address                 # any: every one of its family
-    uint16_t port
-    uint8_t first                   # number of the first of them
-    uint8_t workers                 # and how many they are
+    uint64_t port
+    uint64_t workers                # a bit for each
+
+cdef struct Services:               # in memory that all workers share: see tcp/services.pxd
+    uint64_t count
+    Service[MAX_SERVICES] them
 
 cdef struct Flows:                  # this process's view of tcp/flows.pxd
     uint64_t *slots                 # NULL: there are no other workers
     uint64_t bucket_mask
     uint32_t worker                 # our number
-    uint32_t service_count          # 0: every worker serves all that any of them does
-    const Service *services
+    const Services *services
     uint64_t *sources               # buckets of sources: see tcp/sources.pxd; NULL: there are none
     uint64_t source_buckets         # behind the first one, which says what is counted
     uint64_t[2] source_kinds        # and what was said there last

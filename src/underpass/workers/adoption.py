@@ -52,7 +52,9 @@ def orphans(interface: str) -> list[Serving]:
 
 
 class Adopted:
-    """A worker that is ours now. `ready`: it serves; `draining`: it was told to end."""
+    """A worker that is ours now. `ready`: it serves; `draining`: it was told to end; `keeps`: its connections
+    can pass to another process; `claims`: addresses and ports that it has asked for, besides the plan's.
+    """
 
     def __init__(self, it: Serving) -> None:
         self.pid, self.number = it.pid, it.number
@@ -65,6 +67,8 @@ class Adopted:
             raise
         self.plan: Message = answer["plan"]
         self.ready, self.draining = bool(answer["ready"]), bool(answer["draining"])
+        self.keeps: bool = answer["keeps"]
+        self.claims: list[list[Any]] = answer["claims"]
         self.channel = Channel(client.peer)
 
     def abandon(self) -> None:

@@ -1,10 +1,12 @@
 """What supervisor and worker say to each other: JSON objects over a pair of sockets, descriptors beside them.
 
-    supervisor -> worker    start (the plan, with every descriptor), go, drain, suspend,
+    supervisor -> worker    start (the plan, with every descriptor), go, drain, suspend, answer (to a number),
                             queue (one more, with its socket), steering: how the device spreads packets,
                             mac, mtu, addresses, routes, neighbour: what Linux knows
     worker -> supervisor    warm, ready (with what outlives it), suspended, failed, unconfined (why),
-                            draining, ended (with counters), serves (that queue),
+                            draining, ended (with counters), serves (that queue), keeps (its connections can
+                            pass to another process), settled (it has begun to do what it is there for),
+                            claim, leave (both are answered), release (an address and port),
                             wanted (neighbours to resolve or to probe), using (neighbours in use)
 
 A worker runs the code that faces the network: what it says is held to a length and a form, and is never more
@@ -21,7 +23,7 @@ from typing import Any
 
 MESSAGE_BYTES = 1 << 17
 DESCRIPTORS = 253                   # SCM_MAX_FD
-PROTOCOL = 1                        # of plans and messages: a supervisor takes over workers of its own
+PROTOCOL = 2                        # of plans and messages: a supervisor takes over workers of its own
 
 Message = dict[str, Any]
 
@@ -31,10 +33,13 @@ class Channel:
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
-        self._end.setblocking(False)
-        self._end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MESSAGE_BYTES)
+        self._prepare()
         self.malformed = 0          # messages that were thrown away
         self.unsent = 0             # the other did not take them: its queue is full, or it is gone
+
+    def _prepare(self) -> None:
+        self._end.setblocking(False)
+        self._end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MESSAGE_BYTES)
 
     @classmethod
     def pair(cls) -> tuple["Channel", socket.socket]:
@@ -56,7 +61,8 @@ class Channel:
         try:
             self._end.sendmsg([octets], ancillary, socket.MSG_NOSIGNAL)
         except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EPIPE, errno.ECONNRESET, errno.ENOBUFS, errno.EBADF):
+            if error.errno not in (errno.EAGAIN, errno.EPIPE, errno.ECONNRESET, errno.ENOBUFS, errno.EBADF,
+                                   errno.ENOTSOCK):
                 raise
             self.unsent += 1
             return False
@@ -83,6 +89,18 @@ class Channel:
                 os.close(descriptor)
             return {}, []
         return message, descriptors
+
+    def become(self, end: socket.socket) -> None:
+        """Go on over another socket, which is ours from now on, under the same descriptor."""
+        os.dup2(end.fileno(), self._end.fileno(), inheritable=False)
+        end.close()
+        self._prepare()
+
+    def fall_silent(self) -> None:
+        """The other is gone: the descriptor is never readable again, until `become`."""
+        quiet = os.eventfd(0, os.EFD_CLOEXEC)
+        os.dup2(quiet, self._end.fileno(), inheritable=False)
+        os.close(quiet)
 
     def close(self) -> None:
         """May be called twice."""

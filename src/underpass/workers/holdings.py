@@ -11,6 +11,7 @@ class Holdings:
     """Descriptors under names; several may have the same one, and keep their order.
 
     frames, flows, area    memory: packets, the table of flows, the hand-over rings
+    services               likewise: who serves which address and port
     program NAME           the XDP attachment, its programs and maps (`XdpProgram.descriptors`)
     ports                  the lock on the source ports, where there are any
     eventfd                for each worker, its own

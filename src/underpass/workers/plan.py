@@ -9,9 +9,7 @@ from underpass.linux.admission import LET_ALL_IN, AdmissionPlan, flows_of
 from underpass.nic import MODERATION_S
 
 DRAIN_S = 5.0
-MOST_SERVICES = 64                  # addresses and ports of several applications (tcp/tcb.pxd, MAX_SERVICES)
-
-Service = tuple[str, int, int, int]
+MOST_SERVICES = 64                  # of which it is known who serves them (tcp/tcb.pxd, MAX_SERVICES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,11 +21,14 @@ class WorkerPlan:
     supervisor's. `readable`: directories in which it may open files. `source_ports`: how many ports to take
     from the kernel for connections that workers open, each from its share of them; 0: they open none.
     `workers`: how many it has of its own, where it is one of several; 0: those that the others leave.
+
+    `program`: in place of an application, the command line of an asyncio program, which each worker runs. It
+    claims what it listens on by itself, and its workers may open files and call what they like.
     """
 
-    application: str
-    arguments: dict[str, Any]
-    claims: Sequence[tuple[str, int]]
+    application: str = ""
+    arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
+    claims: Sequence[tuple[str, int]] = ()
     readable: Sequence[str] = ()
     user: str | None = "nobody"
     limits: dict[str, int | str] = dataclasses.field(default_factory=dict)
@@ -38,6 +39,13 @@ class WorkerPlan:
     log_format: str = "text"            # of what a worker itself says
     admission: AdmissionPlan = LET_ALL_IN
     workers: int = 0
+    program: Sequence[str] = ()
+
+    def command(self, descriptor: int) -> list[str]:
+        """Python's arguments that make a process a worker, whose channel this is."""
+        if self.program:
+            return ["-m", "underpass.aio.worker", str(descriptor), self.user or "", *self.program]
+        return ["-m", "underpass.workers.worker", str(descriptor), self.application]
 
 
 Plans = WorkerPlan | Sequence[WorkerPlan]
@@ -98,12 +106,6 @@ class Division:
         return [claim for it in self.plans for claim in it.claims]
 
     @property
-    def services(self) -> list[Service]:
-        """Address, port, and the first and the number of the workers that serve it; none where all do."""
-        return [(address, port, first, count) for it, first, count in self.shares
-                for address, port in it.claims if len(self.shares) > 1]
-
-    @property
     def flows(self) -> int:
         """Connections and TIME_WAIT entries that all workers together can have."""
         return sum(count * flows_of(it.limits) for it, _, count in self.shares)
@@ -124,7 +126,7 @@ class Division:
         return max(it.drain_s for it in self.plans)
 
     def whole(self) -> list[dict[str, Any]]:
-        """What a next supervisor compares, besides `claims` and `services`, as JSON gives it back."""
+        """What a next supervisor compares, besides the claims, as JSON gives it back."""
         plans = [dataclasses.asdict(it) | {"claims": None} for it in self.plans]
         compared: list[dict[str, Any]] = json.loads(json.dumps(plans))
         return compared

@@ -16,6 +16,7 @@ from underpass.linux.netlink import Route
 from underpass.workers.adoption import Adopted
 from underpass.workers.channel import Channel, Message
 from underpass.workers.holdings import Holdings
+from underpass.workers.plan import WorkerPlan
 from underpass.workers.process import Process
 
 QUICK_S = 2.0                       # a worker that lived no longer is started again later and later
@@ -25,14 +26,16 @@ SIGNS_OF_LIFE = 1000                # messages that are read of a worker at a ti
 
 
 class Waiting:
-    """A process that has imported everything, and waits for its plan."""
+    """A process that has imported everything, and waits for its plan. A program is not to be interrupted with
+    us: it is told to end.
+    """
 
-    def __init__(self, application: str) -> None:
+    def __init__(self, its: WorkerPlan) -> None:
         self.channel, other = Channel.pair()
         with other:
             popen = subprocess.Popen(
-                [sys.executable, "-m", "underpass.workers.worker", str(other.fileno()), application],
-                stdin=subprocess.DEVNULL, pass_fds=[other.fileno()])
+                [sys.executable, *its.command(other.fileno())], stdin=subprocess.DEVNULL,
+                pass_fds=[other.fileno()], process_group=0 if its.program else None)
         self.process = Process(popen.pid, popen)
         self.layout = ""
 
@@ -66,6 +69,11 @@ class RemoteWorker:
     frames: Frames | None = None
     pending: set[int] = field(default_factory=set)      # queues that it was given and does not serve yet
     ready: bool = False
+    settled: bool = False               # it does what it is there for: the next one may be started anew
+    keeps: bool = False                 # its connections can pass to another process
+    runs_program: bool = False
+    ended: bool = False                 # its program, in order and by itself
+    replaced: bool = False              # the process has ended in order, and the next one takes its queues
     leaving: bool = False               # it was told to end
     draining: bool = False              # and to serve nobody any more
     registered: bool = False            # XDP gives its queues' packets to its sockets
@@ -85,9 +93,8 @@ class RemoteWorker:
 
     # what it is to do
 
-    def start(self, plan: Message, holdings: Holdings, waiting: "Waiting | None" = None) -> None:
-        """Run it, in the process that waits for it, if there is one. What follows waits until it reads."""
-        its = waiting or Waiting(plan["application"])
+    def start(self, plan: Message, holdings: Holdings, its: "Waiting") -> None:
+        """Run it, in the process that waits for it. What follows waits until it reads."""
         self._runs(its.process, its.channel, its.layout)
         message = {"do": "start", **plan, "layout": its.layout, "names": holdings.names}
         its.channel.send(message, holdings.descriptors)
@@ -96,13 +103,14 @@ class RemoteWorker:
         """It runs already: another supervisor has started it."""
         self._runs(Process(adopted.pid), adopted.channel, str(adopted.plan["layout"]))
         self.given_up = adopted.plan["given_up"]
-        self.draining = adopted.draining
+        self.draining, self.keeps, self.settled = adopted.draining, adopted.keeps, adopted.ready
         if adopted.ready:
             self.is_ready()
 
     def _runs(self, process: Process, channel: Channel, layout: str) -> None:
         self.process, self.channel, self.layout = process, channel, layout
-        self.ready = self.leaving = self.draining = self.suspended = False
+        self.ready = self.settled = self.keeps = False
+        self.leaving = self.draining = self.suspended = False
         self.counters = None
         self.failed = ""
         self.started_at = time.monotonic()
@@ -204,13 +212,32 @@ class RemoteWorker:
                 if heard is None:
                     break
                 message, descriptors = heard
-                self.suspended |= message.get("say") == "suspended"
+                self._note(message)
                 if message.get("say") == "ready" and len(descriptors) == 2 and not self.state:
                     self.state, descriptors = tuple(descriptors), []
                 for descriptor in descriptors:
                     os.close(descriptor)
                 messages.append(message)
         return messages
+
+    def _note(self, message: Message) -> None:
+        """What it says of itself."""
+        match message.get("say"):
+            case "warm":
+                self.layout = str(message.get("layout"))
+            case "suspended":
+                self.suspended = True
+            case "keeps":
+                self.keeps = True
+            case "settled":
+                self.settled = True
+            case "ended":
+                self.counters = message.get("counters")
+
+    def answer(self, number: object, error: OSError | None) -> None:
+        """To what it asked under that number."""
+        self._tell(do="answer", number=number, errno=error.errno if error else 0,
+                   why=error.strerror if error else "")
 
     # its end
 
@@ -228,11 +255,14 @@ class RemoteWorker:
                             and self.crashes <= CRASHES)
         often = f" for the {self.crashes}th time in a row" if self.crashes > CRASHES else ""
         self.given_up += bool(self.state and not (in_order or self.crashed or self.draining))
-        self.release(keep=self.crashed or self.suspended)
+        self.ended = self.runs_program and status == 0 and not self.leaving
+        self.replaced = bool(self.runs_program and self.state and in_order and not self.ended
+                             and not self.suspended)
+        self.release(keep=self.crashed or self.suspended or self.replaced)
         self.pause_s = min(2 * self.pause_s, PAUSE_MAX_S) if quick else PAUSE_S
         self.start_at = time.monotonic() + (0 if self.leaving else self.pause_s)
         if status is None:
-            return f"ended, which its first supervisor alone is told more of{often}"
+            return f"ended, of which its parent alone is told more{often}"
         if status < 0:
             return f"was killed by {signal.Signals(-status).name}{often}"
         return self.failed or f"ended with status {status}{often}"
@@ -256,7 +286,7 @@ class RemoteWorker:
         if self.link is not None:
             self.link.close()
         self.link, self.frames, self.state, self.registered = None, None, (), False
-        self.crashed = self.suspended = False
+        self.crashed = self.suspended = self.replaced = False
         self.crashes = 0
         self.pending.clear()
 

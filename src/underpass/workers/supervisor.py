@@ -31,18 +31,20 @@ from underpass.link.handover import HandoverArea
 from underpass.linux.admission import Admission, AdmissionPlan, let_all_in
 from underpass.linux.claim_table import ClaimTable
 from underpass.linux.control import Control
-from underpass.linux.mirror import REFRESH_SECONDS, Mirror
+from underpass.linux.mirror import Mirror
 from underpass.linux.netdev_features import as_attached
-from underpass.linux.netlink import Route
 from underpass.linux.ports import PortRange
 from underpass.linux.rss import Queues, queues
 from underpass.log import Event, Log, Say
 from underpass.nic import checked, path_in_words, policy_of, protected, tend
 from underpass.shield.policy import Policy
 from underpass.tcp.flows import FlowTable
+from underpass.tcp.services import ServiceTable
 from underpass.workers.adoption import Adopted, adopt, fitting, orphans
 from underpass.workers.channel import Message
+from underpass.workers.claims import WorkerClaims, service_in
 from underpass.workers.counters import summed
+from underpass.workers.fleet import Fleet
 from underpass.workers.holdings import Holdings
 from underpass.workers.plan import Division, Plans
 from underpass.workers.remote import RemoteWorker, Waiting, eventfd
@@ -53,78 +55,10 @@ WARM_S = 0.02                       # how often it looks whether a successor is 
 QUEUES_MAX = 256                    # that the XDP program serves
 GRACE_S = 1.0                       # beyond the time to drain, before a worker is killed
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-NEW_PROGRAM = "import underpass.cli.serve, underpass.apps.runner"   # what it is tried by
+NEW_PROGRAM = "import underpass.cli.serve, underpass.cli.run, underpass.apps.runner"   # what it is tried by
 TO_STDERR = Log()
+GOES_ON = "another process goes on with its connections"
 FLOWS = 65536                       # connections of all workers, unless limits say more
-
-
-class Fleet:
-    """All workers as one: what Linux's tables say goes to each, what they want comes from all."""
-
-    def __init__(self, workers: list[RemoteWorker]) -> None:
-        self.workers = workers
-        self._wanted: list[tuple[str, str]] = []
-        self._using: dict[str, float] = {}
-
-    def set_mac(self, mac: bytes) -> None:
-        """To all."""
-        for worker in self.workers:
-            worker.set_mac(mac)
-
-    def set_mtu(self, mtu: int) -> None:
-        """To all."""
-        for worker in self.workers:
-            worker.set_mtu(mtu)
-
-    def set_addresses(self, addresses: Iterable[tuple[str, int]]) -> None:
-        """To all."""
-        rows = list(addresses)
-        for worker in self.workers:
-            worker.set_addresses(rows)
-
-    def set_routes(self, routes: Iterable[Route]) -> None:
-        """To all."""
-        rows = list(routes)
-        for worker in self.workers:
-            worker.set_routes(rows)
-
-    def set_neighbour(self, address: str, mac: bytes | None, failed: bool = False) -> None:
-        """To all."""
-        for worker in self.workers:
-            worker.set_neighbour(address, mac, failed)
-
-    def note(self, message: Message) -> None:
-        """A worker's hint about neighbours; what has another form says nothing."""
-        rows = message.get("neighbours")
-        if not isinstance(rows, list):
-            return
-        if message.get("say") == "using":
-            self._using |= {it: time.monotonic() for it in rows if isinstance(it, str)}
-        else:
-            self._wanted += [(it[0], it[1]) for it in rows
-                             if isinstance(it, list) and len(it) == 2 and isinstance(it[0], str)
-                             and it[1] in ("resolve", "probe")]
-
-    def wanted(self) -> list[tuple[str, str]]:
-        """Neighbours that workers asked for since the last call, each once."""
-        wanted, self._wanted = list(dict.fromkeys(self._wanted)), []
-        return wanted
-
-    def neighbours(self) -> list[tuple[str, bytes | None, str, int]]:
-        """Those that workers said lately they use."""
-        now = time.monotonic()
-        self._using = {address: at for address, at in self._using.items() if now - at < 2 * REFRESH_SECONDS}
-        return [(address, None, "valid", int((now - at) * 1e9)) for address, at in self._using.items()]
-
-    def connections(self) -> list[dict[str, int | str]]:
-        """Not asked for: claims stay until the supervisor ends."""
-        return []
-
-    def publish(self, xdp: dict[str, int]) -> None:
-        """What XDP counts of the interface has one place, the first worker's arena; what Linux counts for its
-        sockets each worker copies itself.
-        """
-        self.workers[0].set_xdp_counters(xdp)
 
 
 class Supervisor:
@@ -138,11 +72,13 @@ class Supervisor:
     workers.
     """
 
+    succeeds = "another process takes its place"        # of a program that has died
+
     def __init__(self, ifname: str, plan: Plans, *, workers: int = 1, cores: Sequence[int] | None = None,
                  mode: str = "auto", zero_copy: bool | None = None, checksum: bool = True,
                  segmentation: bool = True, busy_poll: bool = False, shield: Policy | str | None = None,
                  say: Say = TO_STDERR, again: Sequence[str] = ()) -> None:
-        self.name, self.say, self._again = ifname, say, list(again)
+        self.name, self.say, self._again, self._cores = ifname, say, list(again), cores
         self.division = Division(plan, workers)
         there = orphans(ifname)
         self.netdev = checked(ifname, bool(there))
@@ -151,11 +87,12 @@ class Supervisor:
         policy = policy_of(shield)
         self._signals: list[int] = []
         self._reloading: list[RemoteWorker] = []
+        self._to_claim: list[tuple[RemoteWorker, Message]] = []     # programs that wait for other workers
         self._successor: tuple[RemoteWorker, Waiting] | None = None     # who waits to take over from whom
         self._keeps_connections = True
         self._ending = self._renewing = self._established = False
         self._fixed = {"workers": workers, "mode": mode, "claims": [list(it) for it in self.division.claims],
-                       "services": [list(it) for it in self.division.services], **self._link_options}
+                       **self._link_options}
         self._look_at = 0.0
         self._refused: dict[int, str] = {}      # new queues that cannot be served, and why
         self._selector = selectors.DefaultSelector()
@@ -190,6 +127,8 @@ class Supervisor:
         self.admission = self._admission(admission)
         self.queues = queues(self.name, self.netdev.index) or Queues(self.netdev.queues, None)
         self.workers = [RemoteWorker(*it) for it in shares(self.netdev.queues, number, self.name, cores)]
+        for worker in self.workers:
+            worker.runs_program = bool(self.division.of(worker.number).program)
         self.fleet = Fleet(self.workers)
         self.ports = undo.enter_context(self._ports(first)) if self.division.source_ports else None
         if self.ports:
@@ -197,8 +136,8 @@ class Supervisor:
         self.claims = undo.enter_context(closing(ClaimTable(self.name, self.program, self.say)))
         self.control = Control(self.fleet, self.mirror, self.program, self.claims, self.say,
                                admission=self.admission)
-        for address, port in self.division.claims:
-            self.claims.claim(address, port)
+        self.services = ServiceTable(held.one("services"))
+        self.served = WorkerClaims(self.division, self.claims, self.services)
         self.flows = self.admission.table if self.admission else FlowTable(
             flows, memfd=held.one("flows"), bytes=first.plan["flows_bytes"] if first else 0)
         self.area = HandoverArea(len(self.workers), held.one("area"))
@@ -215,8 +154,7 @@ class Supervisor:
         self._take_in(adopted)
         for worker in self.workers:
             if worker.process is None:
-                self.flows.forget(worker.number)
-                self.area.clear(worker.number)
+                self._forget(worker)
                 self._start(worker)
 
     # another supervisor's workers
@@ -244,7 +182,8 @@ class Supervisor:
                 ring_size=plan["link"]["ring_size"], adopted=plan["link"], adopted_fds=held.all("socket"))
             worker.state = tuple(held.all("arena") + held.all("memory"))
             worker.take_in(one)
-            held.close("frames", "flows", "area")
+            self.served.adopt(one.number, one.claims)
+            held.close("frames", "flows", "area", "services")
             if one is not adopted[0]:
                 held.close("eventfd", "ports", *(name for name in held.names if name.startswith("program ")))
             self._introduce(worker)
@@ -267,24 +206,27 @@ class Supervisor:
 
     # one worker
 
-    def _start(self, worker: RemoteWorker) -> None:
-        """Open what it needs, where the process before it has left nothing, and run it."""
-        if worker.crashed or worker.suspended:
-            self._run(worker, None)
+    def _start(self, worker: RemoteWorker, its: Waiting | None = None) -> None:
+        """Open what it needs, where the process before it has left nothing, and run it, in a process that
+        waits if there is one.
+        """
+        if worker.crashed or worker.suspended or worker.replaced:
+            self._run(worker, its)
             return
         worker.queues = self._there(worker)
         worker.frames = Frames(self.division.of(worker.number).frames,
                                chunk_bytes_for(self.netdev.mtu, self.netdev.receive_unit))
         worker.link = AfXdpLink(worker.frames, self.netdev, worker.queues, program=self.program, run=False,
                                 **self._link_options)
-        self._run(worker, None)
+        self._run(worker, its)
 
     def _run(self, worker: RemoteWorker, waiting: Waiting | None) -> None:
         """Run it, on what the process before it has left if another one waits to take that over, and tell it
         Linux's tables.
         """
-        plan = self._plan_for(worker) | {"resume": bool(worker.state), "crashed": worker.crashed}
-        worker.start(plan, self._holdings_for(worker), waiting)
+        plan = self._plan_for(worker) | {
+            "resume": bool(worker.state), "crashed": worker.crashed or worker.replaced}
+        worker.start(plan, self._holdings_for(worker), waiting or Waiting(self.division.of(worker.number)))
         worker.adopted = False
         self._introduce(worker)
 
@@ -306,16 +248,18 @@ class Supervisor:
         assert worker.link is not None
         assert worker.frames is not None
         its = self.division.of(worker.number)
+        pinned = self._cores or not its.program         # a program's threads would all be where its loop is
         ports = share_of(self.ports, worker.number, len(self.workers)) if self.ports else None
         return {
-            "number": worker.number, "workers": len(self.workers), "core": worker.core, "seed": self._seed,
+            "number": worker.number, "workers": len(self.workers), "core": worker.core if pinned else None,
+            "seed": self._seed,
             "given_up": worker.given_up, "supervisor": os.getpid(), "uid": os.geteuid(),
             "renews": bool(self._again), "whole": self._whole(), "program": self.program.facts(),
             "all_ports": [self.ports.first, self.ports.last] if self.ports else [],
             "netdev": dataclasses.asdict(self.netdev) | {"mac": self.netdev.mac.hex()},
             "link": worker.link.facts(),
             "frames": worker.frames.count, "frame_bytes": worker.frames.chunk_bytes,
-            "application": its.application, "arguments": its.arguments, "services": self.division.services,
+            "application": its.application, "arguments": its.arguments,
             "limits": its.limits, "ports": ports, "steering": self._steering(),
             "readable": list(its.readable), "user": its.user, "moderation": its.moderation,
             "drain_s": its.drain_s, "log": its.log_format,
@@ -330,7 +274,7 @@ class Supervisor:
         assert worker.frames is not None
         held = Holdings(zip(("arena", "memory"), worker.state, strict=False))
         for name, descriptor in (("frames", worker.frames.memfd), ("flows", self.flows.memfd),
-                                 ("area", self.area.memfd)):
+                                 ("area", self.area.memfd), ("services", self.services.memfd)):
             held.add(name, descriptor)
         for name, descriptor in self.program.descriptors().items():
             held.add(f"program {name}", descriptor)
@@ -347,18 +291,17 @@ class Supervisor:
             match message.get("say"):
                 case "ready":
                     self._is_ready(worker, message)
-                case "warm":
-                    worker.layout = str(message.get("layout"))
                 case "wanted" | "using":
                     self.fleet.note(message)
+                case "claim" | "leave" | "release":
+                    self._change_claim(worker, message)
                 case "serves":
                     if worker.serves(message.get("queue")):
                         self.say(f"queue {message['queue']} is served by worker {worker.number}",
                                  Event.QUEUE_SERVED, queue=message["queue"], worker=worker.number)
-                case "ended":
-                    worker.counters = message.get("counters")
                 case "draining":
                     worker.draining = True
+                    self.served.drain(worker.number)
                 case "failed":
                     worker.failed = str(message.get("why"))[:200]
                 case "unconfined":
@@ -366,17 +309,44 @@ class Supervisor:
                     self.say(f"worker {worker.number} is less confined than it could be: {why}",
                              Event.WORKER_UNCONFINED, worker=worker.number, reason=why)
 
+    def _change_claim(self, worker: RemoteWorker, message: Message) -> None:
+        """A program listens somewhere, or leaves off."""
+        if not worker.runs_program:
+            return
+        if not self._may_claim:
+            self._to_claim.append((worker, message))
+            return
+        change = {"claim": self.served.claim, "leave": self.served.leave, "release": self.served.release}
+        try:
+            change[message["say"]](worker.number, *service_in(message))
+        except OSError as error:
+            worker.answer(message.get("number"), error)
+        else:
+            worker.answer(message.get("number"), None)
+
+    @property
+    def _may_claim(self) -> bool:
+        """Whether each queue has its worker: what one without got by the kernel would be reset later."""
+        return all(worker.registered or worker.ended for worker in self.workers)
+
     def _is_ready(self, worker: RemoteWorker, message: Message) -> None:
         """It serves."""
         if worker.ready or worker.link is None or worker.process is None:
             return
         worker.is_ready()
+        self.served.begin(worker.number)
+        if not worker.runs_program:             # a program says so itself, perhaps in the same breath
+            worker.settled = worker.keeps = True
         if worker.starts > 1:
             recovered = f": {outcome(message)}" if worker.crashed else ""
             self.say(f"worker {worker.number} serves again, as process {worker.process.pid}{recovered}",
                      Event.WORKER_SERVES, worker=worker.number, pid=worker.process.pid, starts=worker.starts,
                      outcome=outcome(message) if worker.crashed else None)
-        worker.crashed = False
+        worker.crashed = worker.replaced = False
+        if self._may_claim:
+            waiting, self._to_claim = self._to_claim, []
+            for one, asked in waiting:
+                self._change_claim(one, asked)
 
     def _buried(self, worker: RemoteWorker) -> None:
         """Its process has ended: what it had goes, so that nobody gives it packets."""
@@ -392,17 +362,24 @@ class Supervisor:
         who = f"worker {worker.number} (process {process.pid}, queues {text_of(worker.queues)})"
         if worker.suspended:
             return
-        if worker.crashed:
-            self.say(f"{who} {how}; another process goes on with its connections", Event.WORKER_DIED,
-                     worker=worker.number, pid=process.pid, queues=worker.queues, reason=how)
+        if worker.crashed and not self._ending:
+            next_one = self.succeeds if worker.runs_program else GOES_ON
+            self.say(f"{who} {how}; {next_one}", Event.WORKER_DIED, worker=worker.number, pid=process.pid,
+                     queues=worker.queues, reason=how)
+        if worker.crashed or worker.replaced:
             return
-        lost = self.flows.forget(worker.number)
-        self.area.clear(worker.number)
+        lost = self._forget(worker)
         if worker.starts == 1 and not worker.ready:
             worker.failed = worker.failed or f"worker {worker.number} {how} before it served"
-        elif not worker.leaving:
+        elif not worker.leaving and not worker.ended:
             self.say(f"{who} {how}; {lost} connections are lost", Event.WORKER_DIED, worker=worker.number,
                      pid=process.pid, queues=worker.queues, reason=how, connections_lost=lost)
+
+    def _forget(self, worker: RemoteWorker) -> int:
+        """Nothing goes to it any more; returns how many connections it had."""
+        self.served.forget(worker.number)
+        self.area.clear(worker.number)
+        return self.flows.forget(worker.number)
 
     def _go_on(self, worker: RemoteWorker) -> bool:
         """Have the process that waits take over what the last one has left. False: there is none; the next
@@ -477,6 +454,11 @@ class Supervisor:
         """Whether every worker serves."""
         return all(worker.ready for worker in self.workers)
 
+    @property
+    def _is_settled(self) -> bool:
+        """Whether every worker does what it is there for, and hears who asks it."""
+        return all(worker.settled for worker in self.workers)
+
     def turn(self, timeout: float = LOOK_S) -> None:
         """Wait for something to do, at most so long, and do it."""
         for key, _ in self._selector.select(min(timeout, self._wait_s())):
@@ -490,18 +472,22 @@ class Supervisor:
         self._reload_next()
         for worker in self.workers:
             if worker.process is None and not self._ending and time.monotonic() >= worker.start_at \
-                    and self._there(worker):
+                    and self._there(worker) and not worker.ended:
                 self._start(worker)
 
     def _wait_s(self) -> float:
         """Until the next worker is to be started again; one without a queue waits for one."""
-        due = [it.start_at for it in self.workers if it.process is None and self._there(it)]
+        due = [it.start_at for it in self.workers
+               if it.process is None and self._there(it) and not it.ended]
         if self._successor is not None:
             return WARM_S
         return max(0.0, min(due) - time.monotonic()) if due and not self._ending else LOOK_S
 
-    def wait_ready(self, seconds: float = 20) -> None:
-        """Until every worker serves. Raises OSError, in a worker's own words, where one cannot begin."""
+    def wait_ready(self, seconds: float = 0) -> None:
+        """Until every worker serves. Raises OSError, in a worker's own words, where one cannot begin within
+        so many seconds (by default 20, or 60 for programs).
+        """
+        seconds = seconds or (60 if any(it.program for it in self.division.plans) else 20)
         end = time.monotonic() + seconds
         while not self.is_ready:
             self.turn(0.1)
@@ -530,9 +516,9 @@ class Supervisor:
         """The next one, once the last one serves again. Its successor warms up first, while it serves on."""
         if self._successor is not None:
             self._succeed(*self._successor)
-        elif self._reloading and self.is_ready and not self._ending:
+        elif self._reloading and not self._ending and self._is_settled:
             worker = self._reloading.pop(0)
-            self._successor = worker, Waiting(self.division.of(worker.number).application)
+            self._successor = worker, Waiting(self.division.of(worker.number))
 
     def _succeed(self, worker: RemoteWorker, waiting: Waiting) -> None:
         """Once the successor is warm, the worker leaves."""
@@ -544,7 +530,7 @@ class Supervisor:
             self._dismiss()
         elif not waiting.is_warm() or worker.leaving or worker.process is None:
             return
-        elif self._keeps_connections and waiting.layout == worker.layout:
+        elif self._keeps_connections and worker.keeps and waiting.layout == worker.layout:
             worker.suspend()
         else:
             patience = self.division.of(worker.number).drain_s
@@ -592,10 +578,10 @@ class Supervisor:
                 if signal.SIGHUP in self._signals:
                     self._signals = [it for it in self._signals if it != signal.SIGHUP]
                     self.reload(on_reload())
-                if self._renewing and not self._reloading and self._successor is None and self.is_ready:
+                if self._renewing and not self._reloading and self._successor is None and self._is_settled:
                     self._renewing = False
                     self._renew()
-                if self._told_to_end():
+                if self._told_to_end() or all(worker.ended for worker in self.workers):
                     return self.drain()
         finally:
             for number, handler in before.items():

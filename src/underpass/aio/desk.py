@@ -1,0 +1,72 @@
+"""A program that makes several event loops, in processes of its own or in threads: each has its share of an
+interface.
+
+The program inherits the desk, a socket whose other end is the supervisor's (`workers.lender`). Who wants an
+event loop makes a pair of sockets, hands one of them in there, and has the other as its channel.
+"""
+
+import multiprocessing.reduction
+import signal
+import socket
+import sys
+from typing import Any
+
+from underpass.aio.launch import put_in_place
+from underpass.aio.loop import StackEventLoop
+from underpass.aio.worker import Seat, run_program, share_ports
+from underpass.linux import sandbox
+from underpass.workers.channel import Channel
+
+
+class Desk:
+    """Gives event loops out. Pickled for a process that the program starts by multiprocessing, it takes over
+    there.
+    """
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._channel = Channel(end)
+
+    def make_loop(self) -> StackEventLoop:
+        """An event loop with a share of its own, which it gives back when it is closed. Raises OSError EBUSY
+        where all are taken.
+        """
+        channel, other = Channel.pair()
+        with other:
+            self._channel.send({"say": "seat"}, [other.fileno()])
+        try:
+            return Seat(channel, once=True).make_loop()
+        except BaseException:
+            channel.close()
+            raise
+
+    def take_over(self) -> None:
+        """From now on the program's event loops are ours."""
+        put_in_place(self.make_loop, self)
+        share_ports()
+
+    def __reduce__(self) -> Any:
+        return inherit, (multiprocessing.reduction.DupFd(self._end.fileno()),)
+
+
+def inherit(duplicate: Any) -> Desk:
+    """In another process."""
+    desk = Desk(socket.socket(fileno=duplicate.detach()))
+    desk.take_over()
+    return desk
+
+
+def main(descriptor: int, user: str, words: list[str]) -> int:
+    """The life of the program's first process."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
+    if user:
+        sandbox.become(user)
+        sandbox.no_new_privileges()
+    end = socket.socket(fileno=descriptor)
+    end.set_inheritable(False)
+    Desk(end).take_over()
+    return run_program(words)
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), sys.argv[2], sys.argv[3:]))
