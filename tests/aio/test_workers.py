@@ -318,8 +318,7 @@ class TestLent:
             assert "xdp" not in pair.server.run("ip", "link", "show", pair.server.interface).stdout
 
     @pytest.mark.parametrize("served", [
-        lent("gunicorn", "-k", "uvicorn_worker.UvicornWorker", "-w", "2", "-b", "0.0.0.0:80",
-             "--no-control-socket", "app:app"),
+        lent("gunicorn", "-k", "uvicorn_worker.UvicornWorker", "-w", "2", "-b", "0.0.0.0:80", "app:app"),
         lent("uvicorn", "app:app", "--host", "0.0.0.0", "--port", "80", "--workers", "2"),
     ], indirect=True)
     def test_each_process_of_the_program_has_a_share(self, served: Lent) -> None:
@@ -344,6 +343,6 @@ class TestLent:
     @pytest.mark.parametrize("served", [lent("python", THREADS, "80", "3")], indirect=True)
     def test_one_loop_more_than_there_are_shares_is_refused_in_one_line(self, served: Lent) -> None:
         assert until(lambda: "shares" in served.said(), 10)
-        assert f"underpass: all 2 shares of {served.pair.server.interface} have an event loop: --loops 3" \
+        assert f"all 2 shares of {served.pair.server.interface} have an event loop: --loops 3" \
             in served.said()
         assert asks(served.connect())

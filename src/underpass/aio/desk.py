@@ -1,8 +1,8 @@
 """A program that makes several event loops, in processes of its own or in threads: each has its share of an
 interface.
 
-The program inherits the desk, a socket whose other end is the supervisor's (`workers.lender`). Who wants an
-event loop makes a pair of sockets, hands one of them in there, and has the other as its channel.
+The program inherits the desk, a socket whose other end is the supervisor's (`workers.lender`). An event loop
+that wants a share makes a pair of sockets, hands one of them in there, and has the other as its channel.
 """
 
 import multiprocessing.reduction
@@ -28,17 +28,16 @@ class Desk:
         self._channel = Channel(end)
 
     def make_loop(self) -> StackEventLoop:
-        """An event loop with a share of its own, which it gives back when it is closed. Raises OSError EBUSY
-        where all are taken.
+        """An event loop that has a share of its own from when it first listens or connects until it is
+        closed. Where all are taken that raises OSError EBUSY.
         """
+        return Seat(self._borrow, once=True).make_loop()
+
+    def _borrow(self) -> Channel:
         channel, other = Channel.pair()
         with other:
             self._channel.send({"say": "seat"}, [other.fileno()])
-        try:
-            return Seat(channel, once=True).make_loop()
-        except BaseException:
-            channel.close()
-            raise
+        return channel
 
     def take_over(self) -> None:
         """From now on the program's event loops are ours."""

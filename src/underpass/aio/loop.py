@@ -40,7 +40,9 @@ CARRIED = [
 ]
 
 if TYPE_CHECKING:
+    from underpass.aio.member import ProgramStack
     from underpass.aio.worker import Seat
+    from underpass.nic import NicStack
 
 Release = Callable[[], None]
 T = TypeVar("T")
@@ -49,22 +51,39 @@ tls_over: Any = sslproto.SSLProtocol
 
 
 class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
-    """An event loop over an attached interface, which it closes with itself, or over a worker's share of one,
-    which has a dispatcher for all its loops.
+    """An event loop over an attached interface, which it closes with itself; or over a worker's share of one,
+    which it takes when it first listens or connects. Until then it is asyncio's own.
     """
 
-    def __init__(self, nic: "Nic | Seat", limits: dict[str, int | str] | None = None,
-                 dispatcher: Dispatcher | None = None) -> None:
-        self._nic = nic
-        self._stack = nic.stack(**(limits or {}))
-        self._dispatcher = dispatcher or Dispatcher(self._stack)
+    _stack: "NicStack | ProgramStack"
+    _dispatcher: Dispatcher
+
+    def __init__(self, nic: "Nic | Seat", limits: dict[str, int | str] | None = None) -> None:
+        self._nic, self._limits = nic, limits or {}
         self._serving: weakref.WeakKeyDictionary[socket.socket, list[tuple[int, Release]]] = \
             weakref.WeakKeyDictionary()
         self._pid = os.getpid()
-        self._waiting = StackSelector(self._dispatcher, self._stack.control_fds, self._stack.control)
-        self.watch(self._dispatcher, self._waiting.poller)
+        self._engaged = False
+        self._waiting = StackSelector(self._before_sleep)
+        if isinstance(nic, Nic):
+            self._engage()
         super().__init__(self._waiting)
         _loops.add(self)
+
+    def _engage(self) -> None:
+        """From now on its TCP goes by the stack. Raises OSError where that is not to be had."""
+        if self._engaged:
+            return
+        self._stack = self._nic.stack(**self._limits)
+        self._dispatcher = Dispatcher(self._stack) if isinstance(self._nic, Nic) else self._nic.dispatcher
+        self.watch(self._dispatcher, self._waiting.turn(
+            self._dispatcher, self._stack.control_fds, self._stack.control))
+        self._engaged = True
+
+    def _before_sleep(self) -> None:
+        """The program has begun, and waits."""
+        if not isinstance(self._nic, Nic) and self._nic.is_awaited:
+            self._engage()
 
     @property
     def nic(self) -> "Nic | Seat":
@@ -75,7 +94,7 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
 
     def close(self) -> None:
         """End every connection, wait a little for the peers to have what was written, and detach."""
-        if not self.is_running() and not self.is_closed() and os.getpid() == self._pid:
+        if self._engaged and not self.is_running() and not self.is_closed() and os.getpid() == self._pid:
             self._dispatcher.close()
             end = time.monotonic() + LINGER_S
             while self._dispatcher.open and time.monotonic() < end:
@@ -86,18 +105,22 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
             super().close()
 
     def _after_fork(self) -> None:
-        self._waiting.poller.refuse(
-            f"process {self._pid} has the interface {self._nic.name}: after a fork this event loop cannot be "
-            "used; make another in the new process")
+        if self._waiting.poller is not None:
+            self._waiting.poller.refuse(
+                f"process {self._pid} has the interface {self._nic.name}: after a fork this event loop cannot"
+                " be used; make another in the new process")
 
     # -- servers
 
     def _start_serving(self, protocol_factory: Callable[[], asyncio.BaseProtocol], sock: socket.socket,
                        sslcontext: Any = None, server: Any = None, backlog: int = 100, *arguments: Any,
                        **options: Any) -> None:
+        addresses = list(addresses_of(sock))
+        if addresses:
+            self._engage()
         super()._start_serving(         # type: ignore[misc]
             protocol_factory, sock, sslcontext, server, backlog, *arguments, **options)
-        for address in addresses_of(sock):
+        for address in addresses:
             self._listen(sock, address, backlog, self._acceptor(
                 protocol_factory, sslcontext, server,
                 dict(zip(SSL_ARGUMENTS, arguments, strict=False)) | options))
@@ -105,6 +128,7 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
     def _listen(self, sock: socket.socket, address: tuple[str, int], backlog: int,
                 accepted: Callable[[int], None]) -> None:
         """Listen beside a kernel socket; on another interface's address that one serves alone."""
+        self._engage()
         try:
             release = self._stack.claim(address, held=True)
         except OSError as error:
@@ -179,6 +203,7 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
         """Whether Linux would send from an address of the interface to another host, or the stack itself
         serves the address.
         """
+        self._engage()
         here = self._nic.addresses
         if self._nic.ports is None:
             return False
@@ -350,7 +375,8 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
     def _process_events(self, event_list: list[Any]) -> None:
         if event_list:
             super()._process_events(event_list)         # type: ignore[misc]
-        self._dispatcher.dispatch()
+        if self._engaged:
+            self._dispatcher.dispatch()
 
 
 _loops: "weakref.WeakSet[StackEventLoop]" = weakref.WeakSet()

@@ -163,7 +163,13 @@ class ProgramMember(Member):
         due = self._tick_at if self._settled else min(self._tick_at, self._settle_at + MORE_S)
         return min(due, self._drain_until or due)
 
-    def _request(self, what: str, address: tuple[str, int]) -> None:
+    def wait_for_others(self) -> None:
+        """Until each share has its process. Before, no port can be claimed, and what the kernel accepts on it
+        is reset once it is. Raises OSError ETIMEDOUT.
+        """
+        self._request("wait")
+
+    def _request(self, what: str, address: tuple[str, int] = ("", 0)) -> None:
         """Ask the supervisor for something. Raises OSError with what it answers, or that it does not."""
         self._asked_for += 1
         number, end = self._asked_for, time.monotonic() + ANSWER_S
@@ -174,7 +180,7 @@ class ProgramMember(Member):
             select.select([self.channel], [], [], max(0.0, end - time.monotonic()))
             self.hear()
             if not self.supervised or time.monotonic() >= end:
-                raise OSError(errno.ETIMEDOUT, f"the supervisor does not answer within {ANSWER_S:g} s")
+                raise OSError(errno.ETIMEDOUT, f"not every worker has begun within {ANSWER_S:g} s")
         answer = self._answers.pop(number)
         if answer["errno"]:
             raise OSError(answer["errno"], answer["why"])

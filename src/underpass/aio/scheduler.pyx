@@ -30,7 +30,7 @@ cdef class Scheduler:
     """See scheduler.pyi."""
 
     def watch(self, Dispatcher dispatcher not None, Poller poller not None):
-        """Before BaseEventLoop.__init__: where the loop waits."""
+        """Where the loop waits from now on; before, it is asyncio's own."""
         self.dispatcher = dispatcher
         self.poller = poller
 
@@ -103,7 +103,7 @@ cdef class Scheduler:
     # -- an iteration
 
     def _run_once(self):
-        if self._debug:
+        if self._debug or self.poller is None:
             Base._run_once(self)
             return
         self.drop_cancelled()

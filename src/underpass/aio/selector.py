@@ -9,15 +9,27 @@ from underpass.aio.poller import Poller
 
 
 class StackSelector(selectors.EpollSelector):
-    """An EpollSelector whose `select` turns the stack, and sleeps until something wakes it."""
+    """An EpollSelector whose `select` turns the stack, once there is one, and sleeps until something wakes
+    it. `before_sleep` is called where it would sleep and there is none yet.
+    """
 
-    def __init__(self, dispatcher: Dispatcher, control_fds: tuple[int, int],
-                 control: Callable[[bool, bool], float]) -> None:
+    def __init__(self, before_sleep: Callable[[], None]) -> None:
         super().__init__()
+        self._before_sleep = before_sleep
+        self.poller: Poller | None = None
+
+    def turn(self, dispatcher: Dispatcher, control_fds: tuple[int, int],
+             control: Callable[[bool, bool], float]) -> Poller:
+        """From now on turn this stack."""
         self.poller = Poller(dispatcher, self.fileno(), control_fds, control)
+        return self.poller
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Descriptors that are ready; none also where only connections have something to tell."""
+        if self.poller is None and timeout != 0:
+            self._before_sleep()
+        if self.poller is None:
+            return super().select(timeout)
         return self.keys_of(self.poller.wait(timeout) or [])
 
     def keys_of(self, found: list[tuple[int, int]]) -> list[tuple[selectors.SelectorKey, int]]:

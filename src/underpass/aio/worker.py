@@ -1,6 +1,7 @@
 """One of several processes that run the same asyncio program, each with its share of an interface.
 
-    the command runs, and asks for an event loop --> `warm`; the plan is taken, the stack made --> `ready`
+    the command runs; it listens, connects or sleeps --> `warm`
+    the plan is taken, the stack made                --> `ready`
 """
 
 import errno
@@ -9,8 +10,10 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Any
 
+from underpass.aio.dispatch import Dispatcher
 from underpass.aio.launch import program_of, put_in_place
 from underpass.aio.loop import StackEventLoop
 from underpass.aio.member import Ports, ProgramMember, ProgramStack
@@ -27,29 +30,26 @@ class Seat:
     `once`: it is given back with that loop.
     """
 
-    def __init__(self, channel: Channel, once: bool = False) -> None:
-        self._channel, self._once = channel, once
+    def __init__(self, channel: Callable[[], Channel], once: bool = False) -> None:
+        self._open_channel, self._once = channel, once
         self._member: ProgramMember | None = None
+        self._taken = False
         self.name = ""                  # the interface's, once it is known
-        self._loop: StackEventLoop | None = None
         self._pid = os.getpid()
 
     def make_loop(self) -> StackEventLoop:
-        """An event loop over it; the first one waits for the plan. Raises OSError EBUSY while another one is
-        open, and what keeps the stack from being made.
-        """
-        if os.getpid() != self._pid:
-            refuse_child()
-        if self._member is None:
-            if not self._once:
-                self._channel.send({"say": "warm", "layout": LAYOUT})
-            self._member = sit_down(self._channel)
-            self.name = self._member.plan["netdev"]["name"]
-        if self._loop is not None and not self._loop.is_closed():
-            raise OSError(errno.EBUSY, "the worker's share of the interface has an event loop: run a program"
-                                       " that makes several with --loops in place of --workers")
-        self._loop = StackEventLoop(self, dispatcher=self._member.dispatcher)
-        return self._loop
+        """An event loop that takes it when it first listens or connects."""
+        return StackEventLoop(self)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the supervisor waits for it to be taken, whatever the program does."""
+        return not self._once and not self._taken
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        """One for all loops, one after the other."""
+        return self.member.dispatcher
 
     @property
     def member(self) -> ProgramMember:
@@ -69,13 +69,26 @@ class Seat:
         return Ports(*ports) if ports else None
 
     def stack(self, **limits: int | str) -> ProgramStack:
-        """The worker's, whose limits are the plan's."""
+        """The worker's, whose limits are the plan's; the first call waits for that. Raises OSError EBUSY
+        while another loop has it, and what keeps it from being made.
+        """
         if limits:
             raise ValueError("the limits of a worker's stack are its supervisor's to give")
-        return self.member.stack
+        if os.getpid() != self._pid:
+            refuse_child()
+        if self._taken:
+            raise OSError(errno.EBUSY, "the worker's share of the interface has an event loop: run a program"
+                                       " that makes several with --loops in place of --workers")
+        if self._member is None:
+            self._member = sit_down(self._open_channel(), self._once)
+            self.name = self._member.plan["netdev"]["name"]
+            self._member.wait_for_others()
+        self._taken = True
+        return self._member.stack
 
     def close(self) -> None:
         """The event loop is closed; another one may come."""
+        self._taken = False
         if self._once:
             self.leave()
 
@@ -84,8 +97,8 @@ class Seat:
         if self._member is not None and os.getpid() == self._pid:
             member, self._member = self._member, None
             member.close()
-            self._channel.send({"say": "ended", "counters": {}})
-            self._channel.close()
+            member.channel.send({"say": "ended", "counters": {}})
+            member.channel.close()
 
 
 class NotInherited:
@@ -102,14 +115,18 @@ def refuse_child() -> StackEventLoop:
                                " starts processes of its own with --loops in place of --workers")
 
 
-def sit_down(channel: Channel) -> ProgramMember:
+def sit_down(channel: Channel, borrowed: bool) -> ProgramMember:
     """Take the plan. Raises OSError, which the supervisor is told as well."""
+    if not borrowed:
+        channel.send({"say": "warm", "layout": LAYOUT})
     try:
         return ProgramMember(channel, *first_message(channel))
     except EOFError:
+        channel.close()
         raise OSError(errno.ENOTCONN, "the supervisor is gone") from None
     except (OSError, ValueError) as error:
         channel.send(failure(error))
+        channel.close()
         raise
 
 
@@ -149,7 +166,8 @@ def main(descriptor: int, user: str, words: list[str]) -> int:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())      # a new supervisor has some wait
     end = socket.socket(fileno=descriptor)
     end.set_inheritable(False)
-    seat = Seat(Channel(end))
+    channel = Channel(end)
+    seat = Seat(lambda: channel)
     if user:
         sandbox.become(user)
         sandbox.no_new_privileges()

@@ -6,7 +6,8 @@
     worker -> supervisor    warm, ready (with what outlives it), suspended, failed, unconfined (why),
                             draining, ended (with counters), serves (that queue), keeps (its connections can
                             pass to another process), settled (it has begun to do what it is there for),
-                            claim, leave (both are answered), release (an address and port),
+                            claim, leave, release (an address and port), wait (till that can be): these four
+                            are answered,
                             wanted (neighbours to resolve or to probe), using (neighbours in use)
 
 A worker runs the code that faces the network: what it says is held to a length and a form, and is never more

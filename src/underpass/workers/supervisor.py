@@ -293,7 +293,7 @@ class Supervisor:
                     self._is_ready(worker, message)
                 case "wanted" | "using":
                     self.fleet.note(message)
-                case "claim" | "leave" | "release":
+                case "wait" | "claim" | "leave" | "release":
                     self._change_claim(worker, message)
                 case "serves":
                     if worker.serves(message.get("queue")):
@@ -310,7 +310,7 @@ class Supervisor:
                              Event.WORKER_UNCONFINED, worker=worker.number, reason=why)
 
     def _change_claim(self, worker: RemoteWorker, message: Message) -> None:
-        """A program listens somewhere, or leaves off."""
+        """A program listens somewhere, or leaves off, or waits until it may."""
         if not worker.runs_program:
             return
         if not self._may_claim:
@@ -318,7 +318,8 @@ class Supervisor:
             return
         change = {"claim": self.served.claim, "leave": self.served.leave, "release": self.served.release}
         try:
-            change[message["say"]](worker.number, *service_in(message))
+            if message["say"] != "wait":
+                change[message["say"]](worker.number, *service_in(message))
         except OSError as error:
             worker.answer(message.get("number"), error)
         else:
