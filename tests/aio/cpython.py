@@ -21,6 +21,7 @@ import tempfile
 import time
 import types
 import unittest
+from asyncio import sslproto
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from underpass import nic
 from underpass.aio import factory
 from underpass.aio.launch import take_over
 from underpass.aio.loop import StackEventLoop, _loops
+from underpass.aio.tls import TlsProtocol
 
 # The same tests again over other selectors: the selector is ours in each.
 REPEATED = ("SelectEventLoopTests", "PollEventLoopTests", "SelectLoopSockTests")
@@ -174,6 +176,7 @@ def main(interface: str, address: str, *names: str) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)    # ignored in the background of a shell
     signal.signal(signal.SIGALRM, hangs)
     take_over(interface, {"source_ports": 1024, "frames": 4096, "say": None, "fallback": "kernel"})
+    vars(sslproto)["SSLProtocol"] = TlsProtocol         # for start_tls and the kernel's sockets, too
     vars(socket_helper).update(HOST=address, HOSTv4=address)
     rows = []
     with contextlib.ExitStack() as holding:

@@ -15,7 +15,7 @@ import os
 import socket
 import time
 import weakref
-from asyncio import base_events, sslproto
+from asyncio import base_events
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +25,7 @@ from underpass.aio.scheduler import Scheduler
 from underpass.aio.selector import StackSelector
 from underpass.aio.socket_end import SocketEnd
 from underpass.aio.stand_in import Arrivals, accept_now, arrivals_of, found, listen_beside, parted, stand_for
+from underpass.aio.tls import TlsProtocol
 from underpass.aio.transport import StackTransport
 from underpass.nic import Nic
 
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 Release = Callable[[], None]
 T = TypeVar("T")
 check_ssl_socket: Any = base_events._check_ssl_socket       # type: ignore[attr-defined]
-tls_over: Any = sslproto.SSLProtocol
+tls_over: Any = TlsProtocol
 
 
 class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):

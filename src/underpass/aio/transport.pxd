@@ -8,11 +8,13 @@ receive window closes.
 from libc.stdint cimport uint8_t, uint32_t
 
 from underpass.aio.dispatch cimport Endpoint
+from underpass.aio.tls cimport TlsRecords
 
 
 cdef class StackTransport(Endpoint):
     cdef readonly object _loop
     cdef object protocol
+    cdef TlsRecords tls             # the protocol, where it is ours; None
     cdef object context             # in which the protocol is called
     cdef object server              # attached to it, or None
     cdef dict extra                 # None while it is empty
@@ -35,6 +37,7 @@ cdef class StackTransport(Endpoint):
 
     cdef int read(self) except -1
     cdef int read_octets(self, uint32_t count) except -1
+    cdef int read_records(self, uint32_t count) except -1
     cdef int read_into_buffer(self, uint32_t count) except -1
     cdef int read_end(self) except -1
     cdef int flush(self) except -1

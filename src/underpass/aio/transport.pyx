@@ -12,6 +12,7 @@ from asyncio import constants, transports
 from asyncio.log import logger
 
 from underpass.aio.dispatch cimport Dispatcher, Endpoint
+from underpass.aio.tls cimport TlsRecords
 from underpass.stack.sockets cimport take
 from underpass.tcp.api cimport (
     tcp_at_end, tcp_readable, tcp_shutdown, tcp_write,
@@ -122,7 +123,9 @@ cdef class StackTransport(Endpoint):
         count = tcp_readable(self.tcp, self.conn)
         if count == 0:
             return self.read_end() if tcp_at_end(self.tcp, self.conn) else 0
-        if self.buffered:
+        if self.tls is not None:
+            self.read_records(min(count, <uint32_t>READ_MAX))
+        elif self.buffered:
             self.read_into_buffer(count)
         else:
             self.read_octets(min(count, <uint32_t>READ_MAX))
@@ -139,6 +142,18 @@ cdef class StackTransport(Endpoint):
             raise
         except BaseException as error:
             self.fail(error, "Fatal error: protocol.data_received() call failed.")
+        return 0
+
+    cdef int read_records(self, uint32_t count) except -1:
+        """As read_into_buffer, for whom needs no buffer in between."""
+        cdef bytes octets = PyBytes_FromStringAndSize(NULL, count)
+        take(self.tcp, self.conn, <uint8_t *>PyBytes_AS_STRING(octets), count)
+        try:
+            self.tls.fed(octets)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self.fail(error, "Fatal error: protocol.buffer_updated() call failed.")
         return 0
 
     cdef int read_into_buffer(self, uint32_t count) except -1:
@@ -437,7 +452,7 @@ cdef class StackTransport(Endpoint):
                 self.empty_waiter.set_exception(ConnectionError("Connection is closed by peer"))
             if self.holder is not None:
                 self.holder.close()
-            self.protocol = self.holder = self.socket = None
+            self.protocol = self.tls = self.holder = self.socket = None
             server, self.server = self.server, None
             if server is not None:
                 detached(server, self)
@@ -451,6 +466,7 @@ cdef class StackTransport(Endpoint):
     def set_protocol(self, protocol):
         """Have another protocol told from now on."""
         self.protocol = protocol
+        self.tls = protocol if isinstance(protocol, TlsRecords) else None
         self.buffered = isinstance(protocol, asyncio.BufferedProtocol)
 
     def get_extra_info(self, name, default=None):

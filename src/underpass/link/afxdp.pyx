@@ -161,7 +161,8 @@ cdef class AfXdpLink(LinkBase):
             flags |= XDP_ZEROCOPY
         elif zero_copy is False or self.mode == "generic" or self.netdev.copy_because:
             flags |= XDP_COPY
-        if self.netdev.mtu + LINK_HEADER > receive_room(self.frames.chunk_bytes, self.netdev.receive_unit):
+        if (self.netdev.mtu + LINK_HEADER > receive_room(self.frames.chunk_bytes, self.netdev.receive_unit)
+                or self.netdev.hands_over_whole(self.mode)):
             flags |= XDP_USE_SG
         return flags
 

@@ -15,6 +15,8 @@ PARTIAL_CHECKSUM_DRIVERS = frozenset({
     "veth", "tun", "virtio_net", "bridge", "bonding", "team", "macvlan", "ipvlan", "802.1Q VLAN Support"})
 # Drivers whose receive work is done by a packet's sender: there is no interrupt that polling could replace.
 SENDER_DELIVERS_DRIVERS = frozenset({"veth", "tun"})
+# Devices that cut nothing up, although the kernel leaves it to them.
+WHOLE_PACKET_DRIVERS = frozenset({"veth"})
 # Drivers that have more queues while an XDP program is attached.
 ADDING_DRIVERS = frozenset({"virtio_net"})
 # Drivers that tell the card the size of a frame in KiB, rounded down, and in zero-copy mode what
@@ -49,6 +51,12 @@ class NetdevFeatures:
     def sender_delivers(self) -> bool:
         """Whether packets come by themselves, so that busy polling is no more than looking for them."""
         return self.driver in SENDER_DELIVERS_DRIVERS
+
+    def hands_over_whole(self, mode: str) -> bool:
+        """Whether packets come as large as their sender's kernel made them, up to 64 KiB: those that leave it
+        to a device to cut them up are not cut up on the way to generic XDP.
+        """
+        return mode == "generic" and self.driver in WHOLE_PACKET_DRIVERS
 
     @property
     def receive_unit(self) -> int:

@@ -101,7 +101,7 @@ cdef Reason error_arrives(Tcp *tcp, const uint8_t *packet, uint32_t length, bint
 
 cdef inline bint packet_parsed(Tcp *tcp, const Desc *descs, uint32_t count, Arrival *arrival) noexcept nogil:
     """From descriptors to a valid segment and where its payload lies; what is refused is counted and freed."""
-    cdef Chunk[16] rest
+    cdef Chunk[MAX_PARTS] rest
     cdef uint32_t i
     cdef Reason reason
     cdef const uint8_t *packet = frame_chunk(tcp.pool, descs[0].frame) + descs[0].offset

@@ -6,7 +6,7 @@ from underpass.wire.segment cimport Segment
 from underpass.wire.seq cimport seq_t
 
 cdef enum:
-    MAX_PARTS = 16
+    MAX_PARTS = 40              # 64 KiB in frames of 2048 octets: what a kernel hands over that has not cut it up
 
 cdef struct Part:               # payload of one segment that lies in one frame
     uint32_t frame
@@ -15,7 +15,7 @@ cdef struct Part:               # payload of one segment that lies in one frame
 
 cdef struct Arrival:            # a segment and the frames that it came in; a frame kept is set to NO_FRAME
     Segment seg
-    Part[16] parts
+    Part[40] parts              # MAX_PARTS
     uint32_t count
     bint handed                 # by another worker
 

@@ -71,7 +71,8 @@ cdef class XdpProgram:
             raise ValueError(f"mode is auto, native or generic, not {mode!r}")
         self.netdev = netdev
         chosen = checked_features(features)
-        self.multi_buffer = netdev.mtu > PLAIN_MTU_MAX if multi_buffer is None else multi_buffer
+        self.multi_buffer = multi_buffer if multi_buffer is not None else (
+            netdev.mtu > PLAIN_MTU_MAX or netdev.hands_over_whole(mode))
         self._flags_by_address = {}
         self._claimed_ports = {}
         if adopted is not None:
