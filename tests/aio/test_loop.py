@@ -178,6 +178,28 @@ def test_octets_arrive_in_order_in_both_directions(site: Site) -> None:
     site.run(main())
 
 
+def test_generic_xdp_takes_a_veth_peer_s_packets_whole(site: Site) -> None:
+    """What the peer's kernel leaves to a device to cut up arrives as one packet of several frames."""
+    octets = os.urandom(1 << 20) * 8
+
+    async def main() -> None:
+        server = Accepting()
+        async with await running().create_server(server, site.host, PORT):
+            client = await site.connected(PORT)
+            before = running().nic.stack().stats()["link"]
+            await asyncio.to_thread(client.sendall, octets)
+            it = await server.made.get()
+            await until(lambda: it.received == len(octets))
+            after = running().nic.stack().stats()["link"]
+            assert it.octets == octets
+            whole = (after["rx_bytes"] - before["rx_bytes"]) / (after["rx_packets"] - before["rx_packets"])
+            assert whole > 10_000
+            it.transport.write(octets)
+            assert await exactly(client, len(octets)) == octets
+            client.close()
+    site.run(main(), mode="generic")
+
+
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
 def test_a_client_of_ours_connects_by_the_stack(site: Site, family: int) -> None:
     async def main() -> None:

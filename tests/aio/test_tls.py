@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.aio.conftest import Site, exactly
-from tests.aio.test_loop import PORT, Accepting, Recorder, echo, running
+from tests.aio.test_loop import PORT, Accepting, Recorder, echo, running, until
 
 NAMES = "IP:198.18.0.1,IP:198.18.0.2,DNS:localhost"
 
@@ -173,4 +173,140 @@ def test_sendfile_over_tcp_and_tls(site: Site, certificates: Path, tmp_path: Pat
                     assert await sent == len(octets)
                 protocol.transport.close()
                 writer.close()
+    site.run(main())
+
+
+def records(context: ssl.SSLContext) -> tuple[ssl.SSLObject, ssl.MemoryBIO, ssl.MemoryBIO]:
+    """A client whose octets the test moves."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    return context.wrap_bio(incoming, outgoing, server_hostname="localhost"), incoming, outgoing
+
+
+def handshake(sock: socket.socket, it: ssl.SSLObject, incoming: ssl.MemoryBIO,
+              outgoing: ssl.MemoryBIO) -> None:
+    while True:
+        try:
+            it.do_handshake()
+        except ssl.SSLWantReadError:
+            sock.sendall(outgoing.read())
+            incoming.write(sock.recv(65536))
+        else:
+            return sock.sendall(outgoing.read())
+
+
+class Buffered(asyncio.BufferedProtocol):
+    """Takes what comes into a buffer of its own."""
+
+    def __init__(self) -> None:
+        self.buffer = bytearray(700)
+        self.received = b""
+        self.end: asyncio.Future[None] = running().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def get_buffer(self, sizehint: int) -> bytearray:       # asyncio's own wants a memoryview
+        return self.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.received += self.buffer[:nbytes]
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.end.set_result(None)
+
+
+@pytest.mark.parametrize("step", [1, 700, 1 << 20])
+@pytest.mark.parametrize("buffered", [False, True])
+def test_records_are_whole_however_their_octets_come(site: Site, certificates: Path, step: int,
+                                                     buffered: bool) -> None:
+    """An octet at a time, in parts, and many records at once with the end of the stream behind them."""
+    async def main() -> None:
+        made: list[Any] = []
+
+        def factory() -> Any:
+            made.append(Buffered() if buffered else Recorder())
+            return made[-1]
+
+        async with await running().create_server(factory, site.host, PORT, ssl=serving(certificates)):
+            client = await site.connected(PORT)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            it, incoming, outgoing = records(asking(certificates))
+            await asyncio.to_thread(handshake, client, it, incoming, outgoing)
+            sent = b""
+            for number in range(3 if step == 1 else 60):
+                piece = bytes([number]) * (1 + number * 37 % 16384 if step > 1 else 40)
+                it.write(piece)
+                sent += piece
+            with contextlib.suppress(ssl.SSLWantReadError):
+                it.unwrap()                 # close_notify
+            octets = outgoing.read()
+
+            def send() -> None:
+                for at in range(0, len(octets), step):
+                    client.sendall(octets[at:at + step])
+
+            await asyncio.to_thread(send)
+            if buffered:
+                await made[0].end
+                assert made[0].received == sent
+            else:
+                assert await made[0].lost is None
+                assert made[0].octets == sent and made[0].told[-2:] == ["eof", "lost"]
+            client.close()
+    site.run(main())
+
+
+def test_tls_is_paused_both_ways(site: Site, certificates: Path) -> None:
+    """What a paused protocol does not read waits; what a peer does not read pauses the protocol's writing."""
+    class Flow(Recorder):
+        def pause_writing(self) -> None:
+            self.told.append("pause")
+
+        def resume_writing(self) -> None:
+            self.told.append("resume")
+
+    async def main() -> None:
+        with_tls = Accepting(Flow)
+        async with await running().create_server(with_tls, site.host, PORT, ssl=serving(certificates)):
+            client = await site.connected(PORT)
+            wrap = asking(certificates).wrap_socket
+            wrapped = await asyncio.to_thread(wrap, client, server_hostname=site.host)
+            wrapped.settimeout(20)
+            server = await with_tls.made.get()
+            await until(lambda: "made" in server.told)
+            server.transport.pause_reading()
+            await asyncio.to_thread(wrapped.sendall, b"x" * 200_000)
+            await asyncio.sleep(0.1)
+            assert server.received == 0
+            server.transport.resume_reading()
+            await until(lambda: server.received == 200_000)
+            written = 0
+            while "pause" not in server.told:
+                server.transport.write(b"y" * 1_000_000)
+                server.transport.write(b"")
+                server.transport.write(memoryview(b"z" * 1000))
+                written += 1_001_000
+            assert len(await exactly(wrapped, written)) == written
+            await until(lambda: "resume" in server.told)
+            wrapped.close()
+            await server.lost
+    site.run(main())
+
+
+def test_what_a_closed_tls_transport_is_given_is_refused_as_ever(site: Site, certificates: Path) -> None:
+    async def main() -> None:
+        accepting = Accepting(Recorder)
+        async with await running().create_server(accepting, site.host, PORT, ssl=serving(certificates)):
+            _, writer = await asyncio.open_connection(site.host, PORT, ssl=asking(certificates))
+            server = await accepting.made.get()
+            await until(lambda: "made" in server.told)
+            with pytest.raises(TypeError, match="expecting a bytes-like instance"):
+                server.transport.write("text")      # type: ignore[arg-type]
+            server.transport.close()
+            server.transport.write(b"nobody gets it")
+            assert await server.lost is None
+            server.transport.close()
+            with pytest.raises(AttributeError):
+                server.transport.write(b"there is no protocol any more")
+            writer.close()
     site.run(main())

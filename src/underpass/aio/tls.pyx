@@ -94,6 +94,30 @@ cdef class TlsRecords:
             self._call_eof_received()
             self._start_shutdown()
 
+    def _do_read__buffered(self):
+        """As SSLProtocol's, whose second read into one buffer is lost where that is no memoryview."""
+        cdef Py_ssize_t offset = 0
+        cdef Py_ssize_t count = 1
+        cdef object read = self.engine().read
+        cdef object view = memoryview(self._app_protocol_get_buffer(self._incoming.pending))
+        cdef Py_ssize_t room = len(view)
+        try:
+            while count > 0 and offset < room:
+                count = read(room - offset, view[offset:])
+                offset += count
+                if count > 0 and self.nothing_left():
+                    break
+            else:
+                if count > 0:
+                    self._loop.call_soon(self._do_read)
+        except AGAIN:
+            pass
+        if offset > 0:
+            self._app_protocol_buffer_updated(offset)
+        if count == 0:                      # close_notify
+            self._call_eof_received()
+            self._start_shutdown()
+
     def _control_ssl_reading(self):
         cdef Py_ssize_t size = self._incoming.pending
         if size >= self._incoming_high_water if not self._ssl_reading_paused else size <= self._incoming_low_water:
