@@ -25,6 +25,10 @@ EXAMPLES = int(os.environ.get("EXAMPLES", "20000"))
 SEED = time.time_ns() if "EXAMPLES" in os.environ else 1
 BATCH = 500
 LONGEST = {False: 3000, True: 3 * 4096 + 100}
+ALONE = 200                             # frames that are looked at one by one
+THE_SHIELDS = {f"dropped_{why}" for why in (
+    "denied", "blocked", "rule", "default", "protocol", "port", "vlan", "flags", "bogon", "fragment",
+    "length", "checksum", "source_rate", "service_rate", "connections", "new_connections")}
 VERDICT_OF = {"redirected": "REDIRECT", "passed": "PASS", "dropped": "DROP", "answered": "TX"}
 
 NOTHING = AdmissionPlan()
@@ -87,17 +91,52 @@ def door(veth: VethPair, multi_buffer: bool, request: pytest.FixtureRequest) -> 
         yield it
 
 
+def tallied(shield: Shield) -> tuple[Counter[str], Counter[str], Counter[str], int]:
+    """What the shield has dropped by reason, by rule and by list, and the octets of it."""
+    stats = shield.stats()
+    dropped = [(reason, it) for rows in stats["dropped"].values() for reason, it in rows.items()]
+    by_reason = Counter[str]()
+    for reason, it in dropped:
+        by_reason[reason] += it.packets
+    by_rule, by_list = (Counter({name: it.packets for name, it in stats[kind].items()})
+                        for kind in ("rules", "lists"))
+    return by_reason, by_rule, by_list, sum(it.octets for _, it in dropped)
+
+
+def check_tallies(shield: Shield, before: Any, counted: Counter[str], dropped_octets: int) -> None:
+    """The shield's own counts are the program's, for its reasons; lists and rules have what they decided."""
+    after = tallied(shield)
+    by_reason, by_rule, by_list = (late - early for late, early in zip(after[:3], before[:3], strict=True))
+    theirs = Counter({reason: counted[reason] for reason in counted if reason in THE_SHIELDS})
+    assert by_reason == theirs, f"with the seed {SEED}"
+    assert by_list.total() == theirs["dropped_denied"], f"with the seed {SEED}"
+    assert by_rule["interface.rule 1"] == theirs["dropped_rule"], f"with the seed {SEED}"
+    assert after[3] - before[3] <= dropped_octets, f"with the seed {SEED}"
+    if counted.total() == 1 and theirs.total() == 1:
+        assert after[3] - before[3] == dropped_octets, f"with the seed {SEED}"
+
+
 def test_any_octets_have_a_verdict_and_are_counted_once(
     door: Door, veth: VethPair, multi_buffer: bool
 ) -> None:
+    """The shield's tallies add up to the counters, in batches and frame by frame."""
     chance = random.Random(SEED)
     ours = (veth.ours.v4, veth.ours.v6)
-    for _ in range(EXAMPLES // BATCH):
-        before, said = Counter(door.program.counters()), Counter[str]()
-        for _ in range(BATCH):
+    shield = Shield(door.program, door.program.netdev.index)
+    sizes = [1] * ALONE + [BATCH] * (EXAMPLES // BATCH)
+    for size in sizes:
+        before, said, octets = Counter(door.program.counters()), Counter[str](), 0
+        has_policy = shield.policy() is not None
+        tallies = tallied(shield) if has_policy else None
+        for _ in range(size):
             frame = arbitrary_frame(chance, veth.ours.mac, ours, LONGEST[multi_buffer])
-            said[verdict(door.program, frame)] += 1
+            found = verdict(door.program, frame)
+            said[found] += 1
+            octets += len(frame) if found == "DROP" else 0
+        reasons = Counter(door.program.counters()) - before
         counted = Counter[str]()
-        for reason, packets in (Counter(door.program.counters()) - before).items():
+        for reason, packets in reasons.items():
             counted[VERDICT_OF[reason.partition("_")[0]]] += packets
         assert counted == said, f"with the seed {SEED}"
+        if has_policy:
+            check_tallies(shield, tallies, reasons, octets)

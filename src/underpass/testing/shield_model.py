@@ -1,7 +1,7 @@
 """What the XDP program does with a frame, in plain Python: no maps, no tricks, a line for each thing asked.
 
-`Model(...).verdict(frame)` is ("DROP", "dropped_denied"), as BPF_PROG_TEST_RUN and the counters say. Rates
-and blocks that come of themselves depend on time, and are not in it.
+`Model(...).verdict(frame)` is ("DROP", "dropped_denied"), as BPF_PROG_TEST_RUN and the counters say. What
+depends on time is in shield_clock.py: rates, connections, and blocks that come of themselves.
 """
 
 import ipaddress
@@ -60,6 +60,8 @@ class Packet:
     there: int = 0
     said: int = 0
     whose: str = "kernel"
+    section: Section | None = None      # that it comes under, where there is one
+    allowed: bool = False               # whatever else is said; in dry runs, what would have been dropped
 
     @property
     def is_discovery(self) -> bool:
@@ -91,10 +93,18 @@ class Model:
             refused = why.reason
         if not refused and packet.fragment != LATER:
             packet.whose = self._whose(packet)
-        said = self._filter(packet, refused)
+        said = self._filter(packet, refused) or self._limited(packet)
         if said is not None:
             return "DROP", said
         return ("PASS", refused) if refused else self._deliver(packet)
+
+    def _limited(self, packet: Packet) -> str | None:
+        """The reason to drop it, by what came before it."""
+        return None
+
+    def _begins_too_many(self, packet: Packet) -> str | None:
+        """The reason to drop a segment to a claimed port, by what came before it."""
+        return None
 
     # the parsers
 
@@ -228,7 +238,8 @@ class Model:
             return "PASS", "passed_fragment" if mapped(packet.to) in known else "passed_unclaimed"
         if packet.whose == "kernel":
             return "PASS", "passed_not_tcp" if packet.error else "passed_unclaimed"
-        return NO_SOCKET
+        said = self._begins_too_many(packet) if packet.whose == "claimed" and not packet.error else None
+        return NO_SOCKET if said is None else ("DROP", said)
 
     # the filters
 
@@ -239,7 +250,9 @@ class Model:
         section = self._section(packet)
         if section is None:
             return None
+        packet.section = section
         why = self._judge(packet, section, refused)
+        packet.allowed |= section.dry_run and why is not None
         return None if section.dry_run else why
 
     def _section(self, packet: Packet) -> Section | None:
@@ -263,6 +276,7 @@ class Model:
         by_hand = max((("", "block", "allow").index(kind) for network, kind in self.blocks.items()
                        if within(packet.source, [network])), default=0)
         if by_hand == 2:
+            packet.allowed = True
             return None
         decided, why = self._ordered(packet, section)
         if why:
@@ -276,6 +290,7 @@ class Model:
         assert packet.source is not None
         for word in section.order:
             if word == "allow" and any(within(packet.source, self.lists[name]) for name in section.allow):
+                packet.allowed = True
                 return True, None
             if word == "deny" and any(within(packet.source, self.lists[name]) for name in section.deny):
                 return True, "dropped_denied"
