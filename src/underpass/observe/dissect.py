@@ -8,7 +8,7 @@ from underpass.observe.pcapng_blocks import Packet
 
 VLAN_TYPES = (0x8100, 0x88A8)
 IPV4, IPV6 = 0x0800, 0x86DD
-TCP, ICMP, ICMPV6 = 6, 1, 58
+TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
 EXTENSIONS = (0, 43, 60)        # IPv6 headers whose second octet is the length in 8 octets, less one
 FLAG_LETTERS = ((0x02, "S"), (0x01, "F"), (0x04, "R"), (0x08, "P"), (0x20, "U"), (0x10, "."), (0x40, "E"),
                 (0x80, "W"))
@@ -82,6 +82,9 @@ def _payload(protocol: int, octets: bytes, length: int, found: Row) -> None:
         found.update(src_port=sport, dst_port=dport, seq=seq, ack=ack, win=window,
                      flags="".join(letter for bit, letter in FLAG_LETTERS if flags & bit) or "none",
                      length=max(length - (offset >> 4) * 4, 0))
+    elif protocol == UDP:
+        found["src_port"], found["dst_port"], said = struct.unpack_from("!HHH", octets)
+        found["length"] = max(said - 8, 0)
     elif protocol in (ICMP, ICMPV6):
         found["icmp_type"], found["icmp_code"] = _exactly(octets, 0, 2)
 
@@ -95,7 +98,9 @@ def line(found: Row) -> str:
         return f"{tag}{what}length {found['length']}{cut}"
     family = "IP" if found["family"] == 4 else "IP6"
     if "flags" not in found:
-        return f"{tag}{family} {found['src']} > {found['dst']}: {_other(found)}length {found['length']}{cut}"
+        source, to = (f"{found[end]}.{found[f'{end}_port']}" if "src_port" in found else found[end]
+                      for end in ("src", "dst"))
+        return f"{tag}{family} {source} > {to}: {_other(found)}length {found['length']}{cut}"
     seq, length = found["seq"], found["length"]
     parts = [f"Flags [{found['flags']}]"]
     if length or set(found["flags"]) & set("SFR"):
@@ -112,4 +117,6 @@ def _other(found: Row) -> str:
         return f"fragment at {found['fragment']}, "
     if "icmp_type" in found:
         return f"ICMP type {found['icmp_type']}, code {found['icmp_code']}, "
+    if "src_port" in found:
+        return "UDP, "
     return f"protocol {found['protocol']}, " if "protocol" in found else ""
