@@ -21,15 +21,18 @@ cdef class StackHandle:
     cdef int call(self) except -1:
         cdef object callback = self._callback       # it may cancel itself
         cdef tuple args = self._args
+        cdef object raised = None
         PyContext_Enter(self._context)
         try:
             callback(*args)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:
-            self.tell(error, callback, args)
+            raised = error
         finally:
             PyContext_Exit(self._context)
+        if raised is not None:              # asyncio's handler enters the context again
+            self.tell(raised, callback, args)
         return 0
 
     def tell(self, error, callback, args):

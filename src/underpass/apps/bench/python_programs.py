@@ -1,4 +1,5 @@
-"""The Python servers that `underpass bench asyncio` compares: each the same program, on one of three loops.
+"""The Python servers that `underpass bench asyncio` compares: each the same program on one of three loops,
+ours by native or by generic XDP.
 
 Usage: python -m underpass.apps.bench.python_programs PROGRAM LOOP INTERFACE ADDRESS PORT [CERTIFICATE]
 """
@@ -14,6 +15,7 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r
 HELLO = HEAD % len(BODY) + BODY
 LARGE = 100_000_000
 BLOCK = bytes(1 << 18)
+GENERIC = "underpass-generic"
 
 
 class Hello(asyncio.Protocol):
@@ -172,7 +174,7 @@ def loop_of(kind: str, interface: str) -> asyncio.AbstractEventLoop:
         return loop
     import underpass
 
-    made = underpass.loop_factory(interface)()
+    made = underpass.loop_factory(interface, mode="generic" if kind == GENERIC else "auto")()
     print("path: " + made.nic.summary()[0], file=sys.stderr, flush=True)       # type: ignore[attr-defined]
     return made
 

@@ -7,7 +7,7 @@ from underpass.apps.bench import peers
 from underpass.apps.bench.clients import transfer, websockets, wrk
 from underpass.apps.bench.cost import HOW, resident_bytes
 from underpass.apps.bench.lab import CLIENT_CORE, PLACEMENTS, Lab, machine
-from underpass.apps.bench.python_programs import LARGE
+from underpass.apps.bench.python_programs import GENERIC, LARGE
 from underpass.apps.bench.python_servers import servers
 from underpass.apps.bench.rows import PLOTTED, UNITS, Figures, Goal, Row, each_request
 
@@ -86,7 +86,7 @@ ROWS: list[Row] = [
     *row("uvicorn", "uvicorn + httptools, 64 B hello, wrk -c50", "uvicorn", 1 / 1.4),
     *row("aiohttp", "aiohttp server, 64 B hello, wrk -c50", "aiohttp", 1 / 1.3),
     *row("tls", "Protocol over TLS, 64 B hello, wrk -c50", "tls", 1 / 1.3),
-    Row("large", "100 MB by Protocol, curl", "default", large, servers("bulk"),
+    Row("large", "100 MB by Protocol, curl", "default", large, servers("bulk", GENERIC),
         (Goal("down_gbit_per_s", 1.0, most=False), Goal("up_gbit_per_s", 1.0, most=False))),
     Row("websockets", "10,000 idle websockets", "default", idle_websockets, servers("websockets"),
         (Goal("connection_bytes", 1.0, most=True),)),

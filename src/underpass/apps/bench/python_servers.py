@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from underpass.apps.bench.python_programs import GENERIC
 from underpass.apps.bench.servers import Server
 from underpass.linux.namespaces import CommandError, run
 
@@ -57,7 +58,7 @@ class PythonServer(Server):
         for line in self.log.read_text(errors="replace").splitlines():
             if line.startswith("path: "):
                 return line.removeprefix("path: ")
-        if self.loop == "underpass":
+        if self.loop in ("underpass", GENERIC):
             raise CommandError("the loop does not say which path is active")
         return "kernel TCP"
 
@@ -65,7 +66,7 @@ class PythonServer(Server):
 LOOPS = ("underpass", "uvloop", "asyncio")
 
 
-def servers(program: str) -> tuple[type[PythonServer], ...]:
-    """The program on each loop; they are named by it."""
+def servers(program: str, *more: str) -> tuple[type[PythonServer], ...]:
+    """The program on each loop, and on those named besides; they are named by it."""
     return tuple(type(f"{program}_{loop}", (PythonServer,), {"program": program, "loop": loop, "name": loop})
-                 for loop in LOOPS)
+                 for loop in (*LOOPS, *more))
