@@ -74,6 +74,7 @@ def transfer(where: Namespace, url: str, way: str, octets: int, scratch: Path, *
     file = scratch / "upload.bin"
     with file.open("wb") as upload:
         upload.truncate(octets)
+    file.read_bytes()               # into the page cache: it is not to be made while the transfer is timed
     done = where.run("curl", "-sS", "--fail", "-o", "/dev/null", "-H", "Expect:", "-w",
                      "%{size_upload} %{time_total}", "-T", str(file), url, core=core)
     sent, seconds = done.stdout.split()
