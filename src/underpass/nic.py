@@ -9,6 +9,7 @@ Leaving the `with` block, an error half-way, and the end of the process all leav
 
 import errno
 import os
+import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
@@ -288,14 +289,14 @@ class NicStack(Stack):
 
     # sockets
 
-    def claim(self, address: tuple[str, int], held: bool = False) -> Callable[[], None]:
+    def claim(self, address: tuple[str, int], holder: socket.socket | None = None) -> Callable[[], None]:
         """Take (address, port) from the kernel, for a native application that listens by itself.
 
-        `held`: a kernel socket of the application's own listens on it, and serves what does not come by the
-        interface. Returns the function that gives it back, which happens when the last connection to the port
-        has ended. Raises OSError EADDRINUSE or EADDRNOTAVAIL.
+        `holder`: a kernel socket of the application's own that listens on it, and serves what does not come
+        by the interface. Returns the function that gives it back, which happens when the last connection to
+        the port has ended. Raises OSError EADDRINUSE or EADDRNOTAVAIL.
         """
-        self._nic.claims.claim(*address, held)
+        self._nic.claims.claim(*address, held=holder is not None)
         return lambda: self._control.release_later(address)
 
     def listen(

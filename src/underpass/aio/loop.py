@@ -131,7 +131,7 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
         """Listen beside a kernel socket; on another interface's address that one serves alone."""
         self._engage()
         try:
-            release = self._stack.claim(address, held=True)
+            release = self._stack.claim(address, sock)
         except OSError as error:
             if error.errno != errno.EADDRNOTAVAIL:
                 raise
@@ -223,7 +223,7 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
         host, port = sock.getsockname()[:2]
         bound = port != 0 or not ip_address(plain(host)).is_unspecified
         claimed = port != 0 and not self._is_reserved(port)
-        release = self._stack.claim((plain(host), port), held=True) if claimed else None
+        release = self._stack.claim((plain(host), port), sock) if claimed else None
         try:
             source = (plain(host), port) if bound else None
             self._dispatcher.connect(end, (plain(address[0]), address[1]), source, list(options_of(sock)))

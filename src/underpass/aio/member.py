@@ -9,10 +9,11 @@ import errno
 import os
 import select
 import signal
+import socket
 import sys
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -54,9 +55,9 @@ class ProgramStack(WorkerStack):
             self.addresses = tuple(address for address, _ in message["addresses"])
         return super().carry_out(message)
 
-    def claim(self, address: tuple[str, int], held: bool = True) -> Callable[[], None]:
+    def claim(self, address: tuple[str, int], holder: socket.socket) -> Callable[[], None]:
         """As `NicStack.claim`, where a kernel socket of the program's listens on it."""
-        self.member.claim(address)
+        self.member.claim(address, holder)
         return lambda: self.member.leave(address)
 
     @property
@@ -82,7 +83,7 @@ class ProgramMember(Member):
         self.dispatcher = Dispatcher(self.stack)
         self._answers: dict[int, Message] = {}
         self._asked_for = 0
-        self._claims: list[tuple[str, int]] = []
+        self._claims: dict[tuple[str, int], list[weakref.ref[socket.socket]]] = {}
         self._lingering: list[tuple[str, int]] = []
         self._departure: Departure | None = None
         self._begun: weakref.WeakKeyDictionary[Endpoint, tuple[tuple[int, int], bytes]] \
@@ -109,9 +110,10 @@ class ProgramMember(Member):
         return restart.handler() is not None
 
     @property
-    def claims(self) -> list[tuple[str, int]]:
-        """Addresses and ports that it has asked for."""
-        return [*self._claims, *self._lingering]
+    def claims(self) -> list[tuple[tuple[str, int], int]]:
+        """Addresses and ports that it has asked for, and the sockets that hold them."""
+        held = [(address, holder()) for address, holders in self._claims.items() for holder in holders[:1]]
+        return [(address, it.fileno()) for address, it in held if it is not None and it.fileno() >= 0]
 
     # the supervisor
 
@@ -169,12 +171,13 @@ class ProgramMember(Member):
         """
         self._request("wait")
 
-    def _request(self, what: str, address: tuple[str, int] = ("", 0)) -> None:
+    def _request(self, what: str, address: tuple[str, int] = ("", 0),
+                 descriptors: Sequence[int] = ()) -> None:
         """Ask the supervisor for something. Raises OSError with what it answers, or that it does not."""
         self._asked_for += 1
         number, end = self._asked_for, time.monotonic() + ANSWER_S
         message = {"say": what, "number": number, "address": address[0], "port": address[1]}
-        if not self.supervised or not self.channel.send(message):
+        if not self.supervised or not self.channel.send(message, descriptors):
             raise OSError(errno.ENOTCONN, "the supervisor is gone: ports are claimed by another one")
         while number not in self._answers:
             select.select([self.channel], [], [], max(0.0, end - time.monotonic()))
@@ -187,18 +190,19 @@ class ProgramMember(Member):
 
     # ports
 
-    def claim(self, address: tuple[str, int]) -> None:
-        """Raises OSError as `ClaimTable.claim`."""
-        self._request("claim", address)
-        self._claims.append(address)
+    def claim(self, address: tuple[str, int], holder: socket.socket) -> None:
+        """Raises OSError as `WorkerClaims.claim`."""
+        self._request("claim", address, [holder.fileno()])
+        self._claims.setdefault(address, []).append(weakref.ref(holder))
         self._settle_at = min(self._settle_at, time.monotonic() + MORE_S)
 
     def leave(self, address: tuple[str, int]) -> None:
         """The program closes its listener: who comes goes to others; the port is given back with the last
         connection, which the kernel would reset.
         """
-        self._claims.remove(address)
-        if address not in self._claims:
+        self._claims[address].pop()
+        if not self._claims[address]:
+            del self._claims[address]
             self._lingering.append(address)
             with suppress(OSError):                 # the next supervisor asks what is claimed
                 self._request("leave", address)

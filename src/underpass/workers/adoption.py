@@ -68,7 +68,7 @@ class Adopted:
         self.plan: Message = answer["plan"]
         self.ready, self.draining = bool(answer["ready"]), bool(answer["draining"])
         self.keeps: bool = answer["keeps"]
-        self.claims: list[list[Any]] = answer["claims"]
+        self.claims = [(str(address), int(port)) for address, port in answer["claims"]]
         self.channel = Channel(client.peer)
 
     def abandon(self) -> None:

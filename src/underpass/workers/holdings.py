@@ -17,6 +17,7 @@ class Holdings:
     eventfd                for each worker, its own
     socket                 AF_XDP's, in the order of the queues; then the packet socket's, where there is one
     arena, memory          what another process goes on with
+    claim                  a program's sockets of the kernel, which hold its ports
     """
 
     def __init__(self, named: Iterable[tuple[str, int]] = ()) -> None:

@@ -55,8 +55,8 @@ class Member:
         return True
 
     @property
-    def claims(self) -> list[tuple[str, int]]:
-        """Addresses and ports that it has asked for, besides the plan's."""
+    def claims(self) -> list[tuple[tuple[str, int], int]]:
+        """Addresses and ports that it has asked for, besides the plan's, and the sockets that hold them."""
         return []
 
     def told(self, message: Message) -> None:
@@ -118,8 +118,10 @@ class Member:
         held = Holdings(it for it in self.holdings if it[0] != "socket")
         for descriptor in link.all_fds:
             held.add("socket", descriptor)
+        for _, descriptor in self.claims:
+            held.add("claim", descriptor)
         return {"plan": self.plan | {"link": link.facts()}, "names": held.names, "ready": self.serves,
-                "keeps": self.keeps_connections, "claims": self.claims,
+                "keeps": self.keeps_connections, "claims": [address for address, _ in self.claims],
                 "draining": self.is_draining}, held.descriptors
 
     def _welcome(self) -> None:

@@ -215,6 +215,8 @@ class RemoteWorker:
                 self._note(message)
                 if message.get("say") == "ready" and len(descriptors) == 2 and not self.state:
                     self.state, descriptors = tuple(descriptors), []
+                elif message.get("say") == "claim" and len(descriptors) == 1:
+                    message["holder"], descriptors = descriptors[0], []
                 for descriptor in descriptors:
                     os.close(descriptor)
                 messages.append(message)

@@ -182,7 +182,7 @@ class Supervisor:
                 ring_size=plan["link"]["ring_size"], adopted=plan["link"], adopted_fds=held.all("socket"))
             worker.state = tuple(held.all("arena") + held.all("memory"))
             worker.take_in(one)
-            self.served.adopt(one.number, one.claims)
+            self.served.adopt(one.number, one.claims, held.all("claim"))
             held.close("frames", "flows", "area", "services")
             if one is not adopted[0]:
                 held.close("eventfd", "ports", *(name for name in held.names if name.startswith("program ")))
@@ -293,7 +293,7 @@ class Supervisor:
                     self._is_ready(worker, message)
                 case "wanted" | "using":
                     self.fleet.note(message)
-                case "wait" | "claim" | "leave" | "release":
+                case "wait" | "claim" | "leave" | "release" if worker.runs_program:
                     self._change_claim(worker, message)
                 case "serves":
                     if worker.serves(message.get("queue")):
@@ -311,15 +311,17 @@ class Supervisor:
 
     def _change_claim(self, worker: RemoteWorker, message: Message) -> None:
         """A program listens somewhere, or leaves off, or waits until it may."""
-        if not worker.runs_program:
-            return
         if not self._may_claim:
             self._to_claim.append((worker, message))
             return
-        change = {"claim": self.served.claim, "leave": self.served.leave, "release": self.served.release}
         try:
-            if message["say"] != "wait":
-                change[message["say"]](worker.number, *service_in(message))
+            match message["say"]:
+                case "claim":
+                    self.served.claim(worker.number, *service_in(message), message.get("holder", -1))
+                case "leave":
+                    self.served.leave(worker.number, *service_in(message))
+                case "release":
+                    self.served.release(worker.number, *service_in(message))
         except OSError as error:
             worker.answer(message.get("number"), error)
         else:
