@@ -30,6 +30,7 @@ from underpass.linux.control_socket import ControlSocket
 from underpass.linux.holders import refuse_second
 from underpass.linux.mirror import Mirror
 from underpass.linux.netdev_features import NetdevFeatures, as_attached, netdev_features
+from underpass.linux.netlink import LinkRecord
 from underpass.linux.ports import DEFAULT_COUNT, PortRange
 from underpass.log import Say, silent
 from underpass.shield.policy import Policy
@@ -232,13 +233,20 @@ def checked(ifname: str, adopts: bool = False) -> NetdevFeatures:
     """The interface's features, once it is sure that it is here, is up, and that we may attach to it. Who
     `adopts` goes on with what is attached.
     """
+    link = present(ifname)
+    if not adopts:
+        refuse_second(link)
+    return netdev_features(ifname)
+
+
+def present(ifname: str) -> LinkRecord:
+    """The interface, once it is sure that it is here, is up, and that we have the privileges to attach to it.
+    """
     facts = interface.facts(ifname)
     privileges.require()
-    if not adopts:
-        refuse_second(facts.link)
     if not facts.link.up:
         raise OSError(errno.ENETDOWN, f"interface {ifname} is down: `ip link set {ifname} up`")
-    return netdev_features(ifname)
+    return facts.link
 
 
 class NicListener(Listener):

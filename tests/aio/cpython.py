@@ -175,7 +175,8 @@ def main(interface: str, address: str, *names: str) -> None:
 
     signal.signal(signal.SIGINT, signal.default_int_handler)    # ignored in the background of a shell
     signal.signal(signal.SIGALRM, hangs)
-    take_over(interface, {"source_ports": 1024, "frames": 4096, "say": None, "fallback": "kernel"})
+    take_over(interface, {"source_ports": 1024, "frames": 4096, "say": None, "fallback": "kernel",
+                          "late": False})
     vars(sslproto)["SSLProtocol"] = TlsProtocol         # for start_tls and the kernel's sockets, too
     vars(socket_helper).update(HOST=address, HOSTv4=address)
     rows = []

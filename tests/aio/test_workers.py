@@ -104,12 +104,13 @@ def get(client: socket.socket, path: str) -> str:
     """The body of the answer; "" at the end of the connection."""
     client.sendall(f"GET {path} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
     octets = b""
-    while b"\r\n\r\n" not in octets:
+    while (whole := re.search(rb"(?is)content-length: (\d+)\r\n(?:[^\r]+\r\n)*\r\n(.*)", octets)) is None \
+            or len(whole[2]) < int(whole[1]):
         more = client.recv(4096)
         if not more:
             return ""
         octets += more
-    return octets.partition(b"\r\n\r\n")[2].decode()
+    return whole[2].decode()
 
 
 def test_each_queue_has_its_process_which_listens(served: Programs) -> None:
@@ -292,10 +293,12 @@ class Lent(Programs):
         return ["env", f"PYTHONPATH={self.root}", *super().command()]
 
     def running(self) -> list[int]:
-        """Those that have a share."""
+        """Those that have a share. This process may have had stacks of its own on an interface of that name.
+        """
         said = self.pair.server.run(sys.executable, "-m", "underpass.cli", "ss", "--all", "--json").stdout
         here = self.pair.server.interface
-        return sorted({row["pid"] for row in json.loads(said) if row["interface"] == here})
+        return sorted({row["pid"] for row in json.loads(said)
+                       if row["interface"] == here and row["pid"] != os.getpid()})
 
 
 

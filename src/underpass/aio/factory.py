@@ -1,42 +1,39 @@
 """How a program gets the event loop: one line, or none."""
 
 import asyncio
-import errno
-import sys
 import warnings
 from collections.abc import Callable, Coroutine
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from underpass.aio.loop import StackEventLoop, has_loop
-from underpass.nic import attach
+from underpass.aio.loop import StackEventLoop
+from underpass.aio.reserved import Fallback, attached, late_loop, say_fallback
 
 T = TypeVar("T")
 KernelLoop = asyncio.SelectorEventLoop      # by this name it may be ours later: see launch.take_over
-Fallback = Literal["kernel"] | None
 
 
 def loop_factory(interface: str, *, fallback: Fallback = None, limits: dict[str, int | str] | None = None,
-                 say: Callable[[str], None] | None = None,
+                 say: Callable[[str], None] | None = None, late: bool = False,
                  **options: Any) -> Callable[[], asyncio.AbstractEventLoop]:
     """Makes event loops over an interface, for asyncio.run(main(), loop_factory=...) and asyncio.Runner.
 
     `options` go to `attach`, `limits` to the stack. Where the interface cannot be had the maker raises
     OSError in one line; with fallback="kernel" it writes that line to stderr and makes asyncio's own loop.
-    `say` is told in one line which path is active.
+    `say` is told in one line which path is active. `late`: the interface is attached when a loop first
+    listens or connects; until then it only has to be there.
     """
     if fallback not in (None, "kernel"):
         raise ValueError(f'fallback is None or "kernel", not {fallback!r}')
 
     def make() -> asyncio.AbstractEventLoop:
         try:
-            nic = attach(interface, **options)
-        except OSError as said:
-            error = said
-            if error.errno == errno.EBUSY and has_loop(interface):
-                error = OSError(errno.EBUSY, f"{interface} has an event loop in this process already")
+            if late:
+                return late_loop(interface, options, fallback, limits or {}, say)
+            nic = attached(interface, options)
+        except OSError as error:
             if fallback is None:
-                raise error from None
-            print(f"underpass: TCP stays with the kernel: {error.strerror or error}", file=sys.stderr)
+                raise
+            say_fallback(error)
             return KernelLoop()
         try:
             if say is not None:

@@ -39,7 +39,8 @@ def take_over(interface: str, options: dict[str, Any]) -> Inherited:
     Where it cannot be had, the process that asks ends, with one line on stderr. `options`: of `loop_factory`.
     """
     inherited = Inherited(interface, options)
-    put_in_place(loop_factory(interface, **{"say": say} | options), inherited)
+    defaults: dict[str, Any] = {"say": say, "late": True}
+    put_in_place(loop_factory(interface, **defaults | options), inherited)
     return inherited
 
 

@@ -42,6 +42,7 @@ CARRIED = [
 
 if TYPE_CHECKING:
     from underpass.aio.member import ProgramStack
+    from underpass.aio.reserved import Reserved
     from underpass.aio.worker import Seat
     from underpass.nic import NicStack
 
@@ -51,35 +52,44 @@ check_ssl_socket: Any = base_events._check_ssl_socket       # type: ignore[attr-
 tls_over: Any = TlsProtocol
 
 
+class LeftToKernel(Exception):
+    """The loop's TCP stays with the kernel."""
+
+
 class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
-    """An event loop over an attached interface, which it closes with itself; or over a worker's share of one,
-    which it takes when it first listens or connects. Until then it is asyncio's own.
+    """An event loop over an attached interface, which it closes with itself; or over one that it attaches, or
+    a worker's share that it takes, when it first listens or connects. Until then it is asyncio's own.
     """
 
     _stack: "NicStack | ProgramStack"
     _dispatcher: Dispatcher
 
-    def __init__(self, nic: "Nic | Seat", limits: dict[str, int | str] | None = None) -> None:
+    def __init__(self, nic: "Nic | Seat | Reserved", limits: dict[str, int | str] | None = None) -> None:
         self._nic, self._limits = nic, limits or {}
         self._serving: weakref.WeakKeyDictionary[socket.socket, list[tuple[int, Release]]] = \
             weakref.WeakKeyDictionary()
         self._pid = os.getpid()
-        self._engaged = False
+        self._engaged = self._left_to_kernel = False
         self._waiting = StackSelector(self._before_sleep)
         if isinstance(nic, Nic):
             self._engage()
         super().__init__(self._waiting)
         _loops.add(self)
 
-    def _engage(self) -> None:
-        """From now on its TCP goes by the stack. Raises OSError where that is not to be had."""
-        if self._engaged:
-            return
-        self._stack = self._nic.stack(**self._limits)
+    def _engage(self) -> bool:
+        """Whether its TCP goes by the stack, from now on. Raises OSError where that is not to be had."""
+        if self._engaged or self._left_to_kernel:
+            return self._engaged
+        try:
+            self._stack = self._nic.stack(**self._limits)
+        except LeftToKernel:
+            self._left_to_kernel = True
+            return False
         self._dispatcher = Dispatcher(self._stack) if isinstance(self._nic, Nic) else self._nic.dispatcher
         self.watch(self._dispatcher, self._waiting.turn(
             self._dispatcher, self._stack.control_fds, self._stack.control))
         self._engaged = True
+        return True
 
     def _before_sleep(self) -> None:
         """The program has begun, and waits."""
@@ -87,9 +97,9 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
             self._engage()
 
     @property
-    def nic(self) -> "Nic | Seat":
-        """The interface: which path is active, counters, connections."""
-        return self._nic
+    def nic(self) -> Any:
+        """The interface, once it is attached: which path is active, counters, connections."""
+        return getattr(self._nic, "nic", None) or self._nic
 
     # -- the end
 
@@ -113,12 +123,20 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
 
     # -- servers
 
+    async def create_server(self, *arguments: Any, sock: socket.socket | None = None, **options: Any) -> Any:
+        """As asyncio's. The interface is had before the kernel listens: what that accepts until the port is
+        the stack's is reset.
+        """
+        if sock is None or (isinstance(sock, socket.socket) and any(addresses_of(sock))):
+            self._engage()
+        return await super().create_server(*arguments, sock=sock, **options)
+
     def _start_serving(self, protocol_factory: Callable[[], asyncio.BaseProtocol], sock: socket.socket,
                        sslcontext: Any = None, server: Any = None, backlog: int = 100, *arguments: Any,
                        **options: Any) -> None:
         addresses = list(addresses_of(sock))
-        if addresses:
-            self._engage()
+        if addresses and not self._engage():
+            addresses.clear()
         super()._start_serving(         # type: ignore[misc]
             protocol_factory, sock, sslcontext, server, backlog, *arguments, **options)
         for address in addresses:
@@ -129,7 +147,8 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
     def _listen(self, sock: socket.socket, address: tuple[str, int], backlog: int,
                 accepted: Callable[[int], None]) -> None:
         """Listen beside a kernel socket; on another interface's address that one serves alone."""
-        self._engage()
+        if not self._engage():
+            return
         try:
             release = self._stack.claim(address, sock)
         except OSError as error:
@@ -204,10 +223,9 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
         """Whether Linux would send from an address of the interface to another host, or the stack itself
         serves the address.
         """
-        self._engage()
-        here = self._nic.addresses
-        if self._nic.ports is None:
+        if not self._engage() or self._nic.ports is None:
             return False
+        here = self._nic.addresses
         if plain(address[0]) in here:
             return self._dispatcher.serves(plain(address[0]), address[1])
         with socket.socket(family, socket.SOCK_DGRAM) as question:      # connecting it sends nothing
@@ -385,8 +403,8 @@ _loops: "weakref.WeakSet[StackEventLoop]" = weakref.WeakSet()
 
 def has_loop(interface: str) -> bool:
     """Whether a loop of this process has an interface of this name."""
-    return any(loop.nic.name == interface and loop._pid == os.getpid() and not loop.is_closed()
-               for loop in list(_loops))
+    return any(loop._engaged and not loop.is_closed() and loop.nic.name == interface
+               and loop._pid == os.getpid() for loop in list(_loops))
 
 
 def _forked() -> None:

@@ -57,6 +57,7 @@ GRACE_S = 1.0                       # beyond the time to drain, before a worker 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NEW_PROGRAM = "import underpass.cli.serve, underpass.cli.run, underpass.apps.runner"   # what it is tried by
 TO_STDERR = Log()
+CLAIMS_MAX = 1000                   # that wait until every worker has begun
 GOES_ON = "another process goes on with its connections"
 FLOWS = 65536                       # connections of all workers, unless limits say more
 
@@ -311,7 +312,7 @@ class Supervisor:
 
     def _change_claim(self, worker: RemoteWorker, message: Message) -> None:
         """A program listens somewhere, or leaves off, or waits until it may."""
-        if not self._may_claim:
+        if not self._may_claim and len(self._to_claim) < CLAIMS_MAX:
             self._to_claim.append((worker, message))
             return
         try:
@@ -371,6 +372,7 @@ class Supervisor:
                      queues=worker.queues, reason=how)
         if worker.crashed or worker.replaced:
             return
+        self._to_claim = [it for it in self._to_claim if it[0] is not worker]
         lost = self._forget(worker)
         if worker.starts == 1 and not worker.ready:
             worker.failed = worker.failed or f"worker {worker.number} {how} before it served"
