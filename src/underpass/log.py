@@ -35,6 +35,8 @@ class Event(StrEnum):
     WORKER_SERVES = "worker_serves"
     WORKER_UNCONFINED = "worker_unconfined"
     WORKER_DRAINED = "worker_drained"
+    WORKER_CUT_SHORT = "worker_cut_short"
+    LISTENER_GONE = "listener_gone"
     SUCCESSOR_DIED = "successor_died"
     WORKER_GONE = "worker_gone"
     SUPERVISOR_GONE = "supervisor_gone"
@@ -64,9 +66,9 @@ class Event(StrEnum):
 LEVELS = {
     **dict.fromkeys((Event.CLAIM, Event.UNCLAIM), "debug"),
     **dict.fromkeys((
-        Event.WORKER_DIED, Event.WORKER_UNCONFINED, Event.WORKER_DRAINED, Event.SUCCESSOR_DIED,
-        Event.WORKER_GONE, Event.SUPERVISOR_GONE, Event.SUPERVISOR_NOT_RENEWED,
-        Event.QUEUE_REFUSED, Event.PROGRAM_NOT_RENEWED, Event.LINK_DOWN,
+        Event.WORKER_DIED, Event.WORKER_UNCONFINED, Event.WORKER_DRAINED, Event.WORKER_CUT_SHORT,
+        Event.LISTENER_GONE, Event.SUCCESSOR_DIED, Event.WORKER_GONE, Event.SUPERVISOR_GONE,
+        Event.SUPERVISOR_NOT_RENEWED, Event.QUEUE_REFUSED, Event.PROGRAM_NOT_RENEWED, Event.LINK_DOWN,
         Event.NETLINK_OVERRUN, Event.CLAIM_REFUSED), "warning"),
     Event.FAILED: "error",
 }

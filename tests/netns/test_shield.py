@@ -187,7 +187,7 @@ def test_dropped_packets_in_a_capture_file(veth: VethPair, serve: Server, site: 
     (site / "shield.toml").write_text("samples = true\n" + POLICY)
     serve("--shield", str(site / "shield.toml"))
     assert datagrams(veth, 5000) == 0
-    dropped = f"> {veth.ours.v4}: protocol 17, length 43 (dropped: protocol in interface)"
+    dropped = f"> {veth.ours.v4}.5000: UDP, length 1 (dropped: protocol in interface)"
     assert dropped in shield(veth.ours, "drops")
     (row, *_) = shield(veth.ours, "drops", "--json").splitlines()
     assert json.loads(row)["reason"] == "dropped_protocol"

@@ -10,6 +10,7 @@ from underpass.link.handover import HandoverArea, HandoverLink
 from underpass.link.memory import memory_pair
 from underpass.stack.stack import CONNECTED, Stack
 from underpass.tcp.flows import FlowTable
+from underpass.tcp.services import ServiceTable
 from underpass.testing.packets import TcpSegment
 from underpass.testing.probe_link import LinkProbe
 from underpass.testing.probe_wire import toeplitz
@@ -171,7 +172,7 @@ def two_workers(eventfds):
         wire, own = memory_pair(Frames(256), Frames(256))
         link = HandoverLink(own, area, number, eventfds)
         it = Client(link=link, wire=wire)
-        it.stack.share_flows(table, link)
+        it.stack.share_flows(table, link, ServiceTable())
         yield it
 
 

@@ -237,7 +237,7 @@ class ProgramMember(Member):
         """What is open now is reset."""
         open_now = self.close()
         self.say(f"worker {self.number}: the program did not end in time; {open_now} connections are reset",
-                 Event.ENDED, worker=self.number, pid=os.getpid(), connections_lost=open_now)
+                 Event.WORKER_CUT_SHORT, worker=self.number, pid=os.getpid(), connections_lost=open_now)
         leave_process()
 
     def close(self) -> int:
@@ -290,7 +290,7 @@ class ProgramMember(Member):
         self._settle()
         where = ", ".join(f"{address} port {port}" for address, port in services)
         self.say(f"worker {self.number}: nobody listens on {where} any more; {count} connections are reset",
-                 Event.UNCLAIM, worker=self.number, connections_lost=count)
+                 Event.LISTENER_GONE, worker=self.number, connections_lost=count)
 
 
 def leave_process() -> None:

@@ -19,6 +19,7 @@ from underpass.link.frames import Frames
 from underpass.link.handover import HandoverArea, HandoverLink
 from underpass.link.memory import memory_pair
 from underpass.tcp.flows import FlowTable
+from underpass.tcp.services import ServiceTable
 
 cdef enum:
     BATCH = 64
@@ -60,7 +61,7 @@ cdef class HandoverBench(EngineBench):
     def _worker(self, own, area, table, number):
         link = HandoverLink(own, area, number, self.eventfds)
         stack = self._server_on(link)
-        stack.share_flows(table, link)
+        stack.share_flows(table, link, ServiceTable())
         return stack
 
     cdef void _turns(self, uint32_t count) noexcept nogil:
