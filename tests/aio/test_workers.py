@@ -5,18 +5,16 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from tests.netns.inside import inside
-from tests.workers.test_supervisor import Workers, asks
+from tests.workers.test_restart import no_errors_under_load
+from tests.workers.test_supervisor import Workers, asks, running
 
 from underpass import observe
-from underpass.apps.bench.clients import WRK_REPORT
 from underpass.linux.namespaces import Pair, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")
@@ -80,24 +78,9 @@ class Uvicorn(Programs):
 @pytest.fixture
 def served(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Programs]:
     with Pair(queues=2) as pair:
-        server = getattr(request, "param", Programs)(pair, tmp_path, tmp_path, None)
-        left = server.running()
-        try:
+        with running(getattr(request, "param", Programs), pair, tmp_path, tmp_path) as server:
             yield server
-            with suppress(FileNotFoundError):
-                left += server.running()
-        finally:
-            server.stop()
-            for pid in left:
-                end(pid)
         assert "xdp" not in pair.server.run("ip", "link", "show", pair.server.interface).stdout
-
-
-def end(pid: int) -> None:
-    """End a worker that outlived its supervisor: the pid is one that this test saw."""
-    with suppress(OSError):
-        if b"underpass.aio.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            os.kill(pid, signal.SIGKILL)
 
 
 def get(client: socket.socket, path: str) -> str:
@@ -265,19 +248,7 @@ class TestKeeping:
 
     @pytest.mark.parametrize(("served", "restarts"), [(Keeping, 10), (Uvicorn, 3)], indirect=["served"])
     def test_restarts_under_load_show_no_error(self, served: Programs, restarts: int, tmp_path: Path) -> None:
-        script = tmp_path / "report.lua"
-        script.write_text(WRK_REPORT)
-        log = (tmp_path / "wrk.json").open("w+")
-        wrk: subprocess.Popen[str] = served.pair.client.start(
-            "wrk", "-t1", "-c50", "-d600s", "--timeout", "20s", "-s", str(script), served.url(""), output=log)
-        for _ in range(restarts):
-            self.restart(served)
-        os.kill(wrk.pid, signal.SIGINT)
-        wrk.wait(20)
-        log.seek(0)
-        report = json.loads(re.findall(r"^\{.*\}$", log.read(), re.MULTILINE)[-1])
-        assert report["errors"] == 0
-        assert report["requests"] > 1000
+        no_errors_under_load(served, tmp_path, lambda: self.restart(served), restarts)
 
 
 class Lent(Programs):

@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,13 +43,18 @@ def test_idle_connections_are_kept(server: Workers) -> None:
 
 
 def test_ten_restarts_under_load_show_no_error(server: Workers, tmp_path: Path) -> None:
-    script = tmp_path / "report.lua"
+    no_errors_under_load(server, tmp_path, lambda: restarted(server), RESTARTS)
+
+
+def no_errors_under_load(server: Workers, folder: Path, restart: Callable[[], object], times: int) -> None:
+    """So many restarts while wrk asks without a pause."""
+    script = folder / "report.lua"
     script.write_text(WRK_REPORT)
-    log = (tmp_path / "wrk.json").open("w+")
+    log = (folder / "wrk.json").open("w+")
     wrk = server.pair.client.start("wrk", "-t1", "-c50", "-d600s", "--timeout", "10s", "-s", str(script),
                                    server.url(""), output=log)
-    for _ in range(RESTARTS):
-        restarted(server)
+    for _ in range(times):
+        restart()
     os.kill(wrk.pid, signal.SIGINT)
     wrk.wait(20)
     log.seek(0)

@@ -9,8 +9,9 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from tests.netns.inside import inside
@@ -72,6 +73,9 @@ class Workers(Underpass):
         return next(int(row["value"]) for row in observe.stats(pid) if row["name"] == name)
 
 
+AnyWorkers = TypeVar("AnyWorkers", bound=Workers)
+
+
 def asks(client: socket.socket) -> bool:
     """Whether a request is answered."""
     client.sendall(GET)
@@ -87,27 +91,32 @@ def asks(client: socket.socket) -> bool:
 @pytest.fixture
 def served(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Workers]:
     """Two workers; another kind of them by an indirect parameter."""
-    root = web_root(tmp_path)
-    with Pair(queues=2) as pair:
-        server = getattr(request, "param", Workers)(pair, root, tmp_path, None)
-        left = server.running()
-        try:
-            yield server
-            with suppress(FileNotFoundError):
-                left += server.running()
-        finally:
-            server.stop()
-            for pid in left:
-                end(pid)
+    with Pair(queues=2) as pair, \
+            running(getattr(request, "param", Workers), pair, web_root(tmp_path), tmp_path) as server:
+        yield server
+
+
+@contextmanager
+def running(kind: type[AnyWorkers], pair: Pair, root: Path, folder: Path) -> Iterator[AnyWorkers]:
+    """A server of this kind; none of its workers outlives it."""
+    server = kind(pair, root, folder, None)
+    left = server.running()
+    try:
+        yield server
+        with suppress(FileNotFoundError):
+            left += server.running()
+    finally:
+        server.stop()
+        for pid in left:
+            end(pid)
 
 
 def end(pid: int) -> None:
     """End a worker that outlived its supervisor: the pid is one that this test saw."""
-    try:
-        if b"underpass.workers" in Path(f"/proc/{pid}/cmdline").read_bytes():
+    with suppress(OSError):
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        if b"underpass.workers" in command or b"underpass.aio.worker" in command:
             os.kill(pid, signal.SIGKILL)
-    except OSError:
-        pass
 
 
 def test_workers_hold_no_privilege(served: Workers) -> None:

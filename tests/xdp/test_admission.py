@@ -18,11 +18,6 @@ KNOWN, STRANGER, SYN = "known", "stranger", "syn"
 MS = 1_000_000
 
 
-@pytest.fixture(params=["v4", "v6"])
-def family(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture
 def plain(veth: VethPair) -> Iterator[Door]:
     """Levels, and no cookies."""

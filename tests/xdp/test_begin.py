@@ -22,11 +22,6 @@ PASSED = {"redirected_claimed", "redirected_known"}
 PORTS = itertools.count(20000)
 
 
-@pytest.fixture(params=["v4", "v6"])
-def family(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture
 def door(veth: VethPair) -> Iterator[Door]:
     """Flows are looked up under overload, which there is not; no cookies."""

@@ -54,11 +54,6 @@ def door(always: Door) -> Door:
     return always.begin()
 
 
-@pytest.fixture(params=["v4", "v6"])
-def family(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 def answer_of_engine(veth: VethPair, frame: bytes, wanted: bytes, since_ns: int) -> bytes:
     """What an engine without room answers, at the tick at which it is what is wanted; or at the last one."""
     engine = Engine(veth, since_ns - LAG_NS, half_open=0)

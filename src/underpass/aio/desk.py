@@ -6,15 +6,13 @@ that wants a share makes a pair of sockets, hands one of them in there, and has 
 """
 
 import multiprocessing.reduction
-import signal
 import socket
 import sys
 from typing import Any
 
-from underpass.aio.launch import put_in_place
+from underpass.aio.launch import program_of, put_in_place, run_program
 from underpass.aio.loop import StackEventLoop
-from underpass.aio.worker import Seat, run_program, share_ports
-from underpass.linux import sandbox
+from underpass.aio.worker import Seat, begin, share_ports
 from underpass.workers.channel import Channel
 
 
@@ -57,14 +55,8 @@ def inherit(duplicate: Any) -> Desk:
 
 def main(descriptor: int, user: str, words: list[str]) -> int:
     """The life of the program's first process."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
-    if user:
-        sandbox.become(user)
-        sandbox.no_new_privileges()
-    end = socket.socket(fileno=descriptor)
-    end.set_inheritable(False)
-    Desk(end).take_over()
-    return run_program(words)
+    Desk(begin(descriptor, user)).take_over()
+    return run_program(program_of(words))
 
 
 if __name__ == "__main__":

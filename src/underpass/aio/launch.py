@@ -8,8 +8,10 @@ import asyncio
 import multiprocessing
 import runpy
 import shutil
+import signal
 import sys
 import threading
+import traceback
 import types
 import warnings
 from collections.abc import Callable, Sequence
@@ -115,6 +117,23 @@ def program_of(words: Sequence[str]) -> Callable[[], Any]:
     if where is not None and "python" in Path(where).read_bytes()[:100].decode(errors="replace"):
         return lambda: as_main([where, *rest], lambda: runpy.run_path(where, None, "__main__"))
     raise ValueError(f"{first} is no script, module or command of this Python ({sys.executable})")
+
+
+def run_program(program: Callable[[], Any]) -> int:
+    """Run it to its end in this process; its status, as Python would give it."""
+    try:
+        program()
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            return end.code or 0
+        print(end.code, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except Exception:
+        traceback.print_exc()           # the program's own error, as Python would show it
+        return 1
+    return 0
 
 
 def installed(words: Sequence[str], command: Callable[[], Any]) -> Callable[[], Any]:

@@ -21,6 +21,7 @@ from underpass.aio import restart
 from underpass.aio.departure import Departure, empty, read, write
 from underpass.aio.dispatch import Dispatcher, Endpoint
 from underpass.aio.succession import disinherit, exchanged, inherit
+from underpass.linux.control import unused
 from underpass.log import Event
 from underpass.workers.channel import Channel, Message
 from underpass.workers.holdings import Holdings
@@ -210,9 +211,7 @@ class ProgramMember(Member):
     def _let_go(self) -> None:
         if not self._lingering:
             return
-        rows = self.stack.connections()
-        in_use = {row["local_port"] for row in rows if row["state"] not in ("LISTEN", "TIME-WAIT")}
-        for address in [it for it in self._lingering if it[1] not in in_use]:
+        for address in unused(self._lingering, self.stack.connections()):
             self._lingering.remove(address)
             if address not in self._claims:
                 with suppress(OSError):

@@ -9,12 +9,11 @@ import os
 import signal
 import socket
 import sys
-import traceback
 from collections.abc import Callable
 from typing import Any
 
 from underpass.aio.dispatch import Dispatcher
-from underpass.aio.launch import program_of, put_in_place
+from underpass.aio.launch import program_of, put_in_place, run_program
 from underpass.aio.loop import StackEventLoop
 from underpass.aio.member import Ports, ProgramMember, ProgramStack
 from underpass.linux import sandbox
@@ -144,37 +143,27 @@ def share_ports() -> None:
     socket.socket.bind = shared         # type: ignore[assignment, method-assign]
 
 
-def run_program(words: list[str]) -> int:
-    """Its status, as Python would give it."""
-    try:
-        program_of(words)()
-    except SystemExit as end:
-        if end.code is None or isinstance(end.code, int):
-            return end.code or 0
-        print(end.code, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except Exception:
-        traceback.print_exc()           # the program's own error
-        return 1
-    return 0
+def begin(descriptor: int, user: str) -> socket.socket:
+    """What a process that runs a program does first: become that user, if one is named. Returns the socket
+    that it was given.
+    """
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())      # a new supervisor has some wait
+    end = socket.socket(fileno=descriptor)
+    end.set_inheritable(False)
+    if user:
+        sandbox.become(user)
+        sandbox.no_new_privileges()
+    return end
 
 
 def main(descriptor: int, user: str, words: list[str]) -> int:
     """The process's life."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())      # a new supervisor has some wait
-    end = socket.socket(fileno=descriptor)
-    end.set_inheritable(False)
-    channel = Channel(end)
+    channel = Channel(begin(descriptor, user))
     seat = Seat(lambda: channel)
-    if user:
-        sandbox.become(user)
-        sandbox.no_new_privileges()
     put_in_place(seat.make_loop, NotInherited())
     share_ports()
     try:
-        return run_program(words)
+        return run_program(program_of(words))
     finally:
         seat.leave()
 

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import traceback
 from typing import TYPE_CHECKING, Any
 
 from underpass.cli.common import add_interface, add_link_options, add_log_format, check_root, cores, count
@@ -42,7 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run it in this process, or in workers; its status is ours."""
-    from underpass.aio.launch import program_of, take_over
+    from underpass.aio.launch import program_of, run_program, take_over
 
     words = options.program[1:] if options.program[:1] == ["--"] else options.program
     if not words:
@@ -58,17 +57,7 @@ def run(options: argparse.Namespace) -> int:
             options.complain(f"--{name} is of workers: give their number by --workers or --loops")
     take_over(options.interface, {"fallback": options.fallback, "limits": limits, "mode": options.mode,
                                   "busy_poll": options.busy_poll})
-    try:
-        program()
-    except SystemExit as end:
-        if end.code is None or isinstance(end.code, int):
-            return end.code or 0
-        print(end.code, file=sys.stderr)
-        return 1
-    except Exception:
-        traceback.print_exc()           # the program's own error, as Python would show it
-        return 1
-    return 0
+    return run_program(program)
 
 
 def by_workers(options: argparse.Namespace, words: list[str], limits: dict[str, int | str]) -> int:

@@ -2,7 +2,7 @@
 
 import errno
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Protocol
 
@@ -112,8 +112,13 @@ class Control:
         """Release the claims that were given back and whose connections have ended."""
         if not self._lingering:
             return
-        rows = self._stack.connections()
-        in_use = {row["local_port"] for row in rows if row["state"] not in ("LISTEN", "TIME-WAIT")}
-        for address in [it for it in self._lingering if it[1] not in in_use]:
+        for address in unused(self._lingering, self._stack.connections()):
             self._lingering.remove(address)
             self._claims.release(*address)
+
+
+def unused(lingering: Iterable[tuple[str, int]],
+           rows: Iterable[Mapping[str, int | str]]) -> list[tuple[str, int]]:
+    """Those claims to whose port no connection is open any more."""
+    in_use = {row["local_port"] for row in rows if row["state"] not in ("LISTEN", "TIME-WAIT")}
+    return [it for it in lingering if it[1] not in in_use]

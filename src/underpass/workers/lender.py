@@ -19,7 +19,7 @@ from underpass.workers.channel import Channel
 from underpass.workers.plan import Plans, WorkerPlan
 from underpass.workers.process import Process
 from underpass.workers.remote import RemoteWorker, Waiting
-from underpass.workers.supervisor import GRACE_S, LOOK_S, SIGNALS, Supervisor
+from underpass.workers.supervisor import GRACE_S, LOOK_S, Supervisor
 
 PEER = struct.Struct("3i")          # struct ucred: pid, uid, gid
 
@@ -123,16 +123,11 @@ class Lender(Supervisor):
 
     def run(self, on_reload: Callable[[], Plans | None] = lambda: None) -> dict[str, dict[str, int]]:
         """Until the program has ended, signals or not."""
-        before = {number: signal.signal(number, self._note_signal) for number in SIGNALS}
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        try:
+        with self._hearing_signals():
             while not self._main.ended:
                 self.turn()
                 self._pass_on()
-            return {}
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        return {}
 
     def _pass_on(self) -> None:
         """What we were told, and what follows where the program does not."""

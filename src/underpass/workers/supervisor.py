@@ -20,8 +20,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -575,9 +575,7 @@ class Supervisor:
         """Supervise until SIGINT or SIGTERM, then drain; SIGHUP reloads. Returns the workers' counters,
         summed.
         """
-        before = {number: signal.signal(number, self._note_signal) for number in SIGNALS}
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        try:
+        with self._hearing_signals():
             while True:
                 self.turn()
                 if signal.SIGHUP in self._signals:
@@ -588,6 +586,14 @@ class Supervisor:
                     self._renew()
                 if self._told_to_end() or all(worker.ended for worker in self.workers):
                     return self.drain()
+
+    @contextmanager
+    def _hearing_signals(self) -> Iterator[None]:
+        """They are noted meanwhile, those that waited as well."""
+        before = {number: signal.signal(number, self._note_signal) for number in SIGNALS}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        try:
+            yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
