@@ -49,7 +49,7 @@ def find_compiler() -> str:
     for compiler in filter(shutil.which, COMPILERS):
         if runtime(compiler, f"fuzzer_no_main-{machine}.a").exists():
             return compiler
-    sys.exit("fuzz: no clang with sanitizer runtimes is here; apt-get install clang-16 libclang-rt-16-dev")
+    sys.exit("fuzz: no clang with sanitizer runtimes is here; make system installs it")
 
 
 def preload(compiler: str) -> list[Path]:

@@ -6,8 +6,13 @@
 set -eu
 
 packages="clang llvm gcc libc6-dev libbpf-dev libelf-dev zlib1g-dev libpcap-dev libseccomp2 pkg-config python3-dev
-  python3-venv iproute2 netbase ethtool iputils-ping procps curl wrk apache2-utils nginx-light redis-server openssl tcpdump nftables groff-base
-  clang-16 libclang-rt-16-dev"
+  python3-venv iproute2 netbase ethtool iputils-ping procps curl wrk apache2-utils nginx-light redis-server openssl tcpdump nftables groff-base"
+
+# libFuzzer: Debian 12 has a newer clang for it than its own; in later ones, which have no clang-16, their own will do.
+case "$(. /etc/os-release && echo "${VERSION_CODENAME:-}")" in
+  bookworm) packages="$packages clang-16 libclang-rt-16-dev" ;;
+  *) packages="$packages libclang-rt-dev" ;;
+esac
 
 case "$*" in
   "") ;;
