@@ -25,7 +25,7 @@ cdef class GateMemory:
         self.entries_map = self.map(admissions, QUEUES_MAX * sizeof(admission), PROT_READ | PROT_WRITE)
         self.pressure_map = self.map(pressures, sizeof(pressure), PROT_READ)
         self.gate.entries = self.entries_map
-        self.gate.cookie_ns = &(<const pressure *>self.pressure_map).cookie_ns
+        self.gate.cookie_ns = <const uint64_t *>&(<const pressure *>self.pressure_map).cookie_ns
         self.set_queues(queues)
 
     cdef void *map(self, int fd, size_t bytes, int protection) except NULL:

@@ -33,7 +33,7 @@ cdef bytes mask_octets(network):
     return ((1 << 128) - (1 << (128 - bits))).to_bytes(16, "big")
 
 
-cdef void copy(uint64_t *into, bytes octets):
+cdef void copy(u64 *into, bytes octets):
     memcpy(into, <const char *>octets, 16)
 
 

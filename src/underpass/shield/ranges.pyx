@@ -10,8 +10,8 @@ from libc.string cimport memset
 
 from underpass.shield.prefixes cimport Prefix, Prefixes
 from underpass.xdp.contract cimport (
-    CLASSES_MAX, V4_INDEX_BITS, GATE_FACTOR, V6_INDEX_BITS, v4_lists, v4_page, v4_range, v6_lists, v6_page,
-    v6_range,
+    CLASSES_MAX, V4_INDEX_BITS, GATE_FACTOR, V6_INDEX_BITS, u64, v4_lists, v4_page, v4_range, v6_lists,
+    v6_page, v6_range,
 )
 
 cdef enum:
@@ -93,7 +93,7 @@ cdef inline uint32_t place_of(uint64_t word) noexcept nogil:
     return <uint32_t>(<uint32_t>word * <uint32_t>GATE_FACTOR) >> 8
 
 
-cdef inline void set_bit(uint64_t *bits, uint64_t place) noexcept nogil:
+cdef inline void set_bit(u64 *bits, uint64_t place) noexcept nogil:
     bits[place >> 6] |= <uint64_t>1 << (place & 63)
 
 

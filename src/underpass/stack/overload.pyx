@@ -56,7 +56,7 @@ cdef inline uint32_t backlog_of(Overload *it, const Tcp *tcp) noexcept nogil:
 cdef uint32_t half_open_share(Overload *it, const Tcp *tcp) noexcept nogil:
     """Of the room of all listeners, or of one's own: whichever is fuller. All, where the engine just had none left."""
     cdef const TcpState *state = tcp.state
-    cdef const Listener *listener = state.listeners
+    cdef const Listener *listener = &state.listeners[0]
     cdef uint32_t share = share_of(state.half_open, state.limits.half_open) if state.half_open else 0
     cdef uint32_t i = 0
     if state.counters.half_open_limit != it.full_seen:

@@ -2,6 +2,8 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "contract.h" nogil:
+    ctypedef uint64_t u64 "__u64"       # to C another type than uint64_t: pointers to these fields are to this one
+
     struct claim_key:
         uint8_t[16] address
         uint16_t port               # network order

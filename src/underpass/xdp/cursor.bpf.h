@@ -99,6 +99,24 @@ static __always_inline void *take(struct cursor *cursor, __u32 octets)
 }
 
 /*
+ * IPv4's header with its options; NULL where it is not whole, or another version. The barrier: what is compared must be what is
+ * added, for the verifier; clang 19 and later would compute it twice.
+ */
+static __always_inline struct iphdr *take_ipv4(struct cursor *cursor)
+{
+	struct iphdr *ip = TAKE(cursor, struct iphdr);
+	__u32 octets;
+
+	if (!ip || ip->version != 4)
+		return NULL;
+	octets = ip->ihl * 4;
+	barrier_var(octets);
+	if (octets < sizeof(*ip) || !take(cursor, octets - sizeof(*ip)))
+		return NULL;
+	return ip;
+}
+
+/*
  * What is read as one word right after is written as one, or the processor would have to put it together first. Of what lies in
  * a map clang does not know the alignment, and would write octet by octet.
  */

@@ -34,17 +34,10 @@ static __always_inline int is_icmp_error(int protocol, __u8 type)
 
 static __always_inline int parse_quoted_ipv4(struct cursor *cursor, struct packet *packet)
 {
-	struct iphdr *ip = TAKE(cursor, struct iphdr);
-	__u32 options;
+	struct iphdr *ip = take_ipv4(cursor);
 
-	if (!ip || ip->version != 4 || ip->ihl < 5 || ip->protocol != IPPROTO_TCP)
+	if (!ip || ip->protocol != IPPROTO_TCP || ip->frag_off & bpf_htons(IPV4_OFFSET))
 		return REFUSED(COUNT_NOT_TCP);
-	if (ip->frag_off & bpf_htons(IPV4_OFFSET))
-		return REFUSED(COUNT_NOT_TCP);
-	options = ip->ihl * 4 - sizeof(*ip);
-	if (cursor->at + options > cursor->end)
-		return REFUSED(COUNT_NOT_TCP);
-	cursor->at += options;
 	address_of_ipv4(packet->to.address, &ip->saddr);
 	return 0;
 }

@@ -94,15 +94,10 @@ static __always_inline void note_payload(struct packet *packet, const struct cur
 
 static __always_inline int parse_ipv4(struct cursor *cursor, struct packet *packet)
 {
-	struct iphdr *ip = TAKE(cursor, struct iphdr);
-	__u32 options;
+	struct iphdr *ip = take_ipv4(cursor);
 
-	if (!ip || ip->version != 4 || ip->ihl < 5)
+	if (!ip)
 		return REFUSED(COUNT_MALFORMED);
-	options = ip->ihl * 4 - sizeof(*ip);
-	if (cursor->at + options > cursor->end)
-		return REFUSED(COUNT_MALFORMED);
-	cursor->at += options;
 	cursor->ip = ip;
 	packet->version = 4;
 	address_of_ipv4(packet->to.address, &ip->daddr);
