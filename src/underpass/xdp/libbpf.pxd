@@ -61,6 +61,7 @@ cdef extern from "<bpf/libbpf.h>" nogil:
     uint32_t bpf_map__max_entries(const bpf_map *map)
     int bpf_map__set_max_entries(bpf_map *map, uint32_t entries)
     int bpf_map__set_autocreate(bpf_map *map, bint autocreate)
+    bint bpf_map__autocreate(const bpf_map *map)
     int bpf_map__reuse_fd(bpf_map *map, int fd)
     int bpf_map__fd(const bpf_map *map)
     bpf_program *bpf_object__next_program(const bpf_object *object, const bpf_program *previous)

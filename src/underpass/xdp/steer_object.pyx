@@ -55,6 +55,12 @@ def raise_memlock_limit():
             continue
 
 
+cdef int descriptor_of(const bpf_map *it) noexcept:
+    """-1 where the map is not in the kernel; since libbpf 1.4 bpf_map__fd has a number for those too."""
+    cdef int fd = bpf_map__fd(it)
+    return fd if bpf_map__autocreate(it) and fd >= 0 else -1
+
+
 cdef class SteerObject:
     """Loaded with `features`, for packets of one or of several buffers, and where `both` with the program for the other kind.
 
@@ -140,7 +146,7 @@ cdef class SteerObject:
         cdef bpf_map *found = NULL
         if self.object != NULL:
             found = bpf_object__find_map_by_name(self.object, name.encode())
-        return bpf_map__fd(found) if found != NULL and bpf_map__fd(found) >= 0 else -1
+        return descriptor_of(found) if found != NULL else -1
 
     def maps(self):
         """Descriptors by name, which stay the object's."""
@@ -150,8 +156,8 @@ cdef class SteerObject:
             it = bpf_object__next_map(self.object, NULL)
         while it != NULL:
             name = bpf_map__name(it).decode()
-            if bpf_map__fd(it) >= 0 and not name.endswith(".rodata"):
-                found[name] = bpf_map__fd(it)
+            if descriptor_of(it) >= 0 and not name.endswith(".rodata"):
+                found[name] = descriptor_of(it)
             it = bpf_object__next_map(self.object, it)
         return found
 
