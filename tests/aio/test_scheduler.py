@@ -3,6 +3,8 @@
 import asyncio
 import contextvars
 import socket
+import sys
+import threading
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -144,12 +146,42 @@ def test_a_task_factory_is_asked(site: Site) -> None:
             asked.append(coro.__name__)
             return asyncio.Task(coro, loop=loop, **options)
 
-        asyncio.get_running_loop().set_task_factory(factory)
-        await asyncio.create_task(named())
-        asyncio.get_running_loop().set_task_factory(None)
-        await asyncio.create_task(named())
+        def plain(loop: Any, coro: Any) -> Any:
+            asked.append("plain")
+            return asyncio.Task(coro, loop=loop)
+
+        for it in (factory, plain, None):
+            asyncio.get_running_loop().set_task_factory(it)
+            await asyncio.create_task(named())
         return asked
-    assert site.run(main()) == ["named"]
+    assert site.run(main()) == ["named", "plain"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="before 3.14 asyncio's own does not wait")
+def test_another_thread_s_cancel_waits_for_the_callback_that_runs(site: Site) -> None:
+    async def main() -> tuple[bool, bool]:
+        loop = asyncio.get_running_loop()
+        began, cancelling, cancelled = threading.Event(), threading.Event(), threading.Event()
+        ended = loop.create_future()
+
+        def callback() -> None:
+            began.set()
+            cancelling.wait()
+            ended.set_result(cancelled.wait(0.2))
+
+        def cancel() -> None:
+            handle = loop.call_soon_threadsafe(callback)
+            began.wait()
+            cancelling.set()
+            handle.cancel()
+            cancelled.set()
+
+        canceller = threading.Thread(target=cancel)
+        canceller.start()
+        while_it_ran = await ended
+        await asyncio.to_thread(canceller.join)
+        return while_it_ran, cancelled.is_set()
+    assert site.run(main()) == (False, True)
 
 
 def test_ready_tasks_of_5_ms_do_not_starve_the_stack(site: Site) -> None:

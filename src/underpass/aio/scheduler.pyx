@@ -2,13 +2,14 @@
 from libc.stdint cimport uint64_t
 
 import heapq
-from asyncio import Future, Task, base_events
+from asyncio import Future, Task, base_events, events
 
 from underpass.aio.handles cimport StackHandle, StackTimerHandle, make_handle, make_timer
 from underpass.link.link cimport NEVER
 from underpass.stack.turn cimport monotonic_ns
 
 cdef object Base = base_events.BaseEventLoop
+cdef object ThreadSafeHandle = getattr(events, "_ThreadSafeHandle", None)
 cdef object heappush = heapq.heappush
 cdef object heappop = heapq.heappop
 
@@ -48,7 +49,10 @@ cdef class Scheduler:
         """As BaseEventLoop.call_soon_threadsafe."""
         if self._debug or self._closed:
             return Base.call_soon_threadsafe(self, callback, *args, context=context)
-        handle = make_handle(self, callback, args, context)
+        if ThreadSafeHandle is None:
+            handle = make_handle(self, callback, args, context)
+        else:           # since 3.14: another thread's cancel() waits for the callback that is running
+            handle = ThreadSafeHandle(callback, args, self, context)
         self._ready.append(handle)
         self._write_to_self()
         return handle
@@ -95,7 +99,11 @@ cdef class Scheduler:
     def create_task(self, coro, *, name=None, context=None, **options):
         """As BaseEventLoop.create_task."""
         if self._debug or self._closed or self._task_factory is not None or options:
-            return Base.create_task(self, coro, name=name, context=context, **options)
+            if name is not None:        # since 3.14 a factory gets what was given, and need not take more
+                options["name"] = name
+            if context is not None:
+                options["context"] = context
+            return Base.create_task(self, coro, **options)
         if name is None and context is None:
             return Task(coro, loop=self)
         return Task(coro, loop=self, name=name, context=context)
