@@ -55,7 +55,7 @@ def attach(ifname: str, mode: str = "auto", *, queues: Sequence[int] | None = No
            say: Say = silent, io: str = "afxdp", admission: AdmissionPlan = LET_ALL_IN) -> "Nic":
     """Put Underpass under an Ethernet interface; what it does not claim stays with the kernel.
 
-    `mode` of XDP: "auto" (native, or generic where the driver has none), "native", "generic". `queues`: all
+    `mode` of XDP: "auto" (see `NetdevFeatures.modes`), "native", "generic". `queues`: all
     receive queues by default. `frames`: packet buffers, shared by all connections. `source_ports`: how many
     ports to take from the kernel for outgoing connections; 0 for none. `segmentation`: what a connection has
     ready leaves as one packet that the kernel or the device cuts up. `moderation`: how many seconds a loaded
@@ -98,7 +98,8 @@ class Nic:
             if io == "dpdk":        # first: net_af_xdp attaches a program of its own for a moment
                 self.link = undo.enter_context(closing(over_dpdk(
                     self.frames, self.netdev, range(self.netdev.queues) if queues is None else queues)))
-            self.program, self.shield = protected(self.netdev, mode, policy, undo, admission=admission)
+            self.program, self.shield = protected(self.netdev, mode, policy, undo, admission=admission,
+                                                  whole=io != "dpdk")
             self.netdev = as_attached(self.netdev)
             self.ports = undo.enter_context(PortRange(source_ports)) if source_ports else None
             if self.ports:
@@ -186,16 +187,18 @@ def policy_of(shield: Policy | str | None) -> Policy | None:
 
 
 def protected(netdev: NetdevFeatures, mode: str, policy: Policy | None, undo: ExitStack, *,
-              admission: AdmissionPlan = LET_ALL_IN,
+              admission: AdmissionPlan = LET_ALL_IN, whole: bool = True,
               attached: tuple[Mapping[str, int], Mapping[str, Any]] | None = None,
               ) -> tuple[XdpProgram, Shield]:  # fmt: skip
-    """The XDP program, attached, and its shield, with the policy loaded if there is one. `attached`: what
-    another process has attached, to go on with: its `XdpProgram.descriptors` and `facts`.
+    """The XDP program, attached, and its shield, with the policy loaded if there is one. `whole`: packets
+    may span frames. `attached`: what another process has attached, to go on with: its
+    `XdpProgram.descriptors` and `facts`.
     """
     features = admission.features | (features_of(policy) if policy is not None else frozenset())
     adopted, facts = attached or (None, None)
     program = undo.enter_context(closing(XdpProgram(
-        netdev, mode, features=features, entries=admission.sizes, adopted=adopted, facts=facts)))
+        netdev, mode, None if whole else False, features=features, entries=admission.sizes, adopted=adopted,
+        facts=facts)))
     shield = Shield(program, netdev.index)
     if policy is not None:
         shield.load(policy)

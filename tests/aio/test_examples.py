@@ -149,4 +149,4 @@ def test_redis(site: Site, tmp_path: Path) -> None:
             program(site, tmp_path, "python", str(EXAMPLES / "redis_client.py"), site.peer) as process:
         process.wait(20)
         assert "hello from user space" in (tmp_path / "log").read_text()
-        assert "native XDP" in (tmp_path / "log").read_text()
+        assert "generic XDP" in (tmp_path / "log").read_text()

@@ -65,7 +65,7 @@ def test_a_program_is_served_by_the_stack(site: Site, tmp_path: Path, words: lis
         answered = until(lambda: answers(site) or process.poll() is not None, 20, 0.2)
         said = (tmp_path / "log").read_text()
         assert answered and process.poll() is None, said
-        assert f"underpass: {site.pair.server.interface} (veth): native XDP" in said
+        assert f"underpass: {site.pair.server.interface} (veth): generic XDP" in said
         listed = site.pair.server.run(sys.executable, "-m", "underpass.cli", "ss", "--all", "--json").stdout
         assert '"local_port": 8000' in listed
     assert "xdp" not in site.pair.server.run("ip", "link", "show", site.pair.server.interface).stdout

@@ -5,7 +5,8 @@ import os
 import pytest
 
 from underpass.linux import doctor, privileges
-from underpass.linux.doctor import examine, kernel_version
+from underpass.linux.doctor import examine
+from underpass.linux.kernel import kernel_version
 
 
 def test_the_machine_is_examined_without_an_interface() -> None:

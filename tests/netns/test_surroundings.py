@@ -213,13 +213,14 @@ def test_a_device_whose_member_the_interface_is_is_served(tmp_path: Path, kind: 
         assert " 0% packet loss" in pair.client.run("ping", "-c2", "-i0.2", "-W2", server.address).stdout
 
 
-def test_data_comes_through_a_bridge_where_the_sender_cuts_it_up() -> None:
-    """A veth sender that leaves it to the device (TSO) hands packets of 64 KiB to the bridge"""
+@pytest.mark.parametrize("tso", [True, False])
+def test_data_comes_through_a_bridge(tso: bool) -> None:
+    """A veth sender that leaves it to the device to cut it up (TSO) hands packets of 64 KiB to the bridge."""
     with Pair() as pair:
         device = stacked(pair, "bridge")
         pair.server.run("ip", "link", "set", pair.server.interface, "master", device)
         move_addresses(pair, device)
-        pair.client.offload(tso=False)
+        pair.client.offload(tso=tso)
         Served(pair, "").exchanges(pair.server.address, LARGE, LARGE)
 
 
@@ -230,6 +231,13 @@ def test_a_macvlan_of_the_interface_is_served(tmp_path: Path) -> None:
         device = stacked(pair, "macvlan", "link", pair.server.interface)
         move_addresses(pair, device)
         assert is_served(Underpass(pair, root_of(tmp_path), tmp_path, None))
+
+
+def test_data_comes_through_a_macvlan() -> None:
+    with Pair() as pair:
+        pair.server.write("/proc/sys/net/ipv4/conf/all/arp_ignore", 1)
+        move_addresses(pair, stacked(pair, "macvlan", "link", pair.server.interface))
+        Served(pair, "").exchanges(pair.server.address, LARGE, LARGE)
 
 
 # ---- an address goes while connections to it are open

@@ -1,6 +1,7 @@
 """Attaching, and what is said where it cannot be done; the attachment ends with its owner."""
 
 import contextlib
+import dataclasses
 import errno
 import os
 import re
@@ -42,7 +43,7 @@ def attach(end: Namespace, mode: str = "auto", multi_buffer: bool | None = None)
 
 
 @pytest.mark.parametrize(
-    ("asked", "taken"), [("auto", "native"), ("native", "native"), ("generic", "generic")]
+    ("asked", "taken"), [("auto", "generic"), ("native", "native"), ("generic", "generic")]
 )
 def test_attaches_in_the_mode_that_it_tells(veth: VethPair, asked: str, taken: str) -> None:
     with attach(veth.ours, asked) as program:
@@ -52,6 +53,27 @@ def test_attaches_in_the_mode_that_it_tells(veth: VethPair, asked: str, taken: s
         assert found[1:] == ("steer_frags" if taken == "generic" else "steer", taken)
         assert (program.why_not_better is None) == (taken == "native")
     assert attached(veth.ours) is None
+
+
+def test_native_is_taken_where_a_veth_has_threads_or_queues_or_a_packet_must_fit_a_frame(
+    veth: VethPair, make_veth: Callable[..., VethPair],
+) -> None:
+    with attach(veth.ours, multi_buffer=False) as program:
+        assert (program.mode, program.why_not_better) == ("native", None)
+    threaded = dataclasses.replace(features(veth.ours), threaded=True)
+    with veth.ours.entered(), XdpProgram(threaded) as program:
+        assert (program.mode, program.why_not_better) == ("native", None)
+    with attach(make_veth(queues=2).ours) as program:
+        assert (program.mode, program.why_not_better) == ("native", None)
+
+
+def test_that_receive_work_has_threads_is_seen(veth: VethPair) -> None:
+    veth.ours.run("ethtool", "-K", veth.ours.interface, "gro", "on")        # a veth has no NAPI before
+    ask = (sys.executable, "-c", "from underpass.linux.netdev_features import netdev_features\n"
+                                 f"print(netdev_features({veth.ours.interface!r}).threaded)")
+    assert veth.ours.run(*ask).stdout == "False\n"
+    veth.ours.run("sh", "-c", f"echo 1 > /sys/class/net/{veth.ours.interface}/threaded")
+    assert veth.ours.run(*ask).stdout == "True\n"
 
 
 def test_generic_is_taken_and_announced_where_the_driver_has_no_native(veth: VethPair) -> None:
@@ -67,7 +89,7 @@ def test_generic_is_taken_and_announced_where_the_driver_has_no_native(veth: Vet
 
 
 def test_a_second_program_is_refused_by_name(veth: VethPair) -> None:
-    with attach(veth.ours):
+    with attach(veth.ours, "native"):
         program_id = attached(veth.ours)[0]  # type: ignore[index]
         with pytest.raises(
             OSError, match=rf"up0 already runs XDP program 'steer' \(id {program_id}, native\)"
@@ -92,7 +114,7 @@ def test_queues_that_are_new_run_the_program_once_it_is_installed_anew(
     pair = make_veth(queues=4)
     for end, direction in ((pair.peer, "tx"), (pair.ours, "rx")):
         end.run("ethtool", "-L", end.interface, direction, "2")
-    with attach(pair.ours) as program:
+    with attach(pair.ours, "native") as program:
         for end, direction in ((pair.ours, "rx"), (pair.peer, "tx")):
             end.run("ethtool", "-L", end.interface, direction, "4")
         program.renew()

@@ -32,7 +32,8 @@ def add_interface(parser: argparse.ArgumentParser, required: bool = True) -> Non
 def add_link_options(parser: argparse.ArgumentParser) -> None:
     """How the interface is used."""
     parser.add_argument("--mode", choices=("auto", "native", "generic"), default="auto",
-                        help="how XDP is attached; auto: native where the driver can (default: auto)")
+                        help="how XDP is attached; auto: native where the driver can, but generic for a veth"
+                             " of one queue without NAPI threads (default: auto)")
     parser.add_argument("--busy-poll", action="store_true",
                         help="poll the interface instead of sleeping: lower latency, a busy core")
 

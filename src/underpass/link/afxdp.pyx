@@ -186,7 +186,7 @@ cdef class AfXdpLink(LinkBase):
     cdef _explain(self, zero_copy, bint checksum):
         """Fill in what is active, and why not the better."""
         if self.mode == "generic":
-            self.why["mode"] = self._program.why_not_better
+            self.why["native"] = self._program.why_not_better
         if not self.zero_copy:
             self.why["zero_copy"] = (
                 "it was switched off" if zero_copy is False

@@ -2,8 +2,6 @@
 
 import ctypes
 import os
-import platform
-import re
 import resource
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,12 +10,10 @@ from underpass.linux import bypassed, privileges
 from underpass.linux.finding import Finding
 from underpass.linux.holders import holders
 from underpass.linux.interface import InterfaceFacts, facts, most_channels, takes_tags_out
+from underpass.linux.kernel import KERNEL_FLOOR, KERNEL_MULTI_BUFFER, KERNEL_TX_METADATA, kernel_version
 from underpass.linux.netdev_features import ADDING_DRIVERS, ZERO_COPY_NEEDS
 from underpass.linux.netlink import LinkRecord
 
-KERNEL_FLOOR = (6, 1)
-KERNEL_MULTI_BUFFER = (6, 6)
-KERNEL_TX_METADATA = (6, 8)
 CAP_IPC_LOCK = 14
 UMEM_BYTES = 16384 * 2048               # of the default number of frames
 PLAIN_MTU_MAX = 3506                    # above, native XDP needs a program for several buffers
@@ -43,12 +39,6 @@ def examine(interface: str | None = None, addresses: Sequence[str] = (),
             findings += bypassed.nftables(interface, addresses or [it for it, _ in found.addresses], port)
             findings += bypassed.traffic_control(interface, trains=not _zero_copy_offered(found))
     return findings
-
-
-def kernel_version(release: str | None = None) -> tuple[int, int]:
-    """Major and minor of the running kernel, or of a release string."""
-    match = re.match(r"(\d+)\.(\d+)", release or platform.release())
-    return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def _kernel(version: tuple[int, int]) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from underpass.linux import interface as interfaces
+from underpass.linux.kernel import KERNEL_GENERIC_MULTI_BUFFER, kernel_version
 
 # Drivers that hand over a packet of the same machine with its checksum not filled in (CHECKSUM_PARTIAL), and
 # devices that pass on what such a one below them has received, by the names that ethtool has for them.
@@ -41,6 +42,7 @@ class NetdevFeatures:
     zero_copy: bool | None  # the driver offers zero-copy AF_XDP; None: the kernel does not say (before 6.3)
     zero_copy_checksum: bool  # the driver fills in checksums by TX metadata in zero-copy mode
     copy_because: str = ""  # why zero-copy is left although the driver offers it
+    threaded: bool = False  # receive work runs in threads of its own (threaded NAPI)
 
     @property
     def partial_checksums(self) -> bool:
@@ -52,11 +54,22 @@ class NetdevFeatures:
         """Whether packets come by themselves, so that busy polling is no more than looking for them."""
         return self.driver in SENDER_DELIVERS_DRIVERS
 
-    def hands_over_whole(self, mode: str) -> bool:
-        """Whether packets come as large as their sender's kernel made them, up to 64 KiB: those that leave it
-        to a device to cut them up are not cut up on the way to generic XDP.
+    def modes(self, whole: bool = True) -> tuple[str, ...]:
+        """The modes of XDP, the better one first: the driver's own, but for a device that cuts nothing up
+        where packets may span frames (`whole`). There native XDP has the peer cut up what it sends, the
+        kernel's own traffic too, and takes a packet no faster, unless receive work has threads of its own. Of
+        several queues generic XDP sees the first: veth says by which a packet came to native XDP alone.
         """
-        return mode == "generic" and self.driver in WHOLE_PACKET_DRIVERS
+        if (whole and self.driver in WHOLE_PACKET_DRIVERS and self.queues == 1 and not self.threaded
+                and kernel_version() >= KERNEL_GENERIC_MULTI_BUFFER):
+            return "generic", "native"
+        return "native", "generic"
+
+    def hands_over_whole(self, mode: str) -> bool:
+        """Whether packets come as large as their sender's kernel made them, up to 64 KiB: where that leaves
+        it to a device to cut them up, and to fill in checksums, nobody does so on the way to generic XDP.
+        """
+        return mode == "generic" and self.partial_checksums
 
     @property
     def receive_unit(self) -> int:
@@ -106,7 +119,17 @@ def netdev_features(interface: str) -> NetdevFeatures:
         queues=facts.rx_queues,
         zero_copy=None if facts.netdev is None else "xsk-zerocopy" in facts.netdev.xdp,
         zero_copy_checksum=facts.netdev is not None and "tx-checksum" in facts.netdev.xsk,
+        threaded=threaded(interface, facts.link.index),
     )
+
+
+def threaded(name: str, index: int) -> bool:
+    """Whether the interface's receive work has threads of its own; False where /sys shows others."""
+    folder = Path("/sys/class/net") / name
+    try:
+        return int((folder / "ifindex").read_text()) == index and int((folder / "threaded").read_text()) != 0
+    except (OSError, ValueError):
+        return False
 
 
 def as_attached(netdev: NetdevFeatures) -> NetdevFeatures:

@@ -44,7 +44,8 @@ cdef class XdpProgram:
     """The XDP program on one interface.
 
     `netdev` gives the interface's `name`, `index`, `mac`, `mtu` and `driver`; `mode` is "native", "generic", or "auto":
-    native, and where the driver refuses, generic. `mode` and `why_not_better` say what was taken, and why.
+    what is better for such an interface (its `modes()`), and where that is refused the other. `mode` and
+    `why_not_better` say what was taken, and why.
     `features` are the names in FEATURES of the stages that are in the program besides steering; `entries` says how
     large maps are to be that are not to have the program's own size.
 
@@ -70,9 +71,10 @@ cdef class XdpProgram:
         if mode != "auto" and mode not in MODES:
             raise ValueError(f"mode is auto, native or generic, not {mode!r}")
         self.netdev = netdev
+        wanted = netdev.modes(multi_buffer is not False) if mode == "auto" else (mode,)
         chosen = checked_features(features)
         self.multi_buffer = multi_buffer if multi_buffer is not None else (
-            netdev.mtu > PLAIN_MTU_MAX or netdev.hands_over_whole(mode))
+            netdev.mtu > PLAIN_MTU_MAX or netdev.hands_over_whole(wanted[0]))
         self._flags_by_address = {}
         self._claimed_ports = {}
         if adopted is not None:
@@ -83,7 +85,7 @@ cdef class XdpProgram:
         try:
             self.set_mac(netdev.mac)
             self.set_flow_range(1, 0)
-            self._attach(mode)
+            self._attach(wanted)
         except BaseException:
             self.close()
             raise
@@ -168,14 +170,14 @@ cdef class XdpProgram:
             ports.add((htons(claim.port), claim.protocol))
             more = bpf_map_get_next_key(self._claims, &claim, &claim) == 0
 
-    cdef _attach(self, str mode):
+    cdef _attach(self, tuple modes):
         cdef int error = 0
         failures = []
-        for attempt in MODES if mode == "auto" else (mode,):
+        for attempt in modes:
             error = self._try_attach(MODES[attempt])
             if not error:
                 self.mode = attempt
-                self.why_not_better = failures[0] if failures else self._why_generic()
+                self.why_not_better = failures[0] if failures else self._why_generic(len(modes) > 1)
                 return
             if error == EBUSY:
                 self._refuse_second_program()
@@ -194,8 +196,12 @@ cdef class XdpProgram:
         self.link_fd = fd
         return 0
 
-    cdef _why_generic(self):
-        return "generic XDP was asked for" if self.mode == "generic" else None
+    cdef _why_generic(self, bint chosen):
+        if self.mode != "generic":
+            return None
+        if chosen:
+            return f"generic XDP is better on a {self.netdev.driver} of one queue without NAPI threads"
+        return "generic XDP was asked for"
 
     cdef str _way_out(self):
         if self.netdev.mtu > PLAIN_MTU_MAX:

@@ -15,7 +15,7 @@ from underpass.apps.bench.clients import wrk
 from underpass.apps.bench.cost import kernel_threads, run_ns
 from underpass.apps.bench.crossed import CONNECTIONS, CORES, pin
 from underpass.apps.bench.figure import Figure, Plot, Values
-from underpass.apps.bench.lab import SMALL, make_files, receive_first, tune
+from underpass.apps.bench.lab import SMALL, make_files, receive_first, thread_receiving, tune
 from underpass.apps.bench.servers import (
     Dpdk,
     KernelSockets,
@@ -91,6 +91,7 @@ def running(kind: type[Server], cores: list[int]) -> Iterator[Server]:
         scratch = Path(folder)
         root = make_files(scratch)
         tune(pair)
+        thread_receiving(pair)
         server = kind(pair, root, scratch, cores[0] if len(cores) == 1 else None)
         pin(pair, cores)
         receive_first(pair)

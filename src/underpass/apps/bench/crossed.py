@@ -20,7 +20,7 @@ from typing import Self
 
 from underpass.apps.bench.clients import Answer, wrk
 from underpass.apps.bench.cost import kernel_threads, run_ns
-from underpass.apps.bench.lab import SMALL, make_files, tune
+from underpass.apps.bench.lab import SMALL, make_files, thread_receiving, tune
 from underpass.apps.bench.servers import Underpass
 from underpass.linux.namespaces import CommandError, Namespace, Pair, run
 
@@ -119,6 +119,7 @@ def placed(layout: Layout) -> Iterator[Place]:
         for number, pair in enumerate(pairs):
             folder = scratch / str(number)
             folder.mkdir()
+            thread_receiving(pair)
             servers.append(Workers(pair, root, folder, (1 + number) % CORES))
             pin(pair, servers[-1].cores)
         yield Place(servers, scratch)
@@ -128,9 +129,8 @@ def pin(pair: Pair, cores: list[int]) -> None:
     """Receive work of each queue on its worker's core and, at the other end, on its client's; what is sent
     from a core goes by the queue of that core's client. Offloads as in the placement "pinned".
     """
+    thread_receiving(pair)
     for side, wanted in ((pair.client, [1 - core for core in cores]), (pair.server, cores)):
-        side.offload(tso=False, gso=False, gro=True)
-        side.write(f"/sys/class/net/{side.interface}/threaded", 1)
         threads = sorted(kernel_threads([f"napi/{side.interface}-"]))      # in the order of their queues
         if len(threads) < len(wanted):
             raise CommandError(f"{side.interface} has no NAPI threads: this kernel's veth cannot be pinned")

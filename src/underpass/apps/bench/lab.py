@@ -51,6 +51,8 @@ def lab(kind: type[Server], placement: str, queues: int = 1) -> Iterator[Lab]:
             for _ in range(64):
                 file.write(os.urandom(2**20))
         tune(pair)
+        if placement == "pinned":
+            thread_receiving(pair)
         server = kind(pair, root, scratch, SERVER_CORE)
         place(pair, placement)
         yield Lab(pair, server, placement, scratch)
@@ -72,17 +74,24 @@ def tune(pair: Pair) -> None:
             side.write(f"/proc/sys/net/{name}", value)
 
 
+def thread_receiving(pair: Pair) -> None:
+    """Receive work in threads of its own on both sides, which GRO makes a veth have."""
+    for side in (pair.client, pair.server):
+        side.offload(tso=False, gso=False, gro=True)
+        side.write(f"/sys/class/net/{side.interface}/threaded", 1)
+
+
 def place(pair: Pair, placement: str) -> None:
     """Put receive work where the placement says; after the server's start, since XDP changes the features."""
     sides = ((pair.client, CLIENT_CORE), (pair.server, SERVER_CORE))
     if placement == "default":
         return
-    for side, _ in sides:
-        side.offload(tso=False, gso=False, gro=placement == "pinned")
     if placement != "pinned":
+        for side, _ in sides:
+            side.offload(tso=False, gso=False, gro=False)
         return
+    thread_receiving(pair)
     for side, core in sides:
-        side.write(f"/sys/class/net/{side.interface}/threaded", 1)
         prefix = [f"napi/{side.interface}-"]
         threads = kernel_threads(prefix)
         if not threads:

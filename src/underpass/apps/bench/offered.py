@@ -48,7 +48,8 @@ def load(place: Lab, rate: float, seconds: float) -> "subprocess.Popen[str]":
     words = ["--rate", f"{rate:.0f}"] if rate else []
     return place.pair.client.start(
         sys.executable, "-m", "underpass.cli", "load", place.server.url(SMALL), "--interface",
-        place.pair.client.interface, "-c", str(CONNECTIONS), "-d", f"{seconds:g}", *words, "--json",
+        place.pair.client.interface, "-c", str(CONNECTIONS), "-d", f"{seconds:g}", "--mode", "native", *words,
+        "--json",
         core=CLIENT_CORE, output=subprocess.PIPE)
 
 
@@ -81,9 +82,16 @@ def measure(loaded: Loaded, percent: float, seconds: float) -> Values:
                      "errors": float(sum(answer["errors"].values()))}
 
 
+def natively(kind: type[Server]) -> type[Server]:
+    """The same by native XDP, as DPDK's driver has it, where a veth would be taken by generic."""
+    if not issubclass(kind, Underpass):
+        return kind
+    return type(kind.__name__, (kind,), {"options": (*kind.options, "--mode", "native")})
+
+
 def configuration(kind: type[Server]) -> Callable[[], AbstractContextManager[Loaded]]:
     """How to have that server ready."""
-    return lambda: ready(kind)
+    return lambda: ready(natively(kind))
 
 
 FIGURE = Figure(

@@ -1,5 +1,5 @@
 """The Python servers that `underpass bench asyncio` compares: each the same program on one of three loops,
-ours by native or by generic XDP.
+ours by native XDP or by what it takes itself.
 
 Usage: python -m underpass.apps.bench.python_programs PROGRAM LOOP INTERFACE ADDRESS PORT [CERTIFICATE]
 """
@@ -15,7 +15,7 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r
 HELLO = HEAD % len(BODY) + BODY
 LARGE = 100_000_000
 BLOCK = bytes(1 << 18)
-GENERIC = "underpass-generic"
+NATIVE = "underpass-native"
 
 
 class Hello(asyncio.Protocol):
@@ -174,7 +174,7 @@ def loop_of(kind: str, interface: str) -> asyncio.AbstractEventLoop:
         return loop
     import underpass
 
-    made = underpass.loop_factory(interface, mode="generic" if kind == GENERIC else "auto")()
+    made = underpass.loop_factory(interface, mode="native" if kind == NATIVE else "auto")()
     print("path: " + made.nic.summary()[0], file=sys.stderr, flush=True)       # type: ignore[attr-defined]
     return made
 

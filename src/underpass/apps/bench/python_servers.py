@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from underpass.apps.bench.python_programs import GENERIC
+from underpass.apps.bench.python_programs import NATIVE
 from underpass.apps.bench.servers import Server
 from underpass.linux.namespaces import CommandError, run
 
@@ -58,7 +58,7 @@ class PythonServer(Server):
         for line in self.log.read_text(errors="replace").splitlines():
             if line.startswith("path: "):
                 return line.removeprefix("path: ")
-        if self.loop in ("underpass", GENERIC):
+        if self.loop in ("underpass", NATIVE):
             raise CommandError("the loop does not say which path is active")
         return "kernel TCP"
 

@@ -27,7 +27,7 @@ def main(interface: str, address: str, io: str, arrangement: str) -> None:
     if io == "kernel":
         over_kernel(address)
         return
-    with underpass.attach(interface, io="dpdk" if io == "dpdk" else "afxdp",
+    with underpass.attach(interface, "native", io="dpdk" if io == "dpdk" else "afxdp",
                           busy_poll=io == "busy-poll") as nic, Stopping() as stopping:
         stack = nic.stack()
         server = PrimesServer(stack, address, PORT, threads=arrangement == "two")
