@@ -292,7 +292,7 @@ def test_errors_say_what_is_wrong(veth: VethPair, open_end: Callable[..., End]) 
 def test_what_is_active_is_told(veth: VethPair, open_end: Callable[..., End]) -> None:
     link = open_end(veth.ours, "generic").link
     assert (link.mode, link.zero_copy, link.need_wakeup, link.busy_poll) == ("generic", False, True, False)
-    assert link.why["mode"] == "generic XDP was asked for"
+    assert link.why["native"] == "generic XDP was asked for"
     assert link.why["zero_copy"] == "generic XDP copies"
     assert link.why["busy_poll"] == "it was not asked for"
 
