@@ -99,7 +99,7 @@ class Nic:
                 self.link = undo.enter_context(closing(over_dpdk(
                     self.frames, self.netdev, range(self.netdev.queues) if queues is None else queues)))
             self.program, self.shield = protected(self.netdev, mode, policy, undo, admission=admission,
-                                                  whole=io != "dpdk")
+                                                  multi_buffer=False if io == "dpdk" else None)
             self.netdev = as_attached(self.netdev)
             self.ports = undo.enter_context(PortRange(source_ports)) if source_ports else None
             if self.ports:
@@ -187,17 +187,17 @@ def policy_of(shield: Policy | str | None) -> Policy | None:
 
 
 def protected(netdev: NetdevFeatures, mode: str, policy: Policy | None, undo: ExitStack, *,
-              admission: AdmissionPlan = LET_ALL_IN, whole: bool = True,
+              admission: AdmissionPlan = LET_ALL_IN, multi_buffer: bool | None = None,
               attached: tuple[Mapping[str, int], Mapping[str, Any]] | None = None,
               ) -> tuple[XdpProgram, Shield]:  # fmt: skip
-    """The XDP program, attached, and its shield, with the policy loaded if there is one. `whole`: packets
-    may span frames. `attached`: what another process has attached, to go on with: its
+    """The XDP program, attached, and its shield, with the policy loaded if there is one. `multi_buffer` as
+    `XdpProgram` has it. `attached`: what another process has attached, to go on with: its
     `XdpProgram.descriptors` and `facts`.
     """
     features = admission.features | (features_of(policy) if policy is not None else frozenset())
     adopted, facts = attached or (None, None)
     program = undo.enter_context(closing(XdpProgram(
-        netdev, mode, None if whole else False, features=features, entries=admission.sizes, adopted=adopted,
+        netdev, mode, multi_buffer, features=features, entries=admission.sizes, adopted=adopted,
         facts=facts)))
     shield = Shield(program, netdev.index)
     if policy is not None:

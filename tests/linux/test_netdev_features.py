@@ -8,6 +8,7 @@ import pytest
 from underpass.link.afxdp import AfXdpLink, chunk_bytes_for
 from underpass.link.frames import Frames
 from underpass.linux import interface
+from underpass.linux import netdev_features as features
 from underpass.linux.netdev_features import NetdevFeatures, as_attached, netdev_features
 from underpass.testing.namespaces import VethPair
 
@@ -30,6 +31,23 @@ def test_queues_that_come_with_the_program_are_used_in_copy_mode(monkeypatch: py
 def test_a_driver_that_does_not_tell_keeps_the_queues_that_it_had(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interface, "channels", lambda _: 0)
     assert as_attached(VIRTIO) == VIRTIO
+
+
+@pytest.mark.parametrize(("kernel", "modes", "whole"), [
+    ((6, 1), ("native", "generic"), False), ((6, 6), ("native", "generic"), True),
+    ((6, 9), ("generic", "native"), True)])
+def test_large_packets_are_asked_for_where_the_kernel_has_them(
+    monkeypatch: pytest.MonkeyPatch, kernel: tuple[int, int], modes: tuple[str, str], whole: bool,
+) -> None:
+    """AF_XDP since Linux 6.6, generic XDP since 6.9; a socket that asks for them before is refused."""
+    monkeypatch.setattr(features, "kernel_version", lambda: kernel)
+    veth = dataclasses.replace(VIRTIO, driver="veth", queues=1)
+    assert veth.modes() == modes
+    for other in (veth.modes(whole=False), dataclasses.replace(veth, threaded=True).modes()):
+        assert other == ("native", "generic")
+    for driver in ("veth", "bridge", "macvlan", "virtio_net"):
+        device = dataclasses.replace(veth, driver=driver)
+        assert (device.hands_over_whole("generic"), device.hands_over_whole("native")) == (whole, False)
 
 
 def test_the_reason_to_copy_is_told_and_demanded_zero_copy_refused(veth: VethPair) -> None:

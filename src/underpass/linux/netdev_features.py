@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from underpass.linux import interface as interfaces
-from underpass.linux.kernel import KERNEL_GENERIC_MULTI_BUFFER, kernel_version
+from underpass.linux.kernel import KERNEL_GENERIC_MULTI_BUFFER, KERNEL_MULTI_BUFFER, kernel_version
 
 # Drivers that hand over a packet of the same machine with its checksum not filled in (CHECKSUM_PARTIAL), and
 # devices that pass on what such a one below them has received, by the names that ethtool has for them.
@@ -68,8 +68,9 @@ class NetdevFeatures:
     def hands_over_whole(self, mode: str) -> bool:
         """Whether packets come as large as their sender's kernel made them, up to 64 KiB: where that leaves
         it to a device to cut them up, and to fill in checksums, nobody does so on the way to generic XDP.
+        Linux before 6.6 has no sockets that would take them.
         """
-        return mode == "generic" and self.partial_checksums
+        return mode == "generic" and self.partial_checksums and kernel_version() >= KERNEL_MULTI_BUFFER
 
     @property
     def receive_unit(self) -> int:
@@ -87,12 +88,10 @@ class NetdevFeatures:
 
         Yields None, or why that could not be done.
         """
-        folder = Path("/sys/class/net") / self.name
         before: dict[str, str] = {}
         why = None
         try:
-            if int((folder / "ifindex").read_text()) != self.index:
-                raise OSError(errno.ENODEV, "/sys shows another network namespace")
+            folder = sys_folder(self.name, self.index)
             for name, value in BUSY_POLL_SETTINGS.items():
                 before[name] = (folder / name).read_text()
                 (folder / name).write_text(value)
@@ -124,12 +123,19 @@ def netdev_features(interface: str) -> NetdevFeatures:
 
 
 def threaded(name: str, index: int) -> bool:
-    """Whether the interface's receive work has threads of its own; False where /sys shows others."""
-    folder = Path("/sys/class/net") / name
+    """Whether the interface's receive work has threads of its own; False where /sys does not show it."""
     try:
-        return int((folder / "ifindex").read_text()) == index and int((folder / "threaded").read_text()) != 0
-    except (OSError, ValueError):
+        return int((sys_folder(name, index) / "threaded").read_text()) != 0
+    except OSError:
         return False
+
+
+def sys_folder(name: str, index: int) -> Path:
+    """Where the interface's settings are. Raises OSError where /sys is another network namespace's."""
+    folder = Path("/sys/class/net") / name
+    if int((folder / "ifindex").read_text()) != index:
+        raise OSError(errno.ENODEV, "/sys shows another network namespace")
+    return folder
 
 
 def as_attached(netdev: NetdevFeatures) -> NetdevFeatures:

@@ -152,12 +152,14 @@ cdef class SteerObject:
         """Descriptors by name, which stay the object's."""
         found = {}
         cdef bpf_map *it = NULL
+        cdef int fd
         if self.object != NULL:
             it = bpf_object__next_map(self.object, NULL)
         while it != NULL:
             name = bpf_map__name(it).decode()
-            if descriptor_of(it) >= 0 and not name.endswith(".rodata"):
-                found[name] = descriptor_of(it)
+            fd = descriptor_of(it)
+            if fd >= 0 and not name.endswith(".rodata"):
+                found[name] = fd
             it = bpf_object__next_map(self.object, it)
         return found
 

@@ -48,8 +48,7 @@ def several(kind: type[Server], queues: int) -> type[Server]:
         return kind
     if issubclass(kind, Underpass):
         cores = ",".join(str(core) for core in cores_of(queues))
-        options = (*kind.options, "--workers", str(queues), "--cores", cores, "--user", "root")
-        return type(kind.__name__, (kind,), {"options": options})
+        return kind.with_options("--workers", str(queues), "--cores", cores, "--user", "root")
     return type(kind.__name__, (kind,), {"workers": queues})
 
 

@@ -48,9 +48,8 @@ def load(place: Lab, rate: float, seconds: float) -> "subprocess.Popen[str]":
     words = ["--rate", f"{rate:.0f}"] if rate else []
     return place.pair.client.start(
         sys.executable, "-m", "underpass.cli", "load", place.server.url(SMALL), "--interface",
-        place.pair.client.interface, "-c", str(CONNECTIONS), "-d", f"{seconds:g}", "--mode", "native", *words,
-        "--json",
-        core=CLIENT_CORE, output=subprocess.PIPE)
+        place.pair.client.interface, "--mode", "native", "-c", str(CONNECTIONS), "-d", f"{seconds:g}", *words,
+        "--json", core=CLIENT_CORE, output=subprocess.PIPE)
 
 
 def finished(clients: "subprocess.Popen[str]") -> dict[str, Any]:
@@ -84,9 +83,7 @@ def measure(loaded: Loaded, percent: float, seconds: float) -> Values:
 
 def natively(kind: type[Server]) -> type[Server]:
     """The same by native XDP, as DPDK's driver has it, where a veth would be taken by generic."""
-    if not issubclass(kind, Underpass):
-        return kind
-    return type(kind.__name__, (kind,), {"options": (*kind.options, "--mode", "native")})
+    return kind.with_options("--mode", "native") if issubclass(kind, Underpass) else kind
 
 
 def configuration(kind: type[Server]) -> Callable[[], AbstractContextManager[Loaded]]:

@@ -123,6 +123,11 @@ class Underpass(Server):
     name = "underpass"
     options: tuple[str, ...] = ()
 
+    @classmethod
+    def with_options(cls, *more: str) -> "type[Underpass]":
+        """The same server, told more."""
+        return type(cls.__name__, (cls,), {"options": (*cls.options, *more)})
+
     def command(self) -> list[str]:
         """One worker on the server's interface."""
         return [sys.executable, "-m", "underpass.cli", "serve", str(self.root), "--interface",
