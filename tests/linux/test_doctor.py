@@ -1,12 +1,14 @@
 """The doctor's findings: complete, one line each, and true where the truth can be had another way."""
 
 import os
+from collections.abc import Callable
 
 import pytest
 
 from underpass.linux import doctor, privileges
 from underpass.linux.doctor import examine
 from underpass.linux.kernel import kernel_version
+from underpass.testing.namespaces import VethPair
 
 
 def test_the_machine_is_examined_without_an_interface() -> None:
@@ -34,6 +36,14 @@ def test_an_interface_without_ethernet_frames_is_refused() -> None:
     finding = examine("lo")[-1]
     assert finding.status == "fail"
     assert "does not carry Ethernet" in finding.detail
+
+
+@pytest.mark.parametrize(("queues", "used"), [(1, ", generic XDP is better here, and used"), (2, "")])
+def test_the_mode_that_is_used_is_told(make_veth: Callable[..., VethPair], queues: int, used: str) -> None:
+    pair = make_veth(queues=queues)
+    with pair.ours.entered():
+        found = next(it for it in examine(pair.ours.interface) if it.name == "native XDP")
+    assert (found.status, found.detail) == ("ok", f"the driver veth has it{used}")
 
 
 @pytest.mark.parametrize(("release", "version"), [

@@ -11,7 +11,7 @@ from underpass.linux.finding import Finding
 from underpass.linux.holders import holders
 from underpass.linux.interface import InterfaceFacts, facts, most_channels, takes_tags_out
 from underpass.linux.kernel import KERNEL_FLOOR, KERNEL_MULTI_BUFFER, KERNEL_TX_METADATA, kernel_version
-from underpass.linux.netdev_features import ADDING_DRIVERS, ZERO_COPY_NEEDS
+from underpass.linux.netdev_features import ADDING_DRIVERS, ZERO_COPY_NEEDS, netdev_features
 from underpass.linux.netlink import LinkRecord
 
 CAP_IPC_LOCK = 14
@@ -146,7 +146,9 @@ def _native(found: InterfaceFacts) -> Finding:
     if found.netdev is None:
         return Finding("native XDP", "warn", "the kernel does not tell: attaching tries", "Linux 6.3 tells")
     if {"basic", "redirect"} <= found.netdev.xdp:
-        return Finding("native XDP", "ok", f"the driver {found.driver} has it")
+        other = netdev_features(found.link.name).modes()[0] == "generic"
+        return Finding("native XDP", "ok", f"the driver {found.driver} has it"
+                                           + (", generic XDP is better here, and used" if other else ""))
     return Finding("native XDP", "warn", f"the driver {found.driver} does not offer it: generic XDP is used",
                    "a driver with native XDP; for some, fewer queues or offloads")
 
