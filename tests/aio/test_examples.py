@@ -117,7 +117,7 @@ def test_tls(site: Site, tmp_path: Path) -> None:
         dialled(site).close()
         said = site.pair.client.run("openssl", "s_client", "-quiet", "-no_ign_eof", "-connect",
                                     f"{site.host}:{PORT}", text="hello\n", check=False)
-        assert "CN = example" in said.stderr
+        assert "CN=example" in said.stderr.replace(" ", "")     # openssl 3.2 and later: without blanks
 
 
 def test_fastapi(site: Site, tmp_path: Path) -> None:

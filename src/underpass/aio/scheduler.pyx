@@ -2,7 +2,7 @@
 from libc.stdint cimport uint64_t
 
 import heapq
-from asyncio import Future, Task, base_events, events
+from asyncio import base_events, events, futures, tasks
 
 from underpass.aio.handles cimport StackHandle, StackTimerHandle, make_handle, make_timer
 from underpass.link.link cimport NEVER
@@ -94,7 +94,7 @@ cdef class Scheduler:
 
     def create_future(self):
         """A future of this loop."""
-        return Future(loop=self)
+        return futures.Future(loop=self)
 
     def create_task(self, coro, *, name=None, context=None, **options):
         """As BaseEventLoop.create_task."""
@@ -105,8 +105,8 @@ cdef class Scheduler:
                 options["context"] = context
             return Base.create_task(self, coro, **options)
         if name is None and context is None:
-            return Task(coro, loop=self)
-        return Task(coro, loop=self, name=name, context=context)
+            return tasks.Task(coro, loop=self)
+        return tasks.Task(coro, loop=self, name=name, context=context)
 
     # -- an iteration
 
