@@ -56,12 +56,13 @@ def resume(protocol, state):
 
 async def main():
     """Serve."""
-    server = await asyncio.get_running_loop().create_server(Http, "0.0.0.0", int(sys.argv[1]), backlog=512)
+    await asyncio.get_running_loop().create_server(Http, "0.0.0.0", int(sys.argv[1]), backlog=512)
     if "once" in sys.argv:
         with contextlib.suppress(FileExistsError), open(sys.argv[-1], "x"):
             await asyncio.get_running_loop().create_server(Http, "0.0.0.0", int(sys.argv[1]) + 1)
     print(f"process {os.getpid()} listens", flush=True)
-    await server.serve_forever()
+    # Of serve_forever() 3.12 and 3.13 would have the end wait for idle clients to go.
+    await asyncio.get_running_loop().create_future()
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ def fetched(site: Site, path: str) -> str:
 
 
 def browse(site: Site, profile: Path) -> "subprocess.Popen[str]":
+    """Once the peer's addresses are settled: a browser breaks off what it loads when one more may be used."""
+    assert until(lambda: "tentative" not in site.pair.client.run("ip", "addr").stdout, 20, 0.2)
     return site.pair.client.start(
         CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
         "--no-proxy-server", "--disable-background-networking", "--ignore-certificate-errors",

@@ -188,7 +188,11 @@ def test_ready_tasks_of_5_ms_do_not_starve_the_stack(site: Site) -> None:
     """Forty of them are ready in one iteration: what a peer sends is acknowledged between two."""
     async def main() -> int:
         loop = asyncio.get_running_loop()
-        async with await asyncio.start_server(lambda reader, writer: None, site.host, 7100):
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+            writer.close()              # 3.12's server waits for it
+
+        async with await asyncio.start_server(serve, site.host, 7100):
             client = await site.connected(7100)
             await asyncio.sleep(0.05)
             before = loop._dispatcher.stretched             # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import re
 import signal
 import socket
@@ -21,6 +22,11 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namesp
 
 PROGRAM = Path(__file__).parent / "served.py"
 THREADS = str(PROGRAM.with_name("served_by_threads.py"))
+
+
+def may_be_read_by_all(file: Path) -> bool:
+    """By its own mode and those of the folders that it is in."""
+    return all(it.stat().st_mode & 0o001 for it in file.parents) and bool(file.stat().st_mode & 0o004)
 
 
 class Programs(Workers):
@@ -103,6 +109,7 @@ def test_each_queue_has_its_process_which_listens(served: Programs) -> None:
         assert [row["local_port"] for row in observe.connections(pid) if row["state"] == "LISTEN"] == [80]
 
 
+@pytest.mark.skipif(not may_be_read_by_all(PROGRAM), reason=f"nobody may not read {PROGRAM}")
 @pytest.mark.parametrize("served", [type("AsNobody", (Programs,), {
     "options": ("--workers", "2", "--user", "nobody"), "words": ("python", str(PROGRAM), "8080")})],
     indirect=True)
@@ -117,6 +124,29 @@ def test_the_program_may_run_as_somebody_else(served: Programs) -> None:
     assert answered == "index"
     listed = served.pair.server.run(sys.executable, "-m", "underpass.cli", "ss", "--all", "--json").stdout
     assert json.loads(listed)
+
+
+class Unreadable(Programs):
+    """A program that nobody may read: it lies in a folder of root's."""
+
+    options = ("--workers", "2", "--user", "nobody")
+
+    def command(self) -> list[str]:
+        self.root.chmod(0o700)
+        (self.root / "mine.py").write_text(PROGRAM.read_text())
+        return [*super().command()[:-2], str(self.root / "mine.py"), "80"]
+
+    def wait(self) -> None:
+        assert until(lambda: self.process.poll() is not None, 20), self.said()
+
+
+def test_a_program_that_its_user_may_not_read_is_refused_in_a_line(tmp_path: Path) -> None:
+    with Pair(queues=2) as pair:
+        refused = Unreadable(pair, tmp_path, tmp_path, None)
+        said = refused.said()
+        refused.stop()
+    assert f"underpass: {tmp_path / 'mine.py'} cannot be read by user {pwd.getpwnam('nobody').pw_uid}: " in said
+    assert "Traceback" not in said
 
 
 class Once(Programs):

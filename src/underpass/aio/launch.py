@@ -6,6 +6,7 @@ script, or a command that a package installed runs in this process, as if it had
 
 import asyncio
 import multiprocessing
+import os
 import runpy
 import shutil
 import signal
@@ -109,7 +110,7 @@ def program_of(words: Sequence[str]) -> Callable[[], Any]:
         if rest and not rest[0].startswith("-"):
             return program_of(rest)
         raise ValueError(f"{' '.join(words)}: python is to be followed by a script, or by -m and a module")
-    if first.endswith(".py") and Path(first).is_file():
+    if first.endswith(".py") and is_readable(first):
         return lambda: as_main(words, lambda: runpy.run_path(first, None, "__main__"))
     for point in entry_points(group="console_scripts", name=Path(first).name):
         return installed(words, point.load())
@@ -117,6 +118,18 @@ def program_of(words: Sequence[str]) -> Callable[[], Any]:
     if where is not None and "python" in Path(where).read_bytes()[:100].decode(errors="replace"):
         return lambda: as_main([where, *rest], lambda: runpy.run_path(where, None, "__main__"))
     raise ValueError(f"{first} is no script, module or command of this Python ({sys.executable})")
+
+
+def is_readable(script: str) -> bool:
+    """Whether it is there. Raises ValueError where it is not this user's to read."""
+    try:
+        Path(script).open("rb").close()
+    except PermissionError:
+        raise ValueError(f"{script} cannot be read by user {os.geteuid()}: it and its folders must let that user") \
+            from None
+    except OSError:
+        return False
+    return True
 
 
 def run_program(program: Callable[[], Any]) -> int:

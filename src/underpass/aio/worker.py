@@ -163,7 +163,12 @@ def main(descriptor: int, user: str, words: list[str]) -> int:
     put_in_place(seat.make_loop, NotInherited())
     share_ports()
     try:
-        return run_program(program_of(words))
+        program = program_of(words)
+    except ValueError as error:         # it could be run as the supervisor's user
+        seat.leave()
+        sys.exit(f"underpass: {error}")
+    try:
+        return run_program(program)
     finally:
         seat.leave()
 
