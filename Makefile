@@ -8,6 +8,12 @@ TESTS   ?= tests
 
 SOURCES := meson.build pyproject.toml README.md $(wildcard meson.options) \
            $(shell find src tools -not -path '*/__pycache__*' \( -type d -o -type f \))
+# An environment that is there keeps the Python that it was made with.
+ifneq ($(and $(PYTHON),$(wildcard $(VENV)/bin/python),$(filter-out clean help system,$(MAKECMDGOALS))),)
+ifneq ($(realpath $(VENV)/bin/python),$(shell PYTHON="$(PYTHON)" tools/find_python.sh))
+$(error $(VENV) has $(realpath $(VENV)/bin/python), not $(PYTHON): `make clean` first)
+endif
+endif
 QUIET_PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_QUIET=2
 
 .DEFAULT_GOAL := help
