@@ -27,6 +27,7 @@ def left_by(pid: int) -> list[str]:
 
 
 FLOODED = ("--only", "shield", "--only", "nginx, nftables", "--at")
+ALL_RATES = ("--at", "0", "--at", "0.16", "--at", "0.32", "--at", "0.64", "--at", "5")
 
 
 @pytest.mark.timeout(300)           # several servers are started, beside whatever else the machine does
@@ -39,9 +40,10 @@ FLOODED = ("--only", "shield", "--only", "nginx, nftables", "--at")
     (("ddos", "--flood", "udp", "--only", "bare drop", *FLOODED, "0.16"), "ddos-udp", "0.16",
      "% answered in time"),
     (("ddos", "--flood", "syn", *FLOODED, "0.16"), "ddos-syn", "0.16", "Mpps that came in"),
+    (("ddos", "--flood", "syn", "--only", "shield", *ALL_RATES), "ddos-syn", "5", "Mpps that came in"),
     (("ddos", "--flood", "ack", *FLOODED, "0.16"), "ddos-ack", "0.16", "Mpps that came in"),
     (("ddos", "--flood", "requests", *FLOODED, "1"), "ddos-requests", "1", "req/s answered"),
-], ids=["cores", "two queues", "load", "cpu", "udp", "syn", "ack", "requests"])
+], ids=["cores", "two queues", "load", "cpu", "udp", "syn", "syn at all rates", "ack", "requests"])
 def test_a_figure_comes_out(words: tuple[str, ...], figure: str, place: str, value: str,
                             tmp_path: Path) -> None:
     if words[0] == "ddos" and not NAPI_FIRST:

@@ -45,7 +45,7 @@ def folded(octets: bytes) -> int:
 
 @pytest.mark.parametrize("kind", PACKETS)
 def test_every_packet_is_right_and_from_another_source(kind: str, pair: Pair, tmp_path) -> None:
-    log, made = tmp_path / "seen", frame(kind, pair.server, pair.client)
+    log, made = tmp_path / "seen", frame(kind, pair.server)
     with log.open("w") as output:
         pair.server.start(sys.executable, "-c", SEE, pair.server.interface, output=output)
     assert until(lambda: "ready" in log.read_text(), 10)
@@ -86,7 +86,7 @@ def test_what_drops_a_flood_drops_all_of_it(pair: Pair, tmp_path) -> None:
 ])
 def test_what_makes_no_flood_is_refused(made: bytes | None, sources: int, rate: float, said: str) -> None:
     pair = Pair()
-    whole = frame("udp", pair.server, pair.client)
+    whole = frame("udp", pair.server)
     with pytest.raises(ValueError, match=said):
         Flood(whole if made is None else made, 1, FIRST, sources, rate)
 

@@ -120,13 +120,12 @@ def load(target: Target, rate: float, seconds: float) -> "subprocess.Popen[str]"
 
 def fresh_addresses(client: Namespace) -> str:
     """So many that no port is used twice, and none of an earlier measurement: the server's side keeps those
-    for a minute (TIME_WAIT), and new clients know nothing of their timestamps.
+    for a minute (TIME_WAIT), and new clients know nothing of their timestamps. The earlier ones go.
     """
-    number = 2 + next(FRESH) % 250
-    client.run("ip", "-batch", "-", text="".join(
-        f"addr replace 198.18.{number}.{host}/15 dev {client.interface}\n"
-        for host in range(1, ADDRESSES + 1)))
-    return f"198.18.{number}.1-198.18.{number}.{ADDRESSES}"
+    number = next(FRESH) % 256
+    client.run("ip", "-batch", "-", text=f"addr flush dev {client.interface} to 198.19.0.0/16\n" + "".join(
+        f"addr add 198.19.{number}.{host}/15 dev {client.interface}\n" for host in range(1, ADDRESSES + 1)))
+    return f"198.19.{number}.1-198.19.{number}.{ADDRESSES}"
 
 
 def finished(clients: "subprocess.Popen[str]") -> dict[str, float]:

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from underpass.apps.bench.lab import CLIENT_CORE, SMALL, Lab
-from underpass.linux.namespaces import CommandError, Namespace, run, until
+from underpass.linux.namespaces import CommandError, Namespace, until
 
+ROUTER, ROUTER_MAC = "198.18.0.254", "02:00:00:00:12:fe"
 MPPS = (0, 0.16, 0.32, 0.64, 5)         # the paper's one to four hosts; the last is more than can be sent
 SOURCES = (0, 1, 8, 32)                 # processes of the flood of requests
 START_S = 10.0
@@ -71,9 +72,9 @@ class Target:
     here: Namespace
 
 
-def frame(kind: str, there: Namespace, here: Namespace) -> bytes:
-    """The packet that all of a flood are made from."""
-    macs = bytes.fromhex((there.mac + here.mac).replace(":", ""))
+def frame(kind: str, there: Namespace) -> bytes:
+    """The packet that all of a flood are made from, as a router would pass it on."""
+    macs = bytes.fromhex((there.mac + ROUTER_MAC).replace(":", ""))
     to = socket.inet_aton(there.address)
     if kind == "udp":
         above, protocol = struct.pack("!HHHH", 1024, 9, 26, 0) + bytes(18), socket.IPPROTO_UDP
@@ -97,7 +98,7 @@ def flooding(target: Target, much: float, seconds: float) -> Iterator[None]:
             processes = ab_processes(lab, int(much), seconds)
         elif much:
             rate = 0 if much == MPPS[-1] else much * 1e6
-            words = ("send", here.interface, frame(kind, target.there, here).hex(), f"{rate:.0f}")
+            words = ("send", here.interface, frame(kind, target.there).hex(), f"{rate:.0f}")
             processes = [begun(lab, here, "flood", *words)]
         yield
     finally:
@@ -141,9 +142,12 @@ def last_line(log: Path) -> str:
 
 
 def answers_go_back(lab: Lab) -> None:
-    """The invented sources lie behind the client's side, which forwards nothing."""
+    """The invented sources lie behind a router: the clients' machine ignores what goes to its MAC address, so
+    that the answers are no more work there than elsewhere.
+    """
     server, client = lab.pair.server, lab.pair.client
-    run("ip", "-n", server.name, "route", "add", "default", "via", client.address)
+    server.run("ip", "neigh", "add", ROUTER, "lladdr", ROUTER_MAC, "dev", server.interface)     # permanent
+    server.run("ip", "route", "add", "default", "via", ROUTER)
     client.write("/proc/sys/net/ipv4/conf/all/rp_filter", 0)
 
 
