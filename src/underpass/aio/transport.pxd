@@ -10,6 +10,9 @@ from libc.stdint cimport uint8_t, uint32_t
 from underpass.aio.dispatch cimport Endpoint
 from underpass.aio.tls cimport TlsRecords
 
+cdef extern from "<stdbool.h>":
+    ctypedef bint flag "bool"       # one octet of each transport, where a bint has four
+
 
 cdef class StackTransport(Endpoint):
     cdef readonly object _loop
@@ -26,14 +29,14 @@ cdef class StackTransport(Endpoint):
     cdef Py_ssize_t high
     cdef Py_ssize_t low
     cdef uint32_t conn_lost         # closing once the backlog is sent, and writes since
-    cdef bint buffered              # a BufferedProtocol
-    cdef bint started               # connection_made was called
-    cdef bint reading_paused
-    cdef bint writing_paused
-    cdef bint closing
-    cdef bint eof_written
-    cdef bint eof_received
-    cdef bint lossy                 # written octets were thrown away: the end is a reset
+    cdef flag buffered              # a BufferedProtocol
+    cdef flag started               # connection_made was called
+    cdef flag reading_paused
+    cdef flag writing_paused
+    cdef flag closing
+    cdef flag eof_written
+    cdef flag eof_received
+    cdef flag lossy                 # written octets were thrown away: the end is a reset
 
     cdef int read(self) except -1
     cdef int read_octets(self, uint32_t count) except -1
