@@ -145,7 +145,8 @@ def test_a_program_that_its_user_may_not_read_is_refused_in_a_line(tmp_path: Pat
         refused = Unreadable(pair, tmp_path, tmp_path, None)
         said = refused.said()
         refused.stop()
-    assert f"underpass: {tmp_path / 'mine.py'} cannot be read by user {pwd.getpwnam('nobody').pw_uid}: " in said
+    user = pwd.getpwnam("nobody").pw_uid
+    assert f"underpass: {tmp_path / 'mine.py'} cannot be read by user {user}: " in said
     assert "Traceback" not in said
 
 

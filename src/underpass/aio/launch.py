@@ -125,8 +125,8 @@ def is_readable(script: str) -> bool:
     try:
         Path(script).open("rb").close()
     except PermissionError:
-        raise ValueError(f"{script} cannot be read by user {os.geteuid()}: it and its folders must let that user") \
-            from None
+        why = f"{script} cannot be read by user {os.geteuid()}: it and its folders must be open to that user"
+        raise ValueError(why) from None
     except OSError:
         return False
     return True
