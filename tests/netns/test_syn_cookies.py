@@ -142,7 +142,7 @@ def test_a_flood_stays_what_it_is_where_its_packets_are_turned_round(pair: Pair,
     pair.server.offload(gro=True)
     pair.server.write(f"/sys/class/net/{pair.server.interface}/threaded", 1)
     server = Guarded(pair, root, "always", "20000", "10")
-    one = frame("syn", pair.server, pair.client).hex()
+    one = frame("syn", pair.server).hex()
     before = server.count("passed_other_mac")
     sender = pair.client.start(sys.executable, "-m", "underpass.apps.flood.process", "send",
                                pair.client.interface, one, "20000")
