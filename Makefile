@@ -10,7 +10,7 @@ SOURCES := meson.build pyproject.toml README.md $(wildcard meson.options) \
            $(shell find src tools -not -path '*/__pycache__*' \( -type d -o -type f \))
 # An environment that is there keeps the Python that it was made with.
 ifneq ($(and $(PYTHON),$(wildcard $(VENV)/bin/python),$(filter-out clean help system,$(MAKECMDGOALS))),)
-ifneq ($(realpath $(VENV)/bin/python),$(shell PYTHON="$(PYTHON)" tools/find_python.sh))
+ifneq ($(realpath $(VENV)/bin/python),$(shell PYTHON="$(PYTHON)" tools/find_python.sh 2>/dev/null))
 $(error $(VENV) has $(realpath $(VENV)/bin/python), not $(PYTHON): `make clean` first)
 endif
 endif

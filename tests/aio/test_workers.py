@@ -140,9 +140,12 @@ class Unreadable(Programs):
         assert until(lambda: self.process.poll() is not None, 20), self.said()
 
 
-def test_a_program_that_its_user_may_not_read_is_refused_in_a_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [Unreadable, type("OnceUnreadable", (Unreadable,), {
+    "options": ("--loops", "2", "--user", "nobody")})])
+def test_a_program_that_its_user_may_not_read_is_refused_in_a_line(kind: type[Programs],
+                                                                   tmp_path: Path) -> None:
     with Pair(queues=2) as pair:
-        refused = Unreadable(pair, tmp_path, tmp_path, None)
+        refused = kind(pair, tmp_path, tmp_path, None)
         said = refused.said()
         refused.stop()
     user = pwd.getpwnam("nobody").pw_uid

@@ -27,7 +27,6 @@ def left_by(pid: int) -> list[str]:
 
 
 FLOODED = ("--only", "shield", "--only", "nginx, nftables", "--at")
-ALL_RATES = ("--at", "0", "--at", "0.16", "--at", "0.32", "--at", "0.64", "--at", "5")
 
 
 @pytest.mark.timeout(300)           # several servers are started, beside whatever else the machine does
@@ -40,7 +39,7 @@ ALL_RATES = ("--at", "0", "--at", "0.16", "--at", "0.32", "--at", "0.64", "--at"
     (("ddos", "--flood", "udp", "--only", "bare drop", *FLOODED, "0.16"), "ddos-udp", "0.16",
      "% answered in time"),
     (("ddos", "--flood", "syn", *FLOODED, "0.16"), "ddos-syn", "0.16", "Mpps that came in"),
-    (("ddos", "--flood", "syn", "--only", "shield", *ALL_RATES), "ddos-syn", "5", "Mpps that came in"),
+    (("ddos", "--flood", "syn", "--only", "shield"), "ddos-syn", "5", "Mpps that came in"),
     (("ddos", "--flood", "ack", *FLOODED, "0.16"), "ddos-ack", "0.16", "Mpps that came in"),
     (("ddos", "--flood", "requests", *FLOODED, "1"), "ddos-requests", "1", "req/s answered"),
 ], ids=["cores", "two queues", "load", "cpu", "udp", "syn", "syn at all rates", "ack", "requests"])

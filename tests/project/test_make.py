@@ -34,6 +34,19 @@ def test_make_alone_lists_every_target() -> None:
         assert f"make {target} " in said
 
 
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
+def test_an_environment_keeps_its_python(tmp_path: Path) -> None:
+    """`make` ends before it does anything, in a line."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    run = subprocess.run(["make", "-s", "-C", ROOT, f"VENV={tmp_path}", "PYTHON=/nowhere", "check"],
+                         capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (2, "")
+    its = os.path.realpath(sys.executable)
+    assert f"{tmp_path} has {its}, not /nowhere: `make clean` first" in run.stderr
+    assert run.stderr.count("\n") == 1
+
+
 def test_a_usable_python_is_found() -> None:
     run = find_python(sys.executable)
     assert run.returncode == 0

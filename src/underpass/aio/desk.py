@@ -10,7 +10,7 @@ import socket
 import sys
 from typing import Any
 
-from underpass.aio.launch import program_of, put_in_place, run_program
+from underpass.aio.launch import put_in_place, run_words
 from underpass.aio.loop import StackEventLoop
 from underpass.aio.worker import Seat, begin, share_ports
 from underpass.workers.channel import Channel
@@ -56,7 +56,7 @@ def inherit(duplicate: Any) -> Desk:
 def main(descriptor: int, user: str, words: list[str]) -> int:
     """The life of the program's first process."""
     Desk(begin(descriptor, user)).take_over()
-    return run_program(program_of(words))
+    return run_words(words)
 
 
 if __name__ == "__main__":

@@ -149,6 +149,16 @@ def run_program(program: Callable[[], Any]) -> int:
     return 0
 
 
+def run_words(words: Sequence[str]) -> int:
+    """The same of a command line. What cannot be run, though the supervisor could, is said in a line."""
+    try:
+        program = program_of(words)
+    except ValueError as error:
+        print(f"underpass: {error}", file=sys.stderr)
+        return 1
+    return run_program(program)
+
+
 def installed(words: Sequence[str], command: Callable[[], Any]) -> Callable[[], Any]:
     """What runs a command that a package has installed."""
     return lambda: as_main(words, lambda: sys.exit(command()))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from underpass.aio.dispatch import Dispatcher
-from underpass.aio.launch import program_of, put_in_place, run_program
+from underpass.aio.launch import put_in_place, run_words
 from underpass.aio.loop import StackEventLoop
 from underpass.aio.member import Ports, ProgramMember, ProgramStack
 from underpass.linux import sandbox
@@ -163,12 +163,7 @@ def main(descriptor: int, user: str, words: list[str]) -> int:
     put_in_place(seat.make_loop, NotInherited())
     share_ports()
     try:
-        program = program_of(words)
-    except ValueError as error:         # it could be run as the supervisor's user
-        seat.leave()
-        sys.exit(f"underpass: {error}")
-    try:
-        return run_program(program)
+        return run_words(words)
     finally:
         seat.leave()
 
