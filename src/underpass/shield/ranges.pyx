@@ -1,4 +1,4 @@
-"""Lists of prefixes as the XDP program searches them: sorted ranges, an index into them, a gate in front.
+"""Lists of prefixes as the XDP program searches them: sorted ranges, an index into them, gates in front.
 
     prefixes of all lists --> where each begins and ends --sorted--> ranges: from here on, addresses are of this class
 
@@ -10,13 +10,14 @@ from libc.string cimport memset
 
 from underpass.shield.prefixes cimport Prefix, Prefixes
 from underpass.xdp.contract cimport (
-    CLASSES_MAX, V4_INDEX_BITS, GATE_FACTOR, V6_INDEX_BITS, u64, v4_lists, v4_page, v4_range, v6_lists,
-    v6_page, v6_range,
+    BLOOM_KEYS_OF_WORD, BLOOM_WORDS_BITS, CLASSES_MAX, V4_INDEX_BITS, V6_INDEX_BITS, bloom, bloom_bits, bloom_hash,
+    bloom_rehash, u64, v4_lists, v4_page, v4_range, v6_lists, v6_page, v6_range,
 )
 
 cdef enum:
-    FEW = 256                   # prefixes of 32 bits that a range is in the gate with; with more it is wide
-    FEW_ADDRESSES = 16          # the same for addresses of IPv4
+    V4_FEW = 16                 # addresses of a range that are in the Bloom filter each; one with more is wide
+    V6_FEW = 256                # the same for prefixes of 32 bits
+    KEYS_MAX = 2 * BLOOM_KEYS_OF_WORD << BLOOM_WORDS_BITS       # with twice as many as it is meant for, one of 42 others gets through
     V6_RANGES_MAX = 1 << 22     # which the program's search gets through
 
 V4_LISTS_BYTES, V4_PAGE_BYTES, V4_RANGES_OF_PAGE = sizeof(v4_lists), sizeof(v4_page), sizeof(v4_page) // sizeof(v4_range)
@@ -88,26 +89,32 @@ cdef bint note_ends(const Prefix *one, uint8_t number, Event *first, Event *behi
     return True
 
 
-cdef inline uint32_t place_of(uint64_t word) noexcept nogil:
-    """In a gate by hash."""
-    return <uint32_t>(<uint32_t>word * <uint32_t>GATE_FACTOR) >> 8
-
-
 cdef inline void set_bit(u64 *bits, uint64_t place) noexcept nogil:
     bits[place >> 6] |= <uint64_t>1 << (place & 63)
 
 
-cdef void open_gates(v4_lists *lists, uint64_t first, uint64_t last) noexcept nogil:
-    """Let these addresses through."""
+cdef inline void set_bits(u64 *bits, uint64_t first, uint64_t last) noexcept nogil:
     cdef uint64_t it
-    for it in range(first >> 8, (last >> 8) + 1):
-        set_bit(lists.gate, it)
-    if last - first < FEW_ADDRESSES:
-        for it in range(first, last + 1):
-            set_bit(lists.single, place_of(it))
-    else:
-        for it in range(first >> 16, (last >> 16) + 1):
-            set_bit(lists.wide, it)
+    for it in range(first, last + 1):
+        set_bit(bits, it)
+
+
+cdef void bloom_size(bloom *it, uint64_t keys) noexcept nogil:
+    """Words for so many keys, none of which it has yet."""
+    cdef int bits = 1
+    while bits < BLOOM_WORDS_BITS and <uint64_t>BLOOM_KEYS_OF_WORD << bits < keys:
+        bits += 1
+    it.shift = 64 - bits
+
+
+cdef void bloom_add(bloom *it, uint64_t first, uint64_t last) noexcept nogil:
+    """All keys of a range."""
+    cdef uint64_t key, hash
+    for key in range(first, last + 1):
+        hash = bloom_hash(<uint32_t>key)
+        it.first[hash >> it.shift] |= bloom_bits(hash)
+        hash = bloom_rehash(hash)
+        it.second[hash >> it.shift] |= bloom_bits(hash)
 
 
 cdef class Ranges:
@@ -188,45 +195,69 @@ cdef class Ranges:
                 raise ValueError("the maps are too small for the ranges")
             self._write_v6(<v6_lists *>&lists[0], <v6_range *>&ranges[0])
 
+    cdef uint64_t _first(self, size_t i) noexcept nogil:
+        """Of a range, in 32 bits: its first address, or of IPv6 the first half of that one's prefix of 64."""
+        return self.at[i].low if self.version == 4 else self.at[i].high >> 32
+
+    cdef uint64_t _last(self, size_t i) noexcept nogil:
+        """The same of the last address."""
+        if i + 1 == self.count:
+            return 0xffffffff
+        if self.version == 4:
+            return self.at[i + 1].low - 1
+        return (self.at[i + 1].high - (1 if self.at[i + 1].low == 0 else 0)) >> 32
+
+    cdef uint64_t _keys(self, uint64_t few) noexcept nogil:
+        """How many the Bloom filter has where ranges with up to so many are in it."""
+        cdef uint64_t keys = 0, of_one
+        cdef size_t i
+        for i in range(self.count):
+            of_one = self._last(i) - self._first(i) + 1
+            if self.at[i].class_number and of_one <= few:
+                keys += of_one
+        return keys
+
+    cdef uint64_t _few(self) noexcept nogil:
+        """With how many at the most a range is in the filter, so that it does not overflow."""
+        cdef uint64_t few = V4_FEW if self.version == 4 else V6_FEW
+        while few > 1 and self._keys(few) > KEYS_MAX:
+            few //= 2
+        return few
+
     cdef void _write_v4(self, v4_lists *lists, v4_range *ranges) noexcept nogil:
         cdef size_t i, bucket = 0
-        cdef uint64_t last
+        cdef uint64_t few = self._few()
         memset(lists, 0, sizeof(v4_lists))
+        bloom_size(&lists.few, self._keys(few))
         for i in range(self.count):
             ranges[i].start, ranges[i].class_number = <uint32_t>self.at[i].low, self.at[i].class_number
             while bucket <= self.at[i].low >> (32 - V4_INDEX_BITS):
                 lists.index[bucket] = max(i, 1)
                 bucket += 1
-            if self.at[i].class_number:
-                last = self.at[i + 1].low - 1 if i + 1 < self.count else 0xffffffff
-                open_gates(lists, self.at[i].low, last)
+            if self.at[i].class_number and self._last(i) - self._first(i) < few:
+                bloom_add(&lists.few, self._first(i), self._last(i))
+            elif self.at[i].class_number:
+                set_bits(lists.wide, self._first(i) >> 16, self._last(i) >> 16)
+                set_bits(lists.nets, self._first(i) >> 8, self._last(i) >> 8)
         while bucket < (1 << V4_INDEX_BITS) + 2:
             lists.index[bucket] = max(self.count, 1)
             bucket += 1
 
     cdef void _write_v6(self, v6_lists *lists, v6_range *ranges) noexcept nogil:
         cdef size_t i, bucket = 0
+        cdef uint64_t few = self._few()
         memset(lists, 0, sizeof(v6_lists))
+        bloom_size(&lists.few, self._keys(few))
         for i in range(self.count):
             ranges[i].high, ranges[i].low = self.at[i].high, self.at[i].low
             ranges[i].class_number, ranges[i].zero = self.at[i].class_number, 0
             while bucket <= self.at[i].high >> (64 - V6_INDEX_BITS):
                 lists.index[bucket] = max(i, 1)
                 bucket += 1
-            if self.at[i].class_number:
-                self._open_gate(lists, i)
+            if self.at[i].class_number and self._last(i) - self._first(i) < few:
+                bloom_add(&lists.few, self._first(i), self._last(i))
+            elif self.at[i].class_number:
+                set_bits(lists.wide, self._first(i) >> 16, self._last(i) >> 16)
         while bucket < (1 << V6_INDEX_BITS) + 2:
             lists.index[bucket] = max(self.count, 1)
             bucket += 1
-
-    cdef void _open_gate(self, v6_lists *lists, size_t i) noexcept nogil:
-        """Let all addresses of a range through."""
-        cdef uint64_t first = self.at[i].high >> 32, last = 0xffffffff, it
-        if i + 1 < self.count:
-            last = (self.at[i + 1].high - (1 if self.at[i + 1].low == 0 else 0)) >> 32
-        if last - first < FEW:
-            for it in range(first, last + 1):
-                set_bit(lists.gate, place_of(it))
-        else:
-            for it in range(first >> 16, (last >> 16) + 1):
-                set_bit(lists.wide, it)

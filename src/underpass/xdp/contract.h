@@ -406,18 +406,49 @@ struct shield_state {
 };
 
 /*
+ * Which 32 bits of an address may be in a list: a Bloom filter in blocks (Putze, Sanders and Singler 2007), all bits of a key
+ * in one word. Twice, by two hashes: one of 27 others gets past the first, which with a million keys (1 MiB) is no larger than
+ * a second-level cache, and so few of these past the second that it matters little where that lies.
+ */
+#define BLOOM_WORDS_BITS 17             /* of words of each, at most */
+#define BLOOM_WORDS (1 << BLOOM_WORDS_BITS)
+#define BLOOM_KEYS_OF_WORD 8            /* until there are more than those words have room for */
+
+struct bloom {
+	__u32 shift;            /* of a hash, to the number of its word: 64 less the bits of that, 1 at least */
+	__u32 zero;
+	__u64 first[BLOOM_WORDS];
+	__u64 second[BLOOM_WORDS];
+};
+
+/* The highest bits number a word, those from 28 to 45 three bits in it. The factors are of the golden ratio and of MurmurHash3. */
+static inline __attribute__((always_inline)) __u64 bloom_hash(__u32 key)
+{
+	return key * 0x9e3779b97f4a7c15ull;
+}
+
+static inline __attribute__((always_inline)) __u64 bloom_rehash(__u64 hash)
+{
+	return (hash ^ hash >> 32) * 0xc4ceb9fe1a85ec53ull;
+}
+
+static inline __attribute__((always_inline)) __u64 bloom_bits(__u64 hash)
+{
+	return 1ull << (hash >> 40 & 63) | 1ull << (hash >> 34 & 63) | 1ull << (hash >> 28 & 63);
+}
+
+/*
  * Prefix lists as ranges: what has been sorted and cut up beforehand is found with one binary search, whatever lengths the
- * prefixes have. In front of it stand gates that most senders do not get past: a bit for each /24, and where only single
- * addresses of that are in lists, one for each address by a hash.
+ * prefixes have. In front of it stand gates that most senders do not get past: a Bloom filter of single addresses (of IPv6:
+ * of prefixes of 32 bits), and for what is wider bits for each /16 and each /24.
  */
 #define V4_INDEX_BITS 16
 #define V6_INDEX_BITS 18
-#define GATE_FACTOR 0x9e3779b1u         /* 32 bits times this, its upper 24 bits: the place in a gate by hash */
 
 struct v4_lists {
-	__u64 gate[1 << 18];    /* a bit for each /24 */
-	__u64 single[1 << 18];  /* by a hash of the address, of those that are few in a row */
-	__u64 wide[1 << 10];    /* a bit for each /16 in which others are */
+	struct bloom few;       /* addresses of ranges with few */
+	__u64 wide[1 << 10];    /* a bit for each /16 in which there are others, */
+	__u64 nets[1 << 18];    /* and for each /24 */
 	__u32 index[(1 << V4_INDEX_BITS) + 2];  /* how many ranges begin below the addresses that begin with these bits */
 };
 
@@ -435,8 +466,8 @@ struct v4_page {
 };
 
 struct v6_lists {
-	__u64 gate[1 << 18];    /* by a hash of the first 32 bits */
-	__u64 wide[1 << 10];    /* a bit for each /16 in which a list has a prefix shorter than 32 */
+	struct bloom few;       /* the first 32 bits, of ranges with few of these */
+	__u64 wide[1 << 10];    /* a bit for each /16 in which there are others */
 	__u32 index[(1 << V6_INDEX_BITS) + 2];
 };
 

@@ -144,6 +144,8 @@ cdef extern from "contract.h" nogil:
         TALLY_DROPPED
         TALLY_WOULD_DROP
         TALLIES_MAX
+        BLOOM_WORDS_BITS
+        BLOOM_KEYS_OF_WORD
         V4_INDEX_BITS
         V6_INDEX_BITS
         V4_PAGE_BITS
@@ -155,8 +157,6 @@ cdef extern from "contract.h" nogil:
         RATED_OCTETS
         HEAVY_MAX
         WINDOW_BITS
-
-    const uint32_t GATE_FACTOR
 
     struct rate:
         uint64_t[3] step
@@ -247,10 +247,19 @@ cdef extern from "contract.h" nogil:
         uint8_t[8] v6_lengths
         uint32_t has_blocks
 
+    struct bloom:
+        uint32_t shift
+        uint64_t[131072] first
+        uint64_t[131072] second
+
+    uint64_t bloom_hash(uint32_t key) noexcept nogil
+    uint64_t bloom_rehash(uint64_t hash) noexcept nogil
+    uint64_t bloom_bits(uint64_t hash) noexcept nogil
+
     struct v4_lists:
-        uint64_t[262144] gate
-        uint64_t[262144] single
+        bloom few
         uint64_t[1024] wide
+        uint64_t[262144] nets
         uint32_t[65538] index
 
     struct v4_range:
@@ -261,7 +270,7 @@ cdef extern from "contract.h" nogil:
         v4_range[512] ranges
 
     struct v6_lists:
-        uint64_t[262144] gate
+        bloom few
         uint64_t[1024] wide
         uint32_t[262146] index
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0 */
-/* Which prefix lists an address is in: a gate of one bit for most, a binary search in sorted ranges for the others. */
+/* Which prefix lists an address is in: most senders end at a gate, the others are looked for in sorted ranges. */
 #pragma once
 
 #include "policy.bpf.h"
@@ -65,14 +65,28 @@ static __always_inline __u32 search_v4(void *ranges, __u32 address, __u32 from, 
 	return class;
 }
 
-/* Most addresses end at the first gate, and all but few of those that are let through it by a neighbour at the second. */
-static __always_inline int passes_gates_v4(const struct v4_lists *lists, __u32 address)
+static __always_inline int has_bits(const __u64 *words, __u32 shift, __u64 hash)
 {
-	__u32 place = address * GATE_FACTOR >> 8;
+	__u64 bits = bloom_bits(hash);
 
-	if (!(lists->gate[address >> 14] >> (address >> 8 & 63) & 1))
-		return 0;
-	return (lists->single[place >> 6] >> (place & 63) & 1) || (lists->wide[address >> 22] >> (address >> 16 & 63) & 1);
+	return (words[hash >> (shift & 63) & (BLOOM_WORDS - 1)] & bits) == bits;
+}
+
+static __always_inline int may_have(const struct bloom *few, __u32 key)
+{
+	__u64 hash = bloom_hash(key);
+
+	return has_bits(few->first, few->shift, hash) && has_bits(few->second, few->shift, bloom_rehash(hash));
+}
+
+static __always_inline int has_bit(const __u64 *bits, __u32 place)
+{
+	return bits[place >> 6] >> (place & 63) & 1;
+}
+
+static __always_inline int passes_gate_v4(const struct v4_lists *lists, __u32 address)
+{
+	return may_have(&lists->few, address) || (has_bit(lists->wide, address >> 16) && has_bit(lists->nets, address >> 8));
 }
 
 static __always_inline __u32 class_of_v4(__u32 generation, __u32 address)
@@ -85,7 +99,7 @@ static __always_inline __u32 class_of_v4(__u32 generation, __u32 address)
 	if (!inner)
 		return 0;
 	lists = bpf_map_lookup_elem(inner, &only);
-	if (!lists || !passes_gates_v4(lists, address))
+	if (!lists || !passes_gate_v4(lists, address))
 		return 0;
 	ranges = bpf_map_lookup_elem(&v4_ranges, &generation);
 	if (!ranges)
@@ -96,9 +110,7 @@ static __always_inline __u32 class_of_v4(__u32 generation, __u32 address)
 
 static __always_inline int passes_gate_v6(const struct v6_lists *lists, __u32 first)
 {
-	__u32 place = first * GATE_FACTOR >> 8;
-
-	return (lists->gate[place >> 6] >> (place & 63) & 1) || (lists->wide[first >> 22] >> (first >> 16 & 63) & 1);
+	return may_have(&lists->few, first) || has_bit(lists->wide, first >> 16);
 }
 
 static __always_inline __u32 search_v6(void *ranges, __u64 high, __u64 low, __u32 from, __u32 to)
