@@ -90,10 +90,8 @@ static __always_inline __u32 refused_tcp(const struct packet *packet, const stru
 }
 
 /* By protocol and port: a reason, or 0. */
-static __always_inline __u32 refused_by_port(struct xdp_md *ctx, const struct packet *packet, const struct guard *guard)
+static __always_inline __u32 refused_by_port(struct xdp_md *ctx, const struct packet *packet, const struct guard *guard, __u8 port)
 {
-	__u8 port = packet->has_ports ? guard->policy->ports[bpf_ntohs(packet->to.port)].flags : 0;
-
 	if (packet->protocol == IPPROTO_UDP)
 		return refused_udp(ctx, packet, guard->scope, port);
 	if ((guard->scope->checks & CHECK_PROTOCOLS) && is_protocol_refused(guard->scope, packet->protocol) &&
@@ -103,10 +101,9 @@ static __always_inline __u32 refused_by_port(struct xdp_md *ctx, const struct pa
 }
 
 /* Of what no rule passes: open ports, connections that Linux has, and what IPv6 lives on, go on all the same. */
-static __always_inline int is_default_dropped(struct xdp_md *ctx, const struct packet *packet, const struct guard *guard)
+static __always_inline int is_default_dropped(struct xdp_md *ctx, const struct packet *packet, const struct guard *guard,
+					      __u8 port)
 {
-	__u8 port = packet->has_ports ? guard->policy->ports[bpf_ntohs(packet->to.port)].flags : 0;
-
 	if (!(guard->scope->checks & CHECK_DEFAULT_DROP) || packet->error || is_discovery(packet))
 		return 0;
 	if (packet->whose != KERNELS)
@@ -124,6 +121,7 @@ static __always_inline __u32 judge(struct xdp_md *ctx, struct packet *packet, st
 {
 	__u32 reason = misformed(packet, guard->scope);
 	__u32 by_hand;
+	__u8 port;
 	int said;
 
 	if (reason || !packet->version)
@@ -143,10 +141,11 @@ static __always_inline __u32 judge(struct xdp_md *ctx, struct packet *packet, st
 	if (by_hand && !(guard->lists & guard->scope->allow))
 		return COUNT_BLOCKED;
 	if (said == UNDECIDED) {
-		reason = refused_by_port(ctx, packet, guard);
+		port = packet->has_ports ? guard->policy->ports[bpf_ntohs(packet->to.port)].flags : 0;
+		reason = refused_by_port(ctx, packet, guard, port);
 		if (reason)
 			return reason;
-		if (is_default_dropped(ctx, packet, guard))
+		if (is_default_dropped(ctx, packet, guard, port))
 			return COUNT_DEFAULT;
 	}
 	return !packet->allowed && (guard->scope->checks & CHECK_CHECKSUMS) && is_damaged(ctx, packet) ? COUNT_CHECKSUM : 0;
