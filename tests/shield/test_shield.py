@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import secrets
 import socket
 import threading
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ from-ports = 9
 
 @pytest.fixture
 def program(veth: VethPair) -> Iterator[XdpProgram]:
-    with loaded(veth, (veth.ours.v4, 80)) as it:
+    with loaded(veth, (veth.ours.v4, 80), (veth.ours.v6, 80)) as it:
         yield it
 
 
@@ -44,7 +45,7 @@ def shield_of(program: XdpProgram) -> Shield:
 def frame(veth: VethPair, src: str, src_port: int = 4000) -> bytes:
     return TcpSegment(
         src=src,
-        dst=veth.ours.v4,
+        dst=veth.ours.v6 if ":" in src else veth.ours.v4,
         src_port=src_port,
         dst_port=80,
         dst_mac=veth.ours.mac_text,
@@ -214,21 +215,37 @@ def test_an_interface_without_underpass_is_named(veth: VethPair) -> None:
         pass
 
 
-def test_a_million_prefixes_are_searched_as_they_are_written(program: XdpProgram, veth: VethPair) -> None:
-    """Random addresses of a list of a million, and random others: each as the list says."""
-    numbers = {int.from_bytes(os.urandom(4), "big") for _ in range(1_000_000)}
-    numbers = {it for it in numbers if 1 <= it >> 24 < 127}
-    text = "\n".join(str(ipaddress.IPv4Address(it)) for it in numbers).encode()
-    path = Path(f"/tmp/underpass-test-{os.getpid()}.txt")
-    path.write_bytes(text)
-    try:
-        shield = shield_of(program)
-        sizes = shield.load(policy_file.parse(f"[lists.many]\nfile = '{path}'"))
-    finally:
-        path.unlink()
-    assert sizes == {"many": len(numbers)}
-    listed = list(numbers)[:300]
-    others = [it for it in (int.from_bytes(os.urandom(4), "big") for _ in range(600)) if 1 <= it >> 24 < 127]
-    for it in (*listed, *(near + 1 for near in listed), *others):
+@pytest.mark.parametrize(
+    ("bits", "length", "count"),
+    [
+        pytest.param(32, 32, 1_000_000, id="addresses"),
+        pytest.param(32, 29, 400_000, id="eight addresses each, too many to be in the Bloom filter"),
+        pytest.param(32, 20, 20_000, id="networks"),
+        pytest.param(128, 64, 200_000, id="IPv6"),
+        pytest.param(128, 25, 40_000, id="128 of 32 bits each, too many to be in the Bloom filter"),
+        pytest.param(128, 20, 2_000, id="networks of IPv6"),
+    ],
+)
+def test_a_million_prefixes_are_searched_as_they_are_written(
+    program: XdpProgram, veth: VethPair, tmp_path: Path, bits: int, length: int, count: int
+) -> None:
+    """The ends of random prefixes of a long list, their neighbours, and random others: each as the list says."""
+
+    def some(of: int) -> set[int]:
+        """So many numbers of prefixes, of ordinary sources."""
+        numbers = {secrets.randbits(length) for _ in range(of)}
+        if bits == 32:
+            return {it for it in numbers if 2 <= it >> (length - 8) < 126}
+        return {it >> 3 | 1 << (length - 3) for it in numbers}          # 2000::/3
+
+    rest = bits - length
+    address = ipaddress.IPv4Address if bits == 32 else ipaddress.IPv6Address
+    numbers = some(count)
+    (tmp_path / "many").write_text("\n".join(f"{address(it << rest)}/{length}" for it in numbers))
+    shield = shield_of(program)
+    assert shield.load(policy_file.parse("[lists.many]\nfile = 'many'", folder=str(tmp_path))) == {"many": len(numbers)}
+    listed = list(numbers)[:200]
+    for it in (*listed, *(near + 1 for near in listed), *(near - 1 for near in listed), *some(400)):
         expected = "dropped_denied" if it in numbers else "dropped_no_socket"
-        assert reason(program, frame(veth, str(ipaddress.IPv4Address(it)))) == expected
+        for source in (it << rest, (it + 1 << rest) - 1):
+            assert reason(program, frame(veth, str(address(source)))) == expected

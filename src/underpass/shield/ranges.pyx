@@ -17,7 +17,7 @@ from underpass.xdp.contract cimport (
 cdef enum:
     V4_FEW = 16                 # addresses of a range that are in the Bloom filter each; one with more is wide
     V6_FEW = 256                # the same for prefixes of 32 bits
-    KEYS_MAX = 2 * BLOOM_KEYS_OF_WORD << BLOOM_WORDS_BITS       # with twice as many as it is meant for, one of 42 others gets through
+    KEYS_MAX = 2 * BLOOM_KEYS_OF_WORD << BLOOM_WORDS_BITS       # twice as many: one of 42 others gets through then
     V6_RANGES_MAX = 1 << 22     # which the program's search gets through
 
 V4_LISTS_BYTES, V4_PAGE_BYTES, V4_RANGES_OF_PAGE = sizeof(v4_lists), sizeof(v4_page), sizeof(v4_page) // sizeof(v4_range)
@@ -224,6 +224,16 @@ cdef class Ranges:
             few //= 2
         return few
 
+    cdef void _open_gates(self, size_t i, uint64_t few, bloom *filter, u64 *wide, u64 *nets) noexcept nogil:
+        """Let a range through; IPv6 has no `nets`."""
+        cdef uint64_t first = self._first(i), last = self._last(i)
+        if last - first < few:
+            bloom_add(filter, first, last)
+            return
+        set_bits(wide, first >> 16, last >> 16)
+        if nets != NULL:
+            set_bits(nets, first >> 8, last >> 8)
+
     cdef void _write_v4(self, v4_lists *lists, v4_range *ranges) noexcept nogil:
         cdef size_t i, bucket = 0
         cdef uint64_t few = self._few()
@@ -234,11 +244,8 @@ cdef class Ranges:
             while bucket <= self.at[i].low >> (32 - V4_INDEX_BITS):
                 lists.index[bucket] = max(i, 1)
                 bucket += 1
-            if self.at[i].class_number and self._last(i) - self._first(i) < few:
-                bloom_add(&lists.few, self._first(i), self._last(i))
-            elif self.at[i].class_number:
-                set_bits(lists.wide, self._first(i) >> 16, self._last(i) >> 16)
-                set_bits(lists.nets, self._first(i) >> 8, self._last(i) >> 8)
+            if self.at[i].class_number:
+                self._open_gates(i, few, &lists.few, lists.wide, lists.nets)
         while bucket < (1 << V4_INDEX_BITS) + 2:
             lists.index[bucket] = max(self.count, 1)
             bucket += 1
@@ -254,10 +261,8 @@ cdef class Ranges:
             while bucket <= self.at[i].high >> (64 - V6_INDEX_BITS):
                 lists.index[bucket] = max(i, 1)
                 bucket += 1
-            if self.at[i].class_number and self._last(i) - self._first(i) < few:
-                bloom_add(&lists.few, self._first(i), self._last(i))
-            elif self.at[i].class_number:
-                set_bits(lists.wide, self._first(i) >> 16, self._last(i) >> 16)
+            if self.at[i].class_number:
+                self._open_gates(i, few, &lists.few, lists.wide, NULL)
         while bucket < (1 << V6_INDEX_BITS) + 2:
             lists.index[bucket] = max(self.count, 1)
             bucket += 1
