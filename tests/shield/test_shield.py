@@ -16,6 +16,7 @@ from underpass.shield.shield import Shield, open_shield
 from underpass.testing.namespaces import VethPair
 from underpass.testing.packets import TcpSegment
 from underpass.testing.probe_xdp import verdict
+from underpass.xdp import attachment
 from underpass.xdp.loader import XdpProgram
 
 NETWORK = ipaddress.ip_network
@@ -215,35 +216,55 @@ def test_an_interface_without_underpass_is_named(veth: VethPair) -> None:
         pass
 
 
+def test_the_program_of_another_version_is_left_alone(
+    program: XdpProgram, veth: VethPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its maps may have another layout: neither `shield` nor a supervisor after an upgrade writes to them."""
+    monkeypatch.setattr(attachment, "VERSION", 0)
+    with (
+        veth.ours.entered(),
+        pytest.raises(OSError, match="the XDP program that is attached is another version's"),
+        open_shield(veth.ours.interface),
+    ):
+        pass
+    held = {name: os.dup(fd) for name, fd in program.descriptors().items()}
+    with pytest.raises(OSError, match="the XDP program that is attached is another version's"):
+        XdpProgram(program.netdev, adopted=held, facts=program.facts() | {"version": 0})
+
+
 @pytest.mark.parametrize(
-    ("bits", "length", "count"),
+    "kind",
     [
-        pytest.param(32, 32, 1_000_000, id="addresses"),
-        pytest.param(32, 29, 400_000, id="eight addresses each, too many to be in the Bloom filter"),
-        pytest.param(32, 20, 20_000, id="networks"),
-        pytest.param(128, 64, 200_000, id="IPv6"),
-        pytest.param(128, 25, 40_000, id="128 of 32 bits each, too many to be in the Bloom filter"),
-        pytest.param(128, 20, 2_000, id="networks of IPv6"),
+        pytest.param((32, 32, 1_000_000), id="addresses"),
+        pytest.param((32, 29, 400_000), id="too-many-eights-for-the-bloom-filter"),
+        pytest.param((32, 20, 20_000), id="networks"),
+        pytest.param((128, 64, 200_000), id="ipv6"),
+        pytest.param((128, 25, 40_000), id="too-many-ipv6-for-the-bloom-filter"),
+        pytest.param((128, 20, 2_000), id="ipv6-networks"),
     ],
 )
 def test_a_million_prefixes_are_searched_as_they_are_written(
-    program: XdpProgram, veth: VethPair, tmp_path: Path, bits: int, length: int, count: int
+    program: XdpProgram, veth: VethPair, tmp_path: Path, kind: tuple[int, int, int]
 ) -> None:
-    """The ends of random prefixes of a long list, their neighbours, and random others: each as the list says."""
+    """The ends of random prefixes of a long list, their neighbours, and random others: each as the list says.
+
+    `kind`: the family's bits, the prefixes' length, how many of them.
+    """
+    bits, length, count = kind
 
     def some(of: int) -> set[int]:
         """So many numbers of prefixes, of ordinary sources."""
         numbers = {secrets.randbits(length) for _ in range(of)}
         if bits == 32:
             return {it for it in numbers if 2 <= it >> (length - 8) < 126}
-        return {it >> 3 | 1 << (length - 3) for it in numbers}          # 2000::/3
+        return {it >> 3 | 1 << (length - 3) for it in numbers}  # 2000::/3
 
     rest = bits - length
     address = ipaddress.IPv4Address if bits == 32 else ipaddress.IPv6Address
     numbers = some(count)
     (tmp_path / "many").write_text("\n".join(f"{address(it << rest)}/{length}" for it in numbers))
-    shield = shield_of(program)
-    assert shield.load(policy_file.parse("[lists.many]\nfile = 'many'", folder=str(tmp_path))) == {"many": len(numbers)}
+    policy = policy_file.parse("[lists.many]\nfile = 'many'", folder=str(tmp_path))
+    assert shield_of(program).load(policy) == {"many": len(numbers)}
     listed = list(numbers)[:200]
     for it in (*listed, *(near + 1 for near in listed), *(near - 1 for near in listed), *some(400)):
         expected = "dropped_denied" if it in numbers else "dropped_no_socket"

@@ -260,13 +260,22 @@ def test_a_restart_renews_the_supervisor_too(starts: Path, served: Workers) -> N
     assert all(asks(client) for client in clients.values())
 
 
-def test_a_new_program_that_does_not_start_leaves_the_supervisor_as_it_is(
-    starts: Path, served: Workers,  # noqa: F811
+@pytest.mark.parametrize(
+    ("does", "why"),
+    [
+        ("raise SystemExit('it is broken')", "it is broken"),
+        ("import underpass.xdp.steer_object as it; it.VERSION = 0", "lays its XDP maps out in another way"),
+    ],
+)
+def test_a_new_program_that_cannot_go_on_leaves_all_as_it_is(
+    starts: Path, served: Workers, does: str, why: str  # noqa: F811
 ) -> None:  # fmt: skip
-    broken = "import sys\nif '-c' in sys.orig_argv: raise SystemExit('it is broken')\n"
-    (starts.parent / "site" / "sitecustomize.py").write_text(broken)
+    custom = f"import sys\nif '-c' in sys.orig_argv: {does}\n"
+    (starts.parent / "site" / "sitecustomize.py").write_text(custom)
+    before = served.running()
     os.kill(served.process.pid, signal.SIGHUP)
     assert until(lambda: "the supervisor goes on as it is" in served.said(), 30), served.said()
-    assert "it is broken" in served.said()
+    assert why in served.said()
+    assert served.running() == before
     assert all(asks(client) for client in served.one_for_each().values())
     assert [it.adoptions for it in mine(served)] == [0, 0]

@@ -48,6 +48,7 @@ from underpass.workers.fleet import Fleet
 from underpass.workers.holdings import Holdings
 from underpass.workers.plan import Division, Plans
 from underpass.workers.remote import RemoteWorker, Waiting, eventfd
+from underpass.xdp.steer_object import VERSION
 
 LOOK_S = 0.5                        # how often the supervisor looks at the clock, at least
 LOOK_AT_QUEUES_S = 2.0              # and at the device's queues and how it spreads packets over them
@@ -55,7 +56,9 @@ WARM_S = 0.02                       # how often it looks whether a successor is 
 QUEUES_MAX = 256                    # that the XDP program serves
 GRACE_S = 1.0                       # beyond the time to drain, before a worker is killed
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-NEW_PROGRAM = "import underpass.cli.serve, underpass.cli.run, underpass.apps.runner"   # what it is tried by
+# What the program that is installed now is tried by.
+NEW_PROGRAM = ("import underpass.cli.serve, underpass.cli.run, underpass.apps.runner; "
+               "from underpass.xdp.steer_object import VERSION; print(VERSION)")
 TO_STDERR = Log()
 CLAIMS_MAX = 1000                   # that wait until every worker has begun
 GOES_ON = "another process goes on with its connections"
@@ -506,8 +509,10 @@ class Supervisor:
         """Start every worker anew, one after the other, with the program that is installed now.
 
         The new process takes over every connection, where its memory has the same layout and its plan is the
-        same; else the open ones are drained.
+        same; else the open ones are drained. Nothing is done where the new program does not start.
         """
+        if self._again and not self._starts():
+            return
         self.say("workers go on in new processes, one after the other", Event.RELOAD, interface=self.name,
                  workers=len(self.workers))
         before = self.division
@@ -602,12 +607,7 @@ class Supervisor:
         """Become the program that is installed now, as the same process: it finds the workers without a
         supervisor, and takes them over. Signals wait until it hears them.
         """
-        tried = subprocess.run([sys.executable, "-c", NEW_PROGRAM], stdin=subprocess.DEVNULL,
-                               capture_output=True, text=True, check=False)
-        if tried.returncode:
-            why = (tried.stderr.strip().splitlines() or [f"status {tried.returncode}"])[-1]
-            self.say(f"the supervisor goes on as it is: the program that is installed does not start: {why}",
-                     Event.SUPERVISOR_NOT_RENEWED, reason=why)
+        if not self._starts():
             return
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         if self._signals:                       # they would be forgotten
@@ -622,6 +622,21 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             self.say(f"the supervisor goes on as it is: {sys.executable}: {error.strerror}",
                      Event.SUPERVISOR_NOT_RENEWED, reason=error.strerror)
+
+    def _starts(self) -> bool:
+        """Whether the program that is installed now starts, and can go on with the maps of this one."""
+        tried = subprocess.run([sys.executable, "-c", NEW_PROGRAM], stdin=subprocess.DEVNULL,
+                               capture_output=True, text=True, check=False)
+        if tried.returncode:
+            last = (tried.stderr.strip().splitlines() or [f"status {tried.returncode}"])[-1]
+            why = f"the program that is installed does not start: {last}"
+        elif tried.stdout.split()[-1:] != [str(VERSION)]:
+            why = ("the program that is installed lays its XDP maps out in another way: "
+                   "stop the server and start it anew")
+        else:
+            return True
+        self.say(f"the supervisor goes on as it is: {why}", Event.SUPERVISOR_NOT_RENEWED, reason=why)
+        return False
 
     def _told_to_end(self) -> int:
         """How often."""

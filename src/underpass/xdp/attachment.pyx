@@ -2,17 +2,18 @@
 
 Needs CAP_SYS_ADMIN. Who attached it has the same things in `XdpProgram`.
 """
-from libc.errno cimport ENOENT, EPERM, errno
+from libc.errno cimport ENOENT, ENOEXEC, EPERM, errno
 from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 from posix.unistd cimport close as close_fd
 
 import os
 
 from underpass.xdp.bpf_map import BpfMap
+from underpass.xdp.contract cimport built_in
 from underpass.xdp.libbpf cimport *
 from underpass.xdp.query import attached_program
-from underpass.xdp.steer_object import FEATURES, SteerObject
+from underpass.xdp.steer_object import FEATURES, OTHER_VERSION, VERSION, SteerObject
 
 PROGRAMS = {"steer": False, "steer_frags": True}       # and whether it is for packets of several buffers
 RODATA = ".rodata"
@@ -73,7 +74,7 @@ def is_steered(ifindex):
 
 
 cdef class Attachment:
-    """What interface number `ifindex`, or the link of that descriptor, runs. Raises OSError: ENOENT, EPERM."""
+    """What interface number `ifindex`, or the link of that descriptor, runs. Raises OSError: ENOENT, EPERM, ENOEXEC."""
     cdef readonly int link_fd
     cdef readonly frozenset features
     cdef readonly bint multi_buffer
@@ -119,7 +120,7 @@ cdef class Attachment:
         self.multi_buffer = PROGRAMS[name]
         for place in range(min(info.nr_map_ids, MAPS_MAX)):
             self._open(numbers[place])
-        self._read_features()
+        self._read_built_in()
 
     cdef _open(self, uint32_t number):
         cdef int fd = bpf_map_get_fd_by_id(number)
@@ -128,9 +129,15 @@ cdef class Attachment:
         found = BpfMap(fd)
         self._maps[RODATA if found.name.endswith(RODATA) else found.name] = found
 
-    cdef _read_features(self):
-        bits = int.from_bytes(self._maps[RODATA].lookup(bytes(4))[:4], "little") if RODATA in self._maps else 0
-        self.features = frozenset([name for name, bit in FEATURES.items() if bits & bit])
+    cdef _read_built_in(self):
+        """Its features, if it is of this version."""
+        cdef built_in built
+        cdef bytes octets = self._maps[RODATA].lookup(bytes(4)) if RODATA in self._maps else b""
+        memset(&built, 0, sizeof(built))
+        memcpy(&built, <const char *>octets, min(sizeof(built), len(octets)))
+        if built.version != VERSION:
+            raise OSError(ENOEXEC, OTHER_VERSION)
+        self.features = frozenset([name for name, bit in FEATURES.items() if built.features & bit])
 
     def maps(self):
         """Descriptors of all maps by name, which stay ours."""

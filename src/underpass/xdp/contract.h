@@ -10,6 +10,8 @@
 
 #include <linux/types.h>
 
+#define CONTRACT_VERSION 2  /* another one for each layout of the maps: no program goes on with those of another */
+
 #define CLAIMS_MAX 4096     /* claimed (address, protocol, port) triples of one interface */
 #define ADDRESSES_MAX 1024  /* addresses that are local or claimed */
 #define QUEUES_MAX 256      /* receive queues of one interface */
@@ -132,6 +134,8 @@ enum feature {
 struct built_in {
 	__u32 features;
 	__u32 source_mask;      /* of the map `sources`: a power of two less 1 */
+	__u32 version;          /* CONTRACT_VERSION */
+	__u32 zero;
 };
 
 /* Those that ask who sent the packet, and what it carries besides TCP. */

@@ -144,6 +144,7 @@ cdef extern from "contract.h" nogil:
         TALLY_DROPPED
         TALLY_WOULD_DROP
         TALLIES_MAX
+        CONTRACT_VERSION
         BLOOM_WORDS_BITS
         BLOOM_KEYS_OF_WORD
         V4_INDEX_BITS
@@ -286,6 +287,7 @@ cdef extern from "contract.h" nogil:
     struct built_in:
         uint32_t features
         uint32_t source_mask
+        uint32_t version
 
     struct block_key:
         uint8_t[16] address

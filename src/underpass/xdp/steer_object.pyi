@@ -3,6 +3,8 @@ from collections.abc import Iterable
 from underpass.xdp.bpf_map import BpfMap
 
 FEATURES: dict[str, int]
+VERSION: int
+OTHER_VERSION: str
 COUNTERS: tuple[str, ...]
 MAPS: dict[str, set[str]]
 

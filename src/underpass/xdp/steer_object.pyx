@@ -5,6 +5,7 @@ the first, and takes its place in the attachment.
 """
 from libc.errno cimport EEXIST, errno
 from libc.stdint cimport uint32_t
+from libc.string cimport memset
 
 import os
 import resource
@@ -12,7 +13,7 @@ from importlib.resources import files
 
 from underpass.xdp.bpf_map import BpfMap
 from underpass.xdp.contract cimport (
-    COUNTERS_MAX, FEATURE_COOKIES, FEATURE_DETECTION, FEATURE_FILTERS, FEATURE_FLOWS, FEATURE_RATES,
+    CONTRACT_VERSION, COUNTERS_MAX, FEATURE_COOKIES, FEATURE_DETECTION, FEATURE_FILTERS, FEATURE_FLOWS, FEATURE_RATES,
     FEATURE_CONNECTIONS, FEATURE_LISTS, FEATURE_SAMPLES, built_in, counter_texts,
 )
 from underpass.xdp.libbpf cimport *
@@ -21,6 +22,8 @@ FEATURES = {"filters": FEATURE_FILTERS, "rates": FEATURE_RATES, "detection": FEA
             "cookies": FEATURE_COOKIES, "flows": FEATURE_FLOWS, "samples": FEATURE_SAMPLES, "lists": FEATURE_LISTS,
             "connections": FEATURE_CONNECTIONS}
 
+VERSION = CONTRACT_VERSION                              # of the maps' layout
+OTHER_VERSION = "the XDP program that is attached is another version's, and its maps have another layout: start the server anew"
 COUNTERS = tuple([counter_texts[reason].decode() for reason in range(COUNTERS_MAX)])    # by reason
 
 # Maps that are there only with one of these features; all others always are.
@@ -93,6 +96,8 @@ cdef class SteerObject:
 
     cdef _choose_maps(self, dict reuse, dict entries):
         cdef built_in built
+        memset(&built, 0, sizeof(built))
+        built.version = CONTRACT_VERSION
         built.features = sum([FEATURES[name] for name in self.features])
         built.source_mask = self._sources(reuse, entries) - 1
         cdef bpf_map *it = bpf_object__next_map(self.object, NULL)
