@@ -22,18 +22,18 @@ cdef enum:
     MAPS_MAX = 64
 
 
-def switch(int link_fd, before, features, dict entries=None):
+def switch(int link_fd, before, features, dict entries=None, str measured=None):
     """Have the attachment run a program with other features over the same maps; returns its object.
 
     `before` has `maps()`, `multi_buffer` and `features`. A map whose size is to be another one is made anew. No packet
-    passes without one of the two programs. Raises OSError.
+    passes without one of the two programs. `measured` names one of the bench. Raises OSError.
     """
     wanted = entries or {}
     reuse = {}
     for name, fd in before.maps().items():
         if name not in wanted or BpfMap(os.dup(fd)).max_entries == wanted[name]:
             reuse[name] = fd
-    object = SteerObject(features, before.multi_buffer, reuse=reuse, entries=wanted)
+    object = SteerObject(features, before.multi_buffer, reuse=reuse, entries=wanted, measured=measured)
     cdef int failed = bpf_link_update(link_fd, object.program_fd, NULL)
     if failed:
         object.close()
@@ -147,9 +147,9 @@ cdef class Attachment:
         """A map, with a descriptor of its own. Raises KeyError where these features have none of that name."""
         return BpfMap(os.dup(self._maps[name].fd))
 
-    def switch(self, features, dict entries=None):
+    def switch(self, features, dict entries=None, str measured=None):
         """Run the program with other features, and maps of other sizes. Raises OSError."""
-        object = switch(self.link_fd, self, features, entries)
+        object = switch(self.link_fd, self, features, entries, measured)
         self._maps = {name: BpfMap(os.dup(fd)) for name, fd in object.maps().items()}
         self.features = object.features
         object.close()

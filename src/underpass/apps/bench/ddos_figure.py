@@ -4,8 +4,9 @@ Clients are an open loop of a fixed rate from the other namespace, on connection
 floods on one for each request. Receive work is pinned to its own side. The flood's sender runs behind the
 clients on their core, so clients lose what the server loses, and not their processor.
 
-`bare drop` is the reference: the same flood meets a program that drops it, on an interface of its own whose
-receive work runs on the server's core beside the unprotected server. Nothing can leave more of that core.
+`bare drop` is the reference: the least that can drop the flood stands in front of the unprotected server's
+program, on the same interface. Beside it the same with an interface of its own for the flood, whose receive
+work runs on the server's core: then clients do not share a ring with it either.
 """
 
 import json
@@ -27,12 +28,13 @@ from underpass.apps.bench.floods import (
     Target,
     answers_go_back,
     begun,
+    drop_first,
     filter_by_nftables,
     flooding,
 )
 from underpass.apps.bench.lab import CLIENT_CORE, SMALL, Lab, lab, place, receive_first
 from underpass.apps.bench.servers import Dpdk, Nginx, Server, Underpass
-from underpass.linux.namespaces import CommandError, Namespace, Pair
+from underpass.linux.namespaces import CommandError, Namespace
 
 CONNECTIONS = 50
 RATE = 20_000                       # requests/s
@@ -60,28 +62,24 @@ class Shielded(Underpass):
 
 
 @contextmanager
-def ready(server: type[Server], flood: str, nftables: bool = False, bare: bool = False) -> Iterator[Target]:
-    """The server with what protects it."""
+def ready(server: type[Server], flood: str, protect: Callable[[Lab], None] | None = None) -> Iterator[Target]:
+    """The server, and what is done to protect it."""
     with lab(server, "pinned") as it:
         answers_go_back(it)
         receive_first(it.pair)
-        if nftables:
-            filter_by_nftables(it, flood)
-        if not bare:
-            yield Target(it, flood, it.pair.server, it.pair.client)
-            return
-        with beside(it) as side:
-            yield Target(it, flood, side.server, side.client)
+        if protect:
+            protect(it)
+        yield Target(it, flood, it.pair.server, it.pair.client)
 
 
 @contextmanager
-def beside(it: Lab) -> Iterator[Pair]:
-    """A second pair whose server's end drops everything."""
-    with SidePair(it.pair, 1, 1) as side:
-        begun(it, side.server, "drop", "drop", side.server.interface)
+def beside(server: type[Server], flood: str) -> Iterator[Target]:
+    """The server, and a second pair whose server's end drops everything."""
+    with ready(server, flood) as target, SidePair(target.lab.pair, 1, 1) as side:
+        begun(target.lab, side.server, "drop", "drop", side.server.interface)
         place(side, "pinned")
         receive_first(side)
-        yield side
+        yield Target(target.lab, flood, side.server, side.client)
 
 
 def received(where: Namespace) -> int:
@@ -146,9 +144,10 @@ def configurations(flood: str) -> dict[str, Callable[[], AbstractContextManager[
     found: dict[str, Callable[[], AbstractContextManager[Target]]] = {
         "dpdk": partial(ready, Dpdk, flood), "no shield": partial(ready, Underpass, flood),
         "shield": partial(ready, shielded, flood), "nginx": partial(ready, Nginx, flood),
-        "nginx, nftables": partial(ready, Nginx, flood, nftables=True)}
+        "nginx, nftables": partial(ready, Nginx, flood, partial(filter_by_nftables, kind=flood))}
     if flood != "requests":
-        found["bare drop"] = partial(ready, Underpass, flood, bare=True)
+        found["bare drop"] = partial(ready, Underpass, flood, drop_first)
+        found["bare drop, own ring"] = partial(beside, Underpass, flood)
     return found
 
 

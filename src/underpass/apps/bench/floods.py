@@ -17,10 +17,11 @@ from pathlib import Path
 from underpass.apps.bench.lab import CLIENT_CORE, SMALL, Lab
 from underpass.linux.namespaces import CommandError, Namespace, until
 
-ROUTER, ROUTER_MAC = "198.18.0.254", "02:00:00:00:12:fe"
+ROUTER, ROUTER_MAC = "198.18.0.254", "02:00:00:00:12:fe"      # xdp/bench.bpf.c knows it, too
 MPPS = (0, 0.16, 0.32, 0.64, 5)         # the paper's one to four hosts; the last is more than can be sent
 SOURCES = (0, 1, 8, 32)                 # processes of the flood of requests
 START_S = 10.0
+FLOOD = "underpass.apps.flood.process"
 SYN, ACK = 0x02, 0x10
 KINDS = {"udp": "UDP datagrams to a closed port", "syn": "SYNs to the served port",
          "ack": "segments of no connection to the served port",
@@ -122,8 +123,8 @@ def begun(lab: Lab, where: Namespace, name: str, *words: str) -> "subprocess.Pop
     """The flood's process, once it has said that it is ready. Raises CommandError."""
     log = lab.scratch / f"{name}.log"
     with log.open("w") as output:
-        process = where.start("nice", "-n", "19", sys.executable, "-m", "underpass.apps.flood.process",
-                              *words, core=CLIENT_CORE, output=output)
+        process = where.start("nice", "-n", "19", sys.executable, "-m", FLOOD, *words, core=CLIENT_CORE,
+                              output=output)
 
     def ready() -> bool:
         if process.poll() is not None:
@@ -149,6 +150,12 @@ def answers_go_back(lab: Lab) -> None:
     server.run("ip", "neigh", "add", ROUTER, "lladdr", ROUTER_MAC, "dev", server.interface)     # permanent
     server.run("ip", "route", "add", "default", "via", ROUTER)
     client.write("/proc/sys/net/ipv4/conf/all/rp_filter", 0)
+
+
+def drop_first(lab: Lab) -> None:
+    """The least that can stop a flood, in front of the server's XDP program: it drops what the router sends."""
+    server = lab.pair.server
+    server.run(sys.executable, "-m", FLOOD, "drop-first", server.interface)
 
 
 def filter_by_nftables(lab: Lab, kind: str) -> None:

@@ -3,6 +3,11 @@
     python -m underpass.apps.flood.process send INTERFACE FRAME PACKETS_PER_S
     python -m underpass.apps.flood.process drop INTERFACE
 
+Or have the server on an interface drop what comes from the router of the bench's floods (apps/bench/floods.py)
+before it does anything else, and end:
+
+    python -m underpass.apps.flood.process drop-first INTERFACE
+
 FRAME is in hexadecimal digits; 0 packets/s: as many as the kernel can.
 """
 
@@ -13,6 +18,7 @@ from contextlib import closing
 
 from underpass.apps.flood.flood import BareDrop, Flood
 from underpass.apps.runner import Stopping
+from underpass.xdp.attachment import Attachment
 
 FIRST, SOURCES = "32.0.0.0", 1 << 28    # a sixteenth of all addresses, none of them ours
 
@@ -20,6 +26,10 @@ FIRST, SOURCES = "32.0.0.0", 1 << 28    # a sixteenth of all addresses, none of 
 def main(what: str, interface: str, frame: str = "", rate: str = "0") -> None:
     """Say that it is ready, then do it."""
     ifindex = socket.if_nametoindex(interface)
+    if what == "drop-first":
+        with Attachment(ifindex) as attachment:
+            attachment.switch(attachment.features, measured="bare_drop")
+        return
     one = (Flood(bytes.fromhex(frame), ifindex, FIRST, SOURCES, float(rate)) if what == "send"
            else BareDrop(ifindex))
     with closing(one), Stopping() as stopping:
