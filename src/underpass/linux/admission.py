@@ -62,7 +62,8 @@ class AdmissionPlan:
     def sizes(self) -> dict[str, int]:
         """Of its maps."""
         buckets = buckets_for(self.flows)
-        return {"flows": buckets + buckets // SOURCES_SHARE} if self.features else {}
+        tags = buckets // FLOWS_IN_A_BUCKET
+        return {"flows": buckets + tags + buckets // SOURCES_SHARE} if self.features else {}
 
     def with_room(self, flows: int) -> "AdmissionPlan":
         """The same, with room for so many flows at least."""

@@ -25,7 +25,7 @@ from underpass.shield.policy_file import parse
 from underpass.shield.policy_image import TALLY_PLACES, PolicyImage, rules_of
 from underpass.shield.prefixes import Prefixes
 from underpass.shield.ranges import Classes, Ranges
-from underpass.xdp.admission_maps import counted_octets
+from underpass.xdp.admission_maps import counted_octets, sources_at
 from underpass.xdp.attachment import Attachment
 from underpass.xdp.bpf_map import BpfMap, array_map
 from underpass.xdp.steer_object import COUNTERS
@@ -259,9 +259,7 @@ class Shield:
 
     def _counts_at(self) -> int:
         """Where in the map `flows` it says what is counted; 0: nowhere."""
-        entries = self._entries("flows")
-        buckets = 1 << (entries.bit_length() - 1)
-        return buckets if buckets < entries else 0
+        return sources_at(self._entries("flows"))
 
     def _set_counted(self, maps: "_Maps", lengths: list[tuple[int, int]]) -> None:
         """Say for which prefixes workers are to count their connections."""

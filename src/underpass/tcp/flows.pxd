@@ -12,6 +12,10 @@ What begins a flow comes to any queue. Where its worker does not serve the addre
 workers of its own, or it does not listen yet or no more, one of those that do is given it (tcp/services.pxd).
 
     | key, 56 bits | worker + 1 |   x 8 = one bucket
+
+Behind all buckets lies an octet for each slot, its tag: 0, or one of the flow's 127. Who floods us with flows that nobody has
+has the XDP program look at tags, an eighth of the memory, which the cache rather holds. A slot that has a tag is taken: the tag
+comes after the flow, and goes before it.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
@@ -22,10 +26,12 @@ from underpass.wire.icmp cimport IcmpError
 cdef extern from * nogil:
     uint64_t load_with "__atomic_load_n"(const uint64_t *slot, int order)
     void store_with "__atomic_store_n"(uint64_t *slot, uint64_t value, int order)
+    void store_octet "__atomic_store_n"(uint8_t *tag, uint8_t value, int order)
     bint exchange_if "__atomic_compare_exchange_n"(uint64_t *slot, uint64_t *expected, uint64_t wanted, bint weak,
                                                    int success, int failure)
     enum:
         RELAXED "__ATOMIC_RELAXED"
+        RELEASE "__ATOMIC_RELEASE"
 
 cdef enum:
     BUCKET_SLOTS = 8

@@ -18,7 +18,7 @@ from underpass.wire.siphash cimport siphash13_words
 cdef enum:
     SLOT_BYTES = 8
     BUCKET_BYTES = BUCKET_SLOTS * SLOT_BYTES
-    LEAST_BUCKETS = 8
+    LEAST_BUCKETS = BUCKET_SLOTS    # whose tags fill one
     SOURCES_SHARE = 4               # a bucket of sources for so many of flows, where there are any
     OTHER_BUCKET_SHIFT = 32         # the second bucket is named by other bits of the key
 
@@ -48,6 +48,19 @@ cdef inline uint64_t key_of(const Tcp *tcp, uint32_t value) noexcept nogil:
 cdef inline uint64_t *bucket(const Tcp *tcp, uint64_t key, uint32_t which) noexcept nogil:
     cdef uint64_t number = key >> OTHER_BUCKET_SHIFT if which else key >> 8
     return tcp.flows.slots + (number & tcp.flows.bucket_mask) * BUCKET_SLOTS
+
+
+cdef inline uint8_t tag_of(uint64_t key) noexcept nogil:
+    return <uint8_t>(key >> 56) | 1
+
+
+cdef inline void store_tag(const Tcp *tcp, const uint64_t *slot, uint8_t tag) noexcept nogil:
+    store_octet(tcp.flows.tags + (slot - tcp.flows.slots), tag, RELEASE)
+
+
+cdef inline void free_slot(const Tcp *tcp, uint64_t *slot) noexcept nogil:
+    store_tag(tcp, slot, 0)
+    store_with(slot, 0, RELEASE)
 
 
 cdef inline uint32_t owner_of(const Tcp *tcp, uint64_t key) noexcept nogil:
@@ -113,6 +126,7 @@ cdef void flows_add(Tcp *tcp, uint32_t value) noexcept nogil:
         for i in range(BUCKET_SLOTS):
             free = 0
             if exchange_if(bucket(tcp, key, which) + i, &free, key | (tcp.flows.worker + 1), False, RELAXED, RELAXED):
+                store_tag(tcp, bucket(tcp, key, which) + i, tag_of(key))
                 return
     tcp.state.counters.flows_untold += 1
 
@@ -124,7 +138,7 @@ cdef void flows_remove(Tcp *tcp, uint32_t value) noexcept nogil:
     for which in range(2):
         for i in range(BUCKET_SLOTS):
             if load_with(bucket(tcp, key, which) + i, RELAXED) == ours:
-                store_with(bucket(tcp, key, which) + i, 0, RELAXED)
+                free_slot(tcp, bucket(tcp, key, which) + i)
                 return
 
 
@@ -135,13 +149,13 @@ cdef class FlowTable:
         self.buckets = LEAST_BUCKETS
         while self.buckets * BUCKET_SLOTS < 2 * <size_t>flows:
             self.buckets *= 2
-        self.bytes = self.buckets * BUCKET_BYTES
+        self.bytes = (self.buckets + self.buckets // BUCKET_SLOTS) * BUCKET_BYTES
         if memfd >= 0:
             self.bytes = bytes if bytes else os.fstat(memfd).st_size
         self.buckets = LEAST_BUCKETS
         while self.buckets * 2 * BUCKET_BYTES <= self.bytes:
             self.buckets *= 2
-        self.source_buckets = self.bytes // BUCKET_BYTES - self.buckets
+        self.source_buckets = self.bytes // BUCKET_BYTES - self.buckets - self.buckets // BUCKET_SLOTS
         if self.bytes % BUCKET_BYTES or self.source_buckets not in (0, self.buckets // SOURCES_SHARE):
             raise ValueError(f"a memfd of {self.bytes} bytes is no table of flows")
         self.base = memfd_map(&self.memfd, memfd, b"underpass-flows", 0, self.bytes, f"table of flows, {self.bytes} bytes")
@@ -152,10 +166,11 @@ cdef class FlowTable:
     cdef void attach(self, Tcp *tcp, uint32_t worker) noexcept:
         tcp.flows.slots = <uint64_t *>self.base
         tcp.flows.bucket_mask = self.buckets - 1
+        tcp.flows.tags = <uint8_t *>(tcp.flows.slots + self.buckets * BUCKET_SLOTS)
         tcp.flows.worker = worker
         tcp.flows.sources = NULL
         if self.source_buckets:
-            tcp.flows.sources = tcp.flows.slots + self.buckets * BUCKET_SLOTS
+            tcp.flows.sources = tcp.flows.slots + self.buckets * (BUCKET_SLOTS + 1)
             tcp.flows.source_buckets = self.source_buckets - 1
 
     cdef int reconcile(self, Tcp *tcp) except -1:
@@ -172,19 +187,25 @@ cdef class FlowTable:
         for key in flows.keys() - here:
             flows_add(tcp, flows[key])
         for i in range(self.buckets * BUCKET_SLOTS):
-            if slots[i] & 0xFF == ours and slots[i] not in flows:
-                store_with(&slots[i], 0, RELAXED)
+            if slots[i] & 0xFF == ours and slots[i] in flows:
+                store_tag(tcp, &slots[i], tag_of(slots[i]))     # it may have died before it did
+            elif slots[i] & 0xFF == ours:
+                free_slot(tcp, &slots[i])
         return 0
 
     def forget(self, uint32_t worker):
         """See flows.pyi."""
         cdef uint64_t *slots = <uint64_t *>self.base
-        cdef size_t i
+        cdef size_t tags = self.buckets * BUCKET_SLOTS, i
         removed = 0
-        for i in range(self.bytes // SLOT_BYTES):
+        for i in range(tags):
+            if slots[i] & 0xFF == worker + 1:
+                store_octet(<uint8_t *>(slots + tags) + i, 0, RELEASE)
+                store_with(&slots[i], 0, RELEASE)
+                removed += 1
+        for i in range(tags + self.buckets, self.bytes // SLOT_BYTES):      # counts of its sources
             if slots[i] & 0xFF == worker + 1:
                 store_with(&slots[i], 0, RELAXED)
-                removed += i < self.buckets * BUCKET_SLOTS      # behind them are counts of its sources
         return removed
 
     def count(self, uint32_t worker):

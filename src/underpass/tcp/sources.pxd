@@ -2,7 +2,7 @@
 
 A source is a prefix; how long it is, the shield's policy says, for two pairs of lengths at the most. What counts are connections
 that others have opened to us and whose handshake is over: an invented source has none. The counts lie behind the table of
-flows (tcp/flows.pxd), in buckets of the same form, a quarter as many:
+flows and its tags (tcp/flows.pxd), in buckets of the same form, a quarter as many:
 
     | hash of the prefix, 32 bits | connections, 24 bits | worker + 1 |   x 8 = one bucket; it stands in either of two
 

@@ -469,6 +469,7 @@ cdef struct Services:               # in memory that all workers share: see tcp/
 cdef struct Flows:                  # this process's view of tcp/flows.pxd
     uint64_t *slots                 # NULL: there are no other workers
     uint64_t bucket_mask
+    uint8_t *tags                   # one for each slot
     uint32_t worker                 # our number
     const Services *services
     uint64_t *sources               # buckets of sources: see tcp/sources.pxd; NULL: there are none

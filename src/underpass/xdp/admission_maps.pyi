@@ -7,6 +7,7 @@ SYN_COOKIES: dict[str, int]
 FLOWS_IN_A_BUCKET: int
 KINDS_OF_SOURCES: int
 
+def sources_at(entries: int) -> int: ...
 def counted_octets(lengths: Iterable[tuple[int, int]]) -> bytes: ...
 
 class AdmissionMaps:

@@ -40,7 +40,7 @@ cdef class AdmissionMaps:
         memset(&self._current, 0, sizeof(self._current))
 
     def set_keys(self, bytes keys not None, *, uint32_t buckets, uint32_t source_buckets=0, uint64_t clock_offset_ns=0):
-        """The engine's secrets, the buckets of the flow table (a power of two), those of sources behind it, and the engine's
+        """The engine's secrets, the buckets of the flow table (a power of two), those of sources in it, and the engine's
         lead over the kernel's clock. To be called first; nothing is written before set_cookies.
         """
         cdef const char *octets = keys
@@ -52,7 +52,7 @@ cdef class AdmissionMaps:
         memcpy(self._current.secret, octets + 16, 16)
         memcpy(self._current.flow_key, octets + 32, 16)
         self._current.bucket_mask = buckets - 1
-        self._current.sources_first = buckets + 1       # the first one says what is counted
+        self._current.sources_first = buckets + buckets // FLOW_SLOTS + 1       # behind what is counted: sources_at()
         self._current.sources_count = source_buckets - 1 if source_buckets else 0
         self._current.clock_offset_ns = clock_offset_ns
 
@@ -112,6 +112,13 @@ cdef class AdmissionMaps:
 
 
 FLOWS_IN_A_BUCKET, KINDS_OF_SOURCES = FLOW_SLOTS, SOURCE_KINDS
+
+
+def sources_at(entries):
+    """Where in a map `flows` of so many entries those of sources begin, the first of which says what is counted; 0: nowhere."""
+    buckets = 1 << (entries.bit_length() - 1)
+    first = buckets + buckets // FLOW_SLOTS             # behind the tags
+    return first if first < entries else 0
 
 
 def counted_octets(lengths):

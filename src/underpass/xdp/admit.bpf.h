@@ -65,7 +65,7 @@ static __noinline int admit_syn(struct xdp_md *ctx, struct packet *packet, const
 {
 	const struct admission *worker = at->worker;
 	struct pressure *pressure = at->pressure;
-	__u64 now = clock_of_tick(how);
+	__u64 now = clock_of_tick(how, packet);
 	__u32 level = level_of(worker, now);
 	int verdict;
 
@@ -75,7 +75,7 @@ static __noinline int admit_syn(struct xdp_md *ctx, struct packet *packet, const
 		return drop(COUNT_LEVEL_SYN);
 	if (!cookies_are_on(how, pressure, level, now))
 		return GO_ON;
-	if (is_known_key(how, flow_key(how, packet)))
+	if (!stranger_key(how, packet))
 		return REFUSED(COUNT_KNOWN);            /* one in TIME-WAIT, or half-open since before: the engine's */
 	verdict = has(FEATURE_CONNECTIONS) ? limit_begins(packet, 0) : GO_ON;
 	if (verdict)
@@ -89,13 +89,13 @@ static __noinline int admit_other(struct xdp_md *ctx, struct packet *packet, con
 				  const struct places *at)
 {
 	struct pressure *pressure = at->pressure;
-	__u64 key = flow_key(how, packet), now, until;
+	__u64 key = stranger_key(how, packet), now, until;
 	__u32 level;
 	int on, verdict;
 
-	if (is_known_key(how, key) || is_fresh_key(key))
+	if (!key || is_fresh_key(key))
 		return REFUSED(COUNT_KNOWN);
-	now = clock_of_tick(how);
+	now = clock_of_tick(how, packet);
 	level = level_of(at->worker, now);
 	on = cookies_are_on(how, pressure, level, now);
 	if (level == LEVEL_KNOWN)

@@ -91,7 +91,7 @@ struct flow_bucket {
 };
 
 /*
- * Behind the buckets of flows lie a quarter as many of sources: how many connections each worker has with a prefix. Slots are
+ * Behind the buckets of flows and their tags lie a quarter as many of sources: how many connections each worker has with a prefix. Slots are
  * written as those of flows are, each by one worker; the program adds up what workers have (tcp/sources.pxd).
  *
  *     | hash of the prefix, 32 bits | connections, 24 bits | worker + 1 |   x 8 = one bucket; it stands in either of two

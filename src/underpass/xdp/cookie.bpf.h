@@ -9,6 +9,7 @@
 #include "flows.bpf.h"
 
 #define COOKIE_PERIOD_NS 64000000000ULL
+#define TICK_MAX_NS 20000000ULL         /* in which the engine may have made one; so much of its life a cookie loses */
 #define COOKIE_NO_SCALE 0x0f
 #define COOKIE_SACK 0x10
 #define COOKIE_ECN 0x20
@@ -27,16 +28,10 @@ struct places {
 	struct pressure *pressure;
 };
 
-/* The clock of the last tick, some milliseconds old at most and a tenth of the price. */
-static __always_inline __u64 clock_of_tick(const struct admit_config *how)
+/* The engine's clock a tick or two ago. */
+static __always_inline __u64 clock_of_tick(const struct admit_config *how, const struct packet *packet)
 {
-	return bpf_ktime_get_coarse_ns() + how->clock_offset_ns;
-}
-
-/* The engine may have made a cookie since the last tick. */
-static __always_inline __u64 clock_exact(const struct admit_config *how)
-{
-	return bpf_ktime_get_ns() + how->clock_offset_ns;
+	return packet->now_ns + how->clock_offset_ns;
 }
 
 static __always_inline __u64 ports_of(const struct packet *packet)
@@ -242,7 +237,7 @@ static __noinline int brings_cookie(struct xdp_md *ctx, const struct packet *pac
 {
 	void *end = (void *)(long)ctx->data_end;
 	struct tcphdr *tcp = (void *)(long)ctx->data + (at->tcp & TCP_AT_MAX);
-	__u32 cookie, irs, options = 0, count = clock_exact(how) / COOKIE_PERIOD_NS;
+	__u32 cookie, irs, options = 0, count = (clock_of_tick(how, packet) + TICK_MAX_NS) / COOKIE_PERIOD_NS;
 	struct offer offer = {};
 
 	if ((void *)(tcp + 1) > end || tcp->doff < 5)

@@ -47,6 +47,7 @@ enum fragment {
  * (FEATURES_ABOUT_SENDERS).
  */
 struct packet {
+	__u64 now_ns;                   /* the clock of the last tick, for admission */
 	__u8 from[16] __attribute__((aligned(8)));      /* addresses are compared by eight octets */
 	struct claim_key to __attribute__((aligned(8))); /* for ICMP about a segment of ours: where that came from */
 	__be16 from_port;

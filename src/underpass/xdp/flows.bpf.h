@@ -4,6 +4,7 @@
  * memory (tcp/flows.pxd); here they are only looked up.
  *
  *     | key, 56 bits | worker + 1 |   x 8 = one bucket; a flow stands in either of two
+ *     | tag, an octet for each slot |        behind all buckets
  */
 #pragma once
 
@@ -55,7 +56,7 @@ static __always_inline void words_of(const struct packet *packet, __u64 *words)
 }
 
 /* The flow's key: 56 bits, the lowest octet 0. As flow_key in tcp/flows.pyx. */
-static __noinline __u64 flow_key(const struct admit_config *how, const struct packet *packet)
+static __always_inline __u64 flow_key(const struct admit_config *how, const struct packet *packet)
 {
 	__u64 words[4];
 	struct sip s;
@@ -70,12 +71,8 @@ static __noinline __u64 flow_key(const struct admit_config *how, const struct pa
 	return sip_end13(&s, 40) & ~0xffULL;
 }
 
-static __always_inline int bucket_holds(__u64 key, __u32 number)
+static __always_inline int bucket_holds(const struct flow_bucket *bucket, __u64 key)
 {
-	const struct flow_bucket *bucket = bpf_map_lookup_elem(&flows, &number);
-
-	if (!bucket)
-		return 0;
 #pragma unroll
 	for (int i = 0; i < FLOW_SLOTS; i++)
 		if ((bucket->slots[i] ^ key) - 1 < 0xff)        /* they differ in the lowest octet alone, and do there */
@@ -83,9 +80,39 @@ static __always_inline int bucket_holds(__u64 key, __u32 number)
 	return 0;
 }
 
+/* Whether a slot has this key's tag; of 127 others with a tag, one has. */
+static __always_inline int may_hold(__u64 tags, __u64 key)
+{
+	__u64 ones = 0x0101010101010101ULL, differs = tags ^ (key >> 56 | 1) * ones;
+
+	return ((differs - ones) & ~differs & ones << 7) != 0;  /* an octet of it is 0 */
+}
+
 static __always_inline int is_known_key(const struct admit_config *how, __u64 key)
 {
-	return bucket_holds(key, key >> 8 & how->bucket_mask) || bucket_holds(key, key >> 32 & how->bucket_mask);
+	const struct flow_bucket *found;
+	__u32 at;
+
+#pragma unroll
+	for (int shift = 8; shift <= 32; shift += 32 - 8) {
+		at = how->bucket_mask + 1 + (key >> shift & how->bucket_mask) / FLOW_SLOTS;
+		found = bpf_map_lookup_elem(&flows, &at);
+		if (!found || !may_hold(found->slots[key >> shift & (FLOW_SLOTS - 1)], key))
+			continue;
+		at = key >> shift & how->bucket_mask;
+		found = bpf_map_lookup_elem(&flows, &at);
+		if (found && bucket_holds(found, key))
+			return 1;
+	}
+	return 0;
+}
+
+/* The flow's key; 0 where it is known. */
+static __noinline __u64 stranger_key(const struct admit_config *how, const struct packet *packet)
+{
+	__u64 key = flow_key(how, packet);
+
+	return is_known_key(how, key) ? 0 : key;
 }
 
 /* Between a cookie that was good and the engine's entry for its connection, more segments may arrive. */

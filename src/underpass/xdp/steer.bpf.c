@@ -48,8 +48,10 @@ static __always_inline int admit(struct xdp_md *ctx, struct packet *packet)
 {
 	int verdict = GO_ON;
 
-	if (has(FEATURE_COOKIES | FEATURE_FLOWS) && packet->transport_at)
+	if (has(FEATURE_COOKIES | FEATURE_FLOWS) && packet->transport_at) {
+		packet->now_ns = now_of(packet);
 		verdict = admit_segment(ctx, packet, packet->ip_at, packet->transport_at);
+	}
 	if (has(FEATURE_CONNECTIONS) && verdict <= GO_ON && is_syn(packet) && limit_begins(packet, 1))
 		return XDP_DROP;
 	return verdict;
