@@ -1,7 +1,9 @@
 """Which worker has a flow: two stacks on one table, and what arrives at the wrong one."""
 
 import dataclasses
+import mmap
 import os
+import struct
 
 import pytest
 
@@ -18,6 +20,7 @@ from underpass.testing.packets import TcpSegment
 from underpass.testing.probe_link import LinkProbe
 
 SYN, ACK, PSH, FIN, RST = 2, 16, 8, 1, 4
+SLOTS = 8                       # of a bucket
 UNREACHABLE, PORT, TOO_BIG = 3, 3, 4
 CLIENT, SERVER = "10.0.0.1", "10.0.0.2"
 MACS = {CLIENT: "02:00:00:00:00:01", SERVER: "02:00:00:00:00:02"}
@@ -150,6 +153,29 @@ def test_time_wait_is_found_and_a_flow_that_is_over_is_forgotten(workers):
     workers.now_ns += 120 * 1_000_000_000
     workers.settle()
     assert workers.table.count(0) == 0
+
+
+def taken(table):
+    """What stands in the table, and the octet beside each slot."""
+    slots = table.buckets * SLOTS
+    with mmap.mmap(table.memfd, table.bytes) as memory:
+        words = struct.unpack_from(f"={slots}Q", memory)
+        tags = memory[8 * slots: 9 * slots]
+    return [(word, tag) for word, tag in zip(words, tags, strict=True) if word or tag]
+
+
+def test_slots_have_a_tag_while_they_are_taken(workers):
+    """The XDP program looks for a flow in tags first: one without is nobody's there."""
+    for port in range(5000, 5050):
+        workers.send(port % 2, SYN, seq=100, src_port=port, mss=1460)
+    assert [tag for _, tag in taken(workers.table)] == [word >> 56 | 1 for word, _ in taken(workers.table)]
+    assert len(taken(workers.table)) == 50
+    for port in range(5000, 5050, 2):
+        workers.send(port % 2, RST, seq=101, src_port=port)
+    assert [tag for _, tag in taken(workers.table)] == [word >> 56 | 1 for word, _ in taken(workers.table)]
+    assert len(taken(workers.table)) == 25
+    assert workers.table.forget(1) == 25
+    assert taken(workers.table) == []
 
 
 def icmp_about(workers, queue, segment, code, mtu=0):

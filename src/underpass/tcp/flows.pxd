@@ -13,9 +13,9 @@ workers of its own, or it does not listen yet or no more, one of those that do i
 
     | key, 56 bits | worker + 1 |   x 8 = one bucket
 
-Behind all buckets lies an octet for each slot, its tag: 0, or one of the flow's 127. Who floods us with flows that nobody has
-has the XDP program look at tags, an eighth of the memory, which the cache rather holds. A slot that has a tag is taken: the tag
-comes after the flow, and goes before it.
+Behind all buckets lies an octet for each slot, its tag: 0 where it is free, else an odd one that the key names. The XDP program
+looks there first, and under a flood of flows that nobody has nowhere else: that is an eighth of the memory, which the cache
+rather holds. The tag is written after the flow, and taken away before it, so that it is never another worker's.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
