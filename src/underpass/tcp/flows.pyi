@@ -2,7 +2,7 @@ class FlowTable:
     """Room for `flows` flows of all workers, or an existing table by its memfd, which stays the caller's.
 
     With `bytes`, the descriptor is that of a map of the XDP program of this size, which looks flows up in it.
-    It has `buckets`, a power of two, behind them their tags, and perhaps a quarter as many for connections by source.
+    It has `buckets`, a power of two, their tags, and perhaps a quarter as many for connections by source.
     Raises OSError where memory is refused, ValueError for a memfd that holds no table.
     """
 

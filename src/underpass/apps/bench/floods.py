@@ -153,7 +153,7 @@ def answers_go_back(lab: Lab) -> None:
 
 
 def drop_first(lab: Lab) -> None:
-    """The least that can stop a flood, in front of the server's XDP program: it drops what the router sends."""
+    """The least that can stop a flood, in front of the server's program: it drops what the router sends."""
     server = lab.pair.server
     server.run(sys.executable, "-m", FLOOD, "drop-first", server.interface)
 

@@ -3,8 +3,8 @@
     python -m underpass.apps.flood.process send INTERFACE FRAME PACKETS_PER_S
     python -m underpass.apps.flood.process drop INTERFACE
 
-Or have the server on an interface drop what comes from the router of the bench's floods (apps/bench/floods.py)
-before it does anything else, and end:
+Or have the server on an interface drop what comes from the router of the bench's floods first of all
+(apps/bench/floods.py), and end:
 
     python -m underpass.apps.flood.process drop-first INTERFACE
 
