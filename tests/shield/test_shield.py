@@ -16,7 +16,7 @@ from underpass.shield.shield import Shield, open_shield
 from underpass.testing.namespaces import VethPair
 from underpass.testing.packets import TcpSegment
 from underpass.testing.probe_xdp import verdict
-from underpass.xdp import attachment
+from underpass.xdp import steer_object
 from underpass.xdp.loader import XdpProgram
 
 NETWORK = ipaddress.ip_network
@@ -220,7 +220,7 @@ def test_the_program_of_another_version_is_left_alone(
     program: XdpProgram, veth: VethPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its maps may have another layout: neither `shield` nor a supervisor after an upgrade writes to them."""
-    monkeypatch.setattr(attachment, "VERSION", 0)
+    monkeypatch.setattr(steer_object, "VERSION", 0)
     with (
         veth.ours.entered(),
         pytest.raises(OSError, match="the XDP program that is attached is another version's"),
@@ -229,7 +229,7 @@ def test_the_program_of_another_version_is_left_alone(
         pass
     held = {name: os.dup(fd) for name, fd in program.descriptors().items()}
     with pytest.raises(OSError, match="the XDP program that is attached is another version's"):
-        XdpProgram(program.netdev, adopted=held, facts=program.facts() | {"version": 0})
+        XdpProgram(program.netdev, adopted=held, facts=program.facts() | {"version": 1})
 
 
 @pytest.mark.parametrize(

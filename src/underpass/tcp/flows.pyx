@@ -54,12 +54,12 @@ cdef inline uint8_t tag_of(uint64_t key) noexcept nogil:
     return <uint8_t>(key >> 56) | 1
 
 
-cdef inline void store_tag(const Tcp *tcp, const uint64_t *slot, uint8_t tag) noexcept nogil:
-    store_octet(tcp.flows.tags + (slot - tcp.flows.slots), tag, RELEASE)
+cdef inline uint8_t *tag_at(const Tcp *tcp, const uint64_t *slot) noexcept nogil:
+    return tcp.flows.tags + (slot - tcp.flows.slots)
 
 
-cdef inline void free_slot(const Tcp *tcp, uint64_t *slot) noexcept nogil:
-    store_tag(tcp, slot, 0)
+cdef inline void free_slot(uint64_t *slot, uint8_t *tag) noexcept nogil:
+    store_octet(tag, 0, RELEASE)
     store_with(slot, 0, RELEASE)
 
 
@@ -126,7 +126,7 @@ cdef void flows_add(Tcp *tcp, uint32_t value) noexcept nogil:
         for i in range(BUCKET_SLOTS):
             free = 0
             if exchange_if(bucket(tcp, key, which) + i, &free, key | (tcp.flows.worker + 1), False, RELAXED, RELAXED):
-                store_tag(tcp, bucket(tcp, key, which) + i, tag_of(key))
+                store_octet(tag_at(tcp, bucket(tcp, key, which) + i), tag_of(key), RELEASE)
                 return
     tcp.state.counters.flows_untold += 1
 
@@ -138,7 +138,7 @@ cdef void flows_remove(Tcp *tcp, uint32_t value) noexcept nogil:
     for which in range(2):
         for i in range(BUCKET_SLOTS):
             if load_with(bucket(tcp, key, which) + i, RELAXED) == ours:
-                free_slot(tcp, bucket(tcp, key, which) + i)
+                free_slot(bucket(tcp, key, which) + i, tag_at(tcp, bucket(tcp, key, which) + i))
                 return
 
 
@@ -188,22 +188,22 @@ cdef class FlowTable:
             flows_add(tcp, flows[key])
         for i in range(self.buckets * BUCKET_SLOTS):
             if slots[i] & 0xFF == ours and slots[i] in flows:
-                store_tag(tcp, &slots[i], tag_of(slots[i]))     # it may have died before it did
+                store_octet(tcp.flows.tags + i, tag_of(slots[i]), RELEASE)     # it may have died before it did
             elif slots[i] & 0xFF == ours:
-                free_slot(tcp, &slots[i])
+                free_slot(&slots[i], tcp.flows.tags + i)
         return 0
 
     def forget(self, uint32_t worker):
         """See flows.pyi."""
         cdef uint64_t *slots = <uint64_t *>self.base
-        cdef size_t tags = self.buckets * BUCKET_SLOTS, i
+        cdef size_t count = self.buckets * BUCKET_SLOTS, i
+        cdef uint8_t *tags = <uint8_t *>(slots + count)
         removed = 0
-        for i in range(tags):
+        for i in range(count):
             if slots[i] & 0xFF == worker + 1:
-                store_octet(<uint8_t *>(slots + tags) + i, 0, RELEASE)
-                store_with(&slots[i], 0, RELEASE)
+                free_slot(&slots[i], tags + i)
                 removed += 1
-        for i in range(tags + self.buckets, self.bytes // SLOT_BYTES):      # counts of its sources
+        for i in range(count + self.buckets, self.bytes // SLOT_BYTES):     # counts of its sources
             if slots[i] & 0xFF == worker + 1:
                 store_with(&slots[i], 0, RELAXED)
         return removed

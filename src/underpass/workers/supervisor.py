@@ -607,7 +607,7 @@ class Supervisor:
         """Become the program that is installed now, as the same process: it finds the workers without a
         supervisor, and takes them over. Signals wait until it hears them.
         """
-        if not self._starts():
+        if not self._starts():                  # it may be another one by now
             return
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         if self._signals:                       # they would be forgotten

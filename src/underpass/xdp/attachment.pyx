@@ -2,7 +2,7 @@
 
 Needs CAP_SYS_ADMIN. Who attached it has the same things in `XdpProgram`.
 """
-from libc.errno cimport ENOENT, ENOEXEC, EPERM, errno
+from libc.errno cimport ENOENT, EPERM, errno
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 from posix.unistd cimport close as close_fd
@@ -13,7 +13,7 @@ from underpass.xdp.bpf_map import BpfMap
 from underpass.xdp.contract cimport built_in
 from underpass.xdp.libbpf cimport *
 from underpass.xdp.query import attached_program
-from underpass.xdp.steer_object import FEATURES, OTHER_VERSION, VERSION, SteerObject
+from underpass.xdp.steer_object import FEATURES, SteerObject, check_version
 
 PROGRAMS = {"steer": False, "steer_frags": True}       # and whether it is for packets of several buffers
 RODATA = ".rodata"
@@ -135,8 +135,7 @@ cdef class Attachment:
         cdef bytes octets = self._maps[RODATA].lookup(bytes(4)) if RODATA in self._maps else b""
         memset(&built, 0, sizeof(built))
         memcpy(&built, <const char *>octets, min(sizeof(built), len(octets)))
-        if built.version != VERSION:
-            raise OSError(ENOEXEC, OTHER_VERSION)
+        check_version(built.version)
         self.features = frozenset([name for name, bit in FEATURES.items() if built.features & bit])
 
     def maps(self):

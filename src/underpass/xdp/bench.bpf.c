@@ -48,12 +48,10 @@ int bare_drop(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	const __be32 *source = data + offsetof(struct ethhdr, h_source) + 2;
-	long octets = end - data;
 
 	if ((void *)(source + 1) <= end && *source == bpf_htonl(0x000012fe))
 		return XDP_DROP;
-	barrier_var(octets);
-	return steer_packet(ctx, octets);
+	return steer_linear(ctx);
 }
 
 SEC("xdp")
@@ -66,10 +64,6 @@ int empty_random(struct xdp_md *ctx)
 SEC("xdp")
 int steer_random(struct xdp_md *ctx)
 {
-	long octets;
-
 	another_source(ctx);
-	octets = (long)ctx->data_end - (long)ctx->data;
-	barrier_var(octets);
-	return steer_packet(ctx, octets);
+	return steer_linear(ctx);
 }

@@ -2,7 +2,7 @@
 
 The attachment is a bpf_link: it ends with the last process that holds the link's descriptor, killed or not.
 """
-from libc.errno cimport EBUSY, ENOENT, ENOEXEC, errno
+from libc.errno cimport EBUSY, ENOENT, errno
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 from posix.unistd cimport close as close_fd
@@ -18,7 +18,7 @@ from underpass.xdp.libbpf cimport *
 from underpass.xdp.steer_object cimport SteerObject
 
 from underpass.xdp.query import attached_program
-from underpass.xdp.steer_object import OTHER_VERSION, VERSION, checked_features
+from underpass.xdp.steer_object import VERSION, check_version, checked_features
 
 cdef extern from "<arpa/inet.h>" nogil:
     uint16_t htons(uint16_t value)
@@ -129,8 +129,7 @@ cdef class XdpProgram:
         self.link_fd = adopted.pop("link")
         given = {name.removeprefix("map "): fd for name, fd in adopted.items()}
         try:
-            if facts.get("version") != VERSION:
-                raise OSError(ENOEXEC, OTHER_VERSION)
+            check_version(facts.get("version"))
             there, maps = self._there(facts, given)
             self._object = SteerObject(features | there, self.multi_buffer, both=self.netdev.driver in FORGETFUL_DRIVERS,
                                        reuse=maps, entries=entries)

@@ -127,13 +127,18 @@ static __always_inline int steer_packet(struct xdp_md *ctx, __u32 octets)
 	return verdict;
 }
 
-SEC("xdp")
-int steer(struct xdp_md *ctx)
+static __always_inline int steer_linear(struct xdp_md *ctx)
 {
 	long octets = (long)ctx->data_end - (long)ctx->data;
 
 	barrier_var(octets);            /* from here on it is a number, not a difference of pointers to be rearranged */
 	return steer_packet(ctx, octets);
+}
+
+SEC("xdp")
+int steer(struct xdp_md *ctx)
+{
+	return steer_linear(ctx);
 }
 
 /* For an MTU over one page: the packet may go on in further buffers (Linux 5.18, and 6.6 for AF_XDP). */

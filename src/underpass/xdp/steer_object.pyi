@@ -4,11 +4,11 @@ from underpass.xdp.bpf_map import BpfMap
 
 FEATURES: dict[str, int]
 VERSION: int
-OTHER_VERSION: str
 COUNTERS: tuple[str, ...]
 MAPS: dict[str, set[str]]
 
 def checked_features(names: Iterable[str]) -> frozenset[str]: ...
+def check_version(version: int | None) -> None: ...
 def raise_memlock_limit() -> None: ...
 
 class SteerObject:

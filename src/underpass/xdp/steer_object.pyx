@@ -3,7 +3,7 @@
 A feature that is off has neither code nor maps there. To switch one, a second object is loaded that reuses the maps of
 the first, and takes its place in the attachment.
 """
-from libc.errno cimport EEXIST, errno
+from libc.errno cimport EEXIST, ENOEXEC, errno
 from libc.stdint cimport uint32_t
 from libc.string cimport memset
 
@@ -23,7 +23,6 @@ FEATURES = {"filters": FEATURE_FILTERS, "rates": FEATURE_RATES, "detection": FEA
             "connections": FEATURE_CONNECTIONS}
 
 VERSION = CONTRACT_VERSION                              # of the maps' layout
-OTHER_VERSION = "the XDP program that is attached is another version's, and its maps have another layout: start the server anew"
 COUNTERS = tuple([counter_texts[reason].decode() for reason in range(COUNTERS_MAX)])    # by reason
 
 # Maps that are there only with one of these features; all others always are.
@@ -47,6 +46,13 @@ def checked_features(names):
     if unknown:
         raise ValueError(f"features are {', '.join(FEATURES)}, not {min(unknown)!r}")
     return frozenset(names)
+
+
+def check_version(version):
+    """Of the program that is attached. Raises OSError, ENOEXEC, where its maps may be laid out in another way."""
+    if version != VERSION:
+        raise OSError(ENOEXEC, "the XDP program that is attached is another version's, and its maps have another layout: "
+                               "start the server anew")
 
 
 def raise_memlock_limit():
