@@ -42,8 +42,8 @@ def test_a_page_with_fifty_assets_and_a_websocket(site: Site, tmp_path: Path) ->
                    check=True, capture_output=True)
     with program(site, tmp_path, "uvicorn", "--app-dir", str(Path(__file__).parent), "browsed:app", "--host",
                  "0.0.0.0", "--port", str(PORT), "--lifespan", "off", "--ssl-keyfile", str(key),
-                 "--ssl-certfile", str(certificate)):
-        assert until(lambda: "assets" in fetched(site, "/"), 20, 0.2), (tmp_path / "log").read_text()
+                 "--ssl-certfile", str(certificate), serves=PORT):
+        assert "assets" in fetched(site, "/")
         browser = browse(site, tmp_path / "profile")
         try:
             assert until(lambda: fetched(site, "/report"), 60, 0.5)

@@ -9,6 +9,7 @@ import pytest
 from tests.aio.conftest import Site
 from tests.aio.test_programs import redis_server
 from tests.aio.test_run import program
+from tests.aio.test_socket import peer_s_http
 from tests.netns.inside import inside
 
 from underpass.linux.namespaces import until
@@ -22,30 +23,14 @@ def script(name: str, *words: str) -> tuple[str, ...]:
 
 
 def dialled(site: Site) -> socket.socket:
-    """A connection of the peer's kernel, as soon as there is a server."""
-    got: list[socket.socket] = []
-
-    def connects() -> bool:
-        sock = site.client()
-        try:
-            sock.connect((site.host, PORT))
-        except OSError:
-            sock.close()
-            return False
-        got.append(sock)
-        return True
-
-    assert until(connects, 20, 0.1)
-    return got[0]
+    """A connection of the peer's kernel."""
+    sock = site.client()
+    sock.connect((site.host, PORT))
+    return sock
 
 
-def fetched(site: Site, wanted: str, port: int = PORT) -> bool:
-    def asks() -> bool:
-        url = f"http://{site.host}:{port}/"
-        done = site.pair.client.run("curl", "-sS", "--max-time", "5", url, check=False)
-        return wanted in done.stdout
-
-    return until(asks, 20, 0.2)
+def fetched(site: Site) -> str:
+    return site.pair.client.run("curl", "-sS", "--max-time", "20", f"http://{site.host}:{PORT}/").stdout
 
 
 def exactly(sock: socket.socket, count: int) -> bytes:
@@ -56,13 +41,14 @@ def exactly(sock: socket.socket, count: int) -> bytes:
 
 
 def test_echo(site: Site, tmp_path: Path) -> None:
-    with program(site, tmp_path, *script("echo.py")), dialled(site) as client:
+    with program(site, tmp_path, *script("echo.py"), serves=PORT), dialled(site) as client:
         client.sendall(b"hello")
         assert exactly(client, 5) == b"hello"
 
 
 def test_chat(site: Site, tmp_path: Path) -> None:
-    with program(site, tmp_path, *script("chat.py")), dialled(site) as one, dialled(site) as other:
+    with program(site, tmp_path, *script("chat.py"), serves=PORT), \
+            dialled(site) as one, dialled(site) as other:
         assert until(lambda: one.sendall(b"hello\n") is None and readable(other), 10, 0.2)
         assert exactly(other, 6) == b"hello\n"
 
@@ -78,14 +64,14 @@ def readable(sock: socket.socket) -> bool:
 
 
 def test_hello(site: Site, tmp_path: Path) -> None:
-    with program(site, tmp_path, *script("hello.py")):
-        assert fetched(site, "hello")
+    with program(site, tmp_path, *script("hello.py"), serves=PORT):
+        assert fetched(site) == "hello\n"
 
 
 def test_proxy(site: Site, tmp_path: Path) -> None:
     listener = site.listener()
-    with program(site, tmp_path, *script("proxy.py", *map(str, listener.getsockname()))), \
-            dialled(site) as client:
+    with program(site, tmp_path, *script("proxy.py", *map(str, listener.getsockname())),
+                 serves=PORT, connects=True), dialled(site) as client:
         behind, _ = listener.accept()
         client.sendall(b"ask")
         client.shutdown(socket.SHUT_WR)
@@ -97,7 +83,7 @@ def test_proxy(site: Site, tmp_path: Path) -> None:
 
 
 def test_mixed(site: Site, tmp_path: Path) -> None:
-    with program(site, tmp_path, *script("mixed.py")), dialled(site) as client:
+    with program(site, tmp_path, *script("mixed.py"), serves=PORT), dialled(site) as client:
         client.sendall(b"b\na\n")
         client.shutdown(socket.SHUT_WR)
         assert exactly(client, 5) == b"a\nb\n"
@@ -113,8 +99,7 @@ def test_tls(site: Site, tmp_path: Path) -> None:
                     "/CN=example"], check=True, capture_output=True)
     pem = tmp_path / "server.pem"
     pem.write_bytes((tmp_path / "key").read_bytes() + (tmp_path / "crt").read_bytes())
-    with program(site, tmp_path, *script("tls.py", str(pem))):
-        dialled(site).close()
+    with program(site, tmp_path, *script("tls.py", str(pem)), serves=PORT):
         said = site.pair.client.run("openssl", "s_client", "-quiet", "-no_ign_eof", "-connect",
                                     f"{site.host}:{PORT}", text="hello\n", check=False)
         assert "CN=example" in said.stderr.replace(" ", "")     # openssl 3.2 and later: without blanks
@@ -124,29 +109,35 @@ def test_fastapi(site: Site, tmp_path: Path) -> None:
     pytest.importorskip("fastapi")
     words = ("uvicorn", "--app-dir", str(EXAMPLES), "fastapi_app:app", "--host", "0.0.0.0", "--port",
              str(PORT))
-    with program(site, tmp_path, *words):
-        assert fetched(site, '{"hello":"from user space"}')
+    with program(site, tmp_path, *words, serves=PORT):
+        assert '{"hello":"from user space"}' in fetched(site)
 
 
 def test_aiohttp(site: Site, tmp_path: Path) -> None:
     pytest.importorskip("aiohttp")
-    with program(site, tmp_path, *script("aiohttp_server.py")):
-        assert fetched(site, site.peer)
+    with program(site, tmp_path, *script("aiohttp_server.py"), serves=PORT):
+        assert site.peer in fetched(site)
 
 
 def test_websocket(site: Site, tmp_path: Path) -> None:
     pytest.importorskip("websockets")
     asks = ("from websockets.sync.client import connect; "
             f"c = connect('ws://{site.host}:{PORT}', proxy=None); c.send('hello'); print(c.recv())")
-    with program(site, tmp_path, *script("websocket.py")):
-        dialled(site).close()
+    with program(site, tmp_path, *script("websocket.py"), serves=PORT):
         assert site.pair.client.run(sys.executable, "-c", asks).stdout == "hello\n"
 
 
 def test_redis(site: Site, tmp_path: Path) -> None:
     pytest.importorskip("redis")
-    with redis_server(site), \
-            program(site, tmp_path, "python", str(EXAMPLES / "redis_client.py"), site.peer) as process:
+    words = ("python", str(EXAMPLES / "redis_client.py"), site.peer)
+    with redis_server(site), program(site, tmp_path, *words, serves=None) as process:
         process.wait(20)
         assert "hello from user space" in (tmp_path / "log").read_text()
-        assert "generic XDP" in (tmp_path / "log").read_text()
+
+
+def test_an_aiohttp_client(site: Site, tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp")
+    with peer_s_http(site) as where, program(site, tmp_path, "python", str(EXAMPLES / "aiohttp_client.py"),
+                                             f"http://{where}/a", serves=None) as process:
+        process.wait(20)
+        assert f"\n200 {'/a' * 1000}\n" in (tmp_path / "log").read_text()

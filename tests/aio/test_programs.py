@@ -18,6 +18,12 @@ from tests.aio.test_loop import PORT, running
 BODY = b"z" * 300_000
 
 
+def opened() -> tuple[int, int]:
+    """Connections that the stack has accepted, and opened."""
+    counted = running().nic.stack().stats()["tcp"]
+    return counted["passive_opens"], counted["active_opens"]
+
+
 async def curl(site: Site, *words: str) -> str:
     """What curl is told on the other end."""
     command = ("curl", "-gsS", "--fail", "--max-time", "20", *words)
@@ -74,7 +80,7 @@ def test_uvicorn(site: Site, http: str) -> None:
                 for host in (site.host, "127.0.0.1"):
                     answer = await ours.post(f"http://{host}:{PORT}/", content=BODY)
                     assert answer.content == BODY
-            assert running().nic.stack().stats()["tcp"]["passive_opens"] == 3
+            assert opened() == (3, 1)       # each curl, and httpx; 127.0.0.1 is the kernel's
     site.run(main())
 
 
@@ -87,6 +93,7 @@ def test_uvicorn_s_websockets_and_the_websockets_client(site: Site) -> None:
             for text in ("short", "long" * 50_000):
                 await socket.send(text)
                 assert await socket.recv() == text
+            assert opened() == (1, 1)
     site.run(main())
 
 
@@ -101,6 +108,7 @@ def test_fastapi(site: Site) -> None:
     async def main() -> None:
         async with under_uvicorn(app, site.host):
             assert json.loads(await curl(site, f"http://{site.host}:{PORT}/items/7")) == {"number": 7}
+            assert opened() == (1, 0)
     site.run(main())
 
 
@@ -139,6 +147,8 @@ def test_aiohttp_serves_files_websockets_and_uploads(site: Site, tmp_path: Path)
             async with session.ws_connect(f"{url}/socket") as socket:
                 await socket.send_str("hello")
                 assert (await socket.receive()).data == "hello"
+        passive, active = opened()
+        assert passive == 1 + active and active > 0         # curl's, and those of our own client
         await runner.cleanup()
     site.run(main())
 
@@ -161,7 +171,7 @@ def test_hypercorn(site: Site) -> None:
                 await asyncio.sleep(0.05)
         stop.set()
         await task
-        assert running().nic.stack().stats()["tcp"]["passive_opens"] > 0
+        assert opened()[0] > 0
     site.run(main())
 
 
@@ -194,7 +204,7 @@ def test_redis_py_with_a_real_redis_across_the_link(site: Site) -> None:
                 for number in range(100):
                     pipe.incrby("sum", number)
                 assert (await pipe.execute())[-1] == 4950
-        assert running().nic.stack().stats()["tcp"]["active_opens"] >= 1
+        assert opened()[1] > 0
     with redis_server(site):
         site.run(main())
 
@@ -215,5 +225,6 @@ def test_anyio_streams(site: Site) -> None:
             async with await anyio.connect_tcp(site.host, PORT) as stream:
                 await stream.send(b"hello")
                 assert await stream.receive() == b"hello"
+            assert opened() == (1, 1)
             group.cancel_scope.cancel()
     site.run(main())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.aio.conftest import Site
+from tests.netns.opens import listens, opened_by_kernel, opened_by_stack
 
 from underpass.aio.launch import program_of
 from underpass.linux.namespaces import until
@@ -29,14 +30,31 @@ asyncio.run(main())
 
 
 @contextmanager
-def program(site: Site, folder: Path, *words: str) -> Iterator["subprocess.Popen[str]"]:
-    """A running program whose first words on stderr are in folder/log."""
+def program(site: Site, folder: Path, *words: str, serves: int | None,
+            connects: bool = False) -> Iterator["subprocess.Popen[str]"]:
+    """A running program whose output is in folder/log, once the stack listens on its port, if it serves one.
+
+    At the end of the block the stack must have had its connections, and the kernel none. A client has ended
+    by then, and its counters with it: that another namespace answered it, and not by the kernel, is enough.
+    """
     where = site.pair.server
+    kernel_s = opened_by_kernel(where.name)
     command = (sys.executable, "-m", "underpass.cli", "run", "-i", where.interface, "--", *words)
     with (folder / "log").open("w") as log:
         process = where.start("env", f"PYTHONPATH={folder}", *command, output=log)
+
+    def said() -> str:
+        return (folder / "log").read_text()
+
     try:
+        if serves is not None:
+            until(lambda: listens(process, serves) or process.poll() is not None, 30, 0.1)
+            assert process.poll() is None and listens(process, serves), said()
         yield process
+        assert f"underpass: {where.interface} (veth): generic XDP" in said()
+        assert serves is None or opened_by_stack(process, "passive_opens") > 0
+        assert not connects or opened_by_stack(process, "active_opens") > 0
+        assert opened_by_kernel(where.name) == kernel_s
     finally:
         where.stop(process)
 
@@ -61,13 +79,8 @@ def test_a_program_is_served_by_the_stack(site: Site, tmp_path: Path, words: lis
     (tmp_path / "app.py").write_text(APP)
     (tmp_path / "server.py").write_text(SERVER)
     words = [str(tmp_path / it) if it == "server.py" else it for it in words]
-    with program(site, tmp_path, *words) as process:
-        answered = until(lambda: answers(site) or process.poll() is not None, 20, 0.2)
-        said = (tmp_path / "log").read_text()
-        assert answered and process.poll() is None, said
-        assert f"underpass: {site.pair.server.interface} (veth): generic XDP" in said
-        listed = site.pair.server.run(sys.executable, "-m", "underpass.cli", "ss", "--all", "--json").stdout
-        assert '"local_port": 8000' in listed
+    with program(site, tmp_path, *words, serves=8000):
+        assert answers(site)
     assert "xdp" not in site.pair.server.run("ip", "link", "show", site.pair.server.interface).stdout
 
 

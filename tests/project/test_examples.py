@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tests.netns.opens import listens, opened_by_kernel, opened_by_stack
 from tools import cythonize
 
 import underpass
@@ -126,16 +127,18 @@ def test_the_readme_examples_say_hello(veth: VethPair, tmp_path: Path, words: tu
     script = tmp_path / "hello.py"
     script.write_text(text)
     run = ["-m", *(veth.ours.interface if it == "IF" else it for it in run)] if run else []
+    kernel_s = opened_by_kernel(veth.ours.name)
     server = veth.ours.popen(sys.executable, *run, str(script))
     try:
-        assert until(lambda: said_by(veth) == b"hello from user space\n", 20, 0.2)
+        assert until(lambda: listens(server, 7000), 20, 0.1)
+        assert said_by(veth) == b"hello from user space\n"
+        assert opened_by_stack(server, "passive_opens") > 0
+        assert opened_by_kernel(veth.ours.name) == kernel_s
     finally:
         server.kill()
         server.wait()
 
 
 def said_by(veth: VethPair) -> bytes:
-    with contextlib.suppress(OSError), veth.peer.entered(), \
-            socket.create_connection((veth.ours.v4, 7000), timeout=5) as client:
+    with veth.peer.entered(), socket.create_connection((veth.ours.v4, 7000), timeout=20) as client:
         return client.makefile("rb").read()
-    return b""
