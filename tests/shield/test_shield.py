@@ -7,11 +7,13 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.shield.loaded import loaded
 
 from underpass.shield import policy_file
+from underpass.shield.policy_image import state_fields
 from underpass.shield.shield import Shield, open_shield
 from underpass.testing.namespaces import VethPair
 from underpass.testing.packets import TcpSegment
@@ -139,6 +141,66 @@ def test_blocks_have_eight_lengths_at_most(program: XdpProgram) -> None:
     with pytest.raises(OSError, match="IPv4 prefixes of 8 different lengths are blocked, and no more can be"):
         shield.block(NETWORK("8.0.0.0/8"))
     assert len(shield.blocks()) == 8
+
+
+def test_a_policy_whose_blocks_have_no_room_changes_nothing(program: XdpProgram, veth: VethPair) -> None:
+    """Of eight lengths there are blocks, and [detection] of the new policy needs a ninth."""
+    shield = shield_of(program)
+    shield.load(policy_file.parse(LISTED))
+    for bits in range(20, 28):
+        shield.block(NETWORK((0x08000000, bits)))
+    reason(program, frame(veth, "198.51.100.9"))
+    before, stats, features = program.map("shield").lookup(bytes(4)), shield.stats(), program.features
+    wanted = policy_file.parse("[detection]\npackets = 9\nblock-for = '1m'\nv4 = 19\n")
+    with pytest.raises(OSError, match=r"\[detection\] would block those of /19: give it one"):
+        shield.load(wanted)
+    assert shield.policy().text == LISTED  # type: ignore[union-attr]
+    assert program.map("shield").lookup(bytes(4)) == before
+    assert (shield.stats(), program.features) == (stats, features)
+    assert reason(program, frame(veth, "198.51.100.9")) == "dropped_denied"
+    assert shield.unblock(NETWORK("8.0.0.0/20"))
+    shield.load(wanted)
+    assert shield.policy() == wanted
+    assert reason(program, frame(veth, "198.51.100.9")) == "dropped_no_socket"
+    assert reason(program, frame(veth, "8.0.0.9")) == "dropped_blocked"
+
+
+class Written:
+    """A program whose writes to the map `shield` are kept."""
+
+    def __init__(self, program: XdpProgram) -> None:
+        self._program, self.states = program, []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._program, name)
+
+    def map(self, name: str) -> Any:
+        found = self._program.map(name)
+        return WrittenMap(found, self.states) if name == "shield" else found
+
+
+class WrittenMap:
+    def __init__(self, of: Any, states: list[bytes]) -> None:
+        self._of, self._states = of, states
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._of, name)
+
+    def update(self, key: bytes, value: bytes) -> None:
+        self._states.append(value)
+        self._of.update(key, value)
+
+
+def test_a_policy_and_the_lengths_of_its_blocks_come_by_one_write(program: XdpProgram) -> None:
+    """No packet meets the policy without the lengths that its [detection] blocks."""
+    written = Written(program)
+    shield = Shield(written, program.netdev.index)
+    shield.load(policy_file.parse(LISTED))
+    shield.block(NETWORK("8.8.8.0/24"))
+    written.states.clear()
+    shield.load(policy_file.parse("[detection]\npackets = 9\nblock-for = '1m'\nv4 = 19\n"))
+    (state,) = written.states
+    assert state_fields(state) == (1, 1, [24, 19], [64], 1)
 
 
 def test_blocks_stay_and_counts_go_on_when_a_policy_is_loaded(program: XdpProgram, veth: VethPair) -> None:

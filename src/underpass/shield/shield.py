@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from underpass.linux import interface
 from underpass.shield import policy_image, ranges
 from underpass.shield.drops import Drops
-from underpass.shield.policy import BOGON_NETWORKS, Network, Policy
+from underpass.shield.policy import BOGON_NETWORKS, Detection, Network, Policy
 from underpass.shield.policy_file import parse
 from underpass.shield.policy_image import TALLY_PLACES, PolicyImage, rules_of
 from underpass.shield.prefixes import Prefixes
@@ -115,21 +115,18 @@ class Shield:
         made = prepare(policy)
         with self._changing():
             self._refuse_counting(policy)
+            self._refuse_lengths(policy)
             self._have_features(policy)
             with self._maps() as maps:
-                active, loaded, v4, v6, has = self._state(maps)
+                active, loaded, *_ = self._state(maps)
                 generation = 1 - active if loaded else active
-                for version, it in made.families.items() if "lists" in self._steered.features else ():
-                    _write_ranges(maps, version, it, generation)
-                _write_services(maps, policy, generation)
-                _write_generation(maps, "policies", generation, made.image)
-                _write_generation(maps, "policy_texts", generation, made.text)
+                self._write_generation(maps, policy, made, generation)
                 kept = self._named_tallies(maps) if loaded else {}
-                maps["shield"].update(ONLY, policy_image.state_octets(generation, 1, v4, v6, has))
-                self._restart_tallies(maps, policy, kept)
-                self._set_lengths(maps)
+                state = _state_of(maps, policy.detection, generation)
                 self._set_room(maps, policy)
                 self._set_counted(maps, policy.counted())
+                maps["shield"].update(ONLY, state)      # what may fail lies before it
+                self._restart_tallies(maps, policy, kept)
         return made.sizes
 
     def unload(self) -> None:
@@ -257,6 +254,20 @@ class Shield:
             raise OSError(errno.ENOTSUP, "`connections` limits what a server counts in memory shared "
                                          "with XDP: start it with --admission, or --syn-cookies auto")
 
+    def _refuse_lengths(self, policy: Policy) -> None:
+        """Before anything is exchanged: there is no room for the lengths of what [detection] would block."""
+        if "filters" in self._steered.features:
+            with self._maps() as maps:
+                _lengths_of(maps, policy.detection)
+
+    def _write_generation(self, maps: "_Maps", policy: Policy, made: "Prepared", generation: int) -> None:
+        """All of it beside what is in force."""
+        for version, it in made.families.items() if "lists" in self._steered.features else ():
+            _write_ranges(maps, version, it, generation)
+        _write_services(maps, policy, generation)
+        for name, octets in (("policies", made.image), ("policy_texts", made.text)):
+            maps[name].update(generation.to_bytes(4, "little"), octets)
+
     def _counts_at(self) -> int:
         """Where in the map `flows` it says what is counted; 0: nowhere."""
         return sources_at(self._entries("flows"))
@@ -329,25 +340,10 @@ class Shield:
                 raise OSError(errno.ENOSPC, f"{full}; a list in the policy holds any number") from None
 
     def _set_lengths(self, maps: "_Maps", more: Network | None = None) -> None:
-        """Note of which lengths there are blocks: the XDP program asks for those alone."""
-        lengths: dict[int, set[int]] = {4: set(), 6: set()}
-        for key, _ in maps["blocks"].items():
-            network = network_of(key)
-            lengths[network.version].add(network.prefixlen)
-        if more is not None:
-            lengths[more.version].add(more.prefixlen)
-        has = int(any(lengths.values()))
-        detection = getattr(self._policy(maps), "detection", None)
-        if detection is not None and detection.block_s:
-            lengths[4].add(detection.v4)
-            lengths[6].add(detection.v6)
-        for version, found in lengths.items():
-            if len(found) > policy_image.LENGTHS:
-                full = f"IPv{version} prefixes of {policy_image.LENGTHS} different lengths are blocked"
-                raise OSError(errno.ENOSPC, f"{full}, and no more can be; a list in the policy holds any")
+        """Note of which lengths there are blocks, and will be: the XDP program asks for those alone."""
         active, loaded, *_ = self._state(maps)
-        v4, v6 = (sorted(lengths[version], reverse=True) for version in (4, 6))
-        maps["shield"].update(ONLY, policy_image.state_octets(active, loaded, v4, v6, has))
+        detection = getattr(self._policy(maps), "detection", None)
+        maps["shield"].update(ONLY, _state_of(maps, detection, active, loaded, more))
 
     @staticmethod
     def _set_room(maps: "_Maps", policy: Policy) -> None:
@@ -500,8 +496,43 @@ def _text_octets(policy: Policy) -> bytes:
     return len(text).to_bytes(4, "little") + text.ljust(policy_image.TEXT_BYTES, b"\0")
 
 
-def _write_generation(maps: _Maps, name: str, generation: int, octets: bytes) -> None:
-    maps[name].update(generation.to_bytes(4, "little"), octets)
+def _state_of(maps: _Maps, detection: Detection | None, active: int, loaded: int = 1,
+              more: Network | None = None) -> bytes:
+    """struct shield_state for the blocks that there are. Raises as `_lengths_of`."""
+    lengths = _lengths_of(maps, detection, more)
+    has_blocks = int(more is not None or maps["blocks"].has_keys())
+    return policy_image.state_octets(active, loaded, lengths[4], lengths[6], has_blocks)
+
+
+def _too_many_lengths(version: int, more: Network | None, heavy: int | None) -> str:
+    """What is wrong and what would be right; `heavy`: the length that [detection] asks for."""
+    most = policy_image.LENGTHS
+    if more is None:
+        return (f"IPv{version} prefixes of {most} different lengths are blocked, and [detection] would block "
+                f"those of /{heavy}: give it one of these lengths, or unblock what has one of them")
+    own = f", [detection]'s /{heavy} among them" if heavy is not None else ""
+    return (f"IPv{version} prefixes of {most} different lengths are blocked{own}, and no more can be; a list "
+            "in the policy holds any")
+
+
+def _lengths_of(maps: _Maps, detection: Detection | None, more: Network | None = None
+                ) -> dict[int, list[int]]:
+    """Of which lengths prefixes of each family are blocked, with `more` and what [detection] blocks.
+
+    The longest come first. Raises OSError, ENOSPC, where those are too many.
+    """
+    found: dict[int, set[int]] = {4: set(), 6: set()}
+    for key in maps["blocks"].keys():  # noqa: SIM118  # a map of BPF, not a dict
+        network = network_of(key)
+        found[network.version].add(network.prefixlen)
+    if more is not None:
+        found[more.version].add(more.prefixlen)
+    heavy = {4: detection.v4, 6: detection.v6} if detection is not None and detection.block_s else {}
+    for version, lengths in found.items():
+        lengths.update({heavy[version]} if heavy else ())
+        if len(lengths) > policy_image.LENGTHS:
+            raise OSError(errno.ENOSPC, _too_many_lengths(version, more, heavy.get(version)))
+    return {version: sorted(lengths, reverse=True) for version, lengths in found.items()}
 
 
 def _write_services(maps: _Maps, policy: Policy, generation: int) -> None:
