@@ -29,7 +29,7 @@ def test_simple_rules_become_rules_and_the_rest_comments() -> None:
     assert policy.interface is None
     assert policy.services.default == "drop"
     assert [(it.name, it.action) for it in policy.services.rules] == [
-        ("filter input 1", "drop"), ("filter input 3", "pass")]
+        ("inet filter input 1", "drop"), ("inet filter input 3", "pass")]
     first, second = policy.services.rules
     assert first.sources == (NETWORK("192.0.2.0/24"), NETWORK("198.51.100.1/32"))
     assert (second.ports, second.version, second.protocol) == (((80, 80), (8000, 8010)), 4, 6)
@@ -37,6 +37,15 @@ def test_simple_rules_become_rules_and_the_rest_comments() -> None:
     assert [line.partition("): ")[2] for line in left] == [
         "rule 2: ct state cannot be asked in XDP", "rule 4: ports with != cannot be asked",
         "rule 7: its verdict is reject"]
+
+
+def test_each_rule_has_a_name_of_its_own() -> None:
+    """The tables of iptables have the same names and handles for both versions; names have an end."""
+    long = "a" * 80
+    rules = [Rule(family, "filter", chain, handle, "input", "", "drop") for family in ("ip", "ip6")
+             for chain, handle in (("INPUT", 5), (long, 6), (long, 7))]
+    policy = policy_file.parse(policy_text(rules, "eth0"))
+    assert len({it.name for it in policy.services.rules}) == 6
 
 
 def test_what_needs_too_many_places_is_said() -> None:

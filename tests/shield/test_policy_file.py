@@ -8,6 +8,7 @@ import pytest
 from underpass.shield import policy_file
 from underpass.shield.policy import Rate
 from underpass.shield.policy_file import PolicyError
+from underpass.shield.policy_image import rules_of
 from underpass.shield.toml_lines import lines_of
 
 FAULTS = [
@@ -59,6 +60,24 @@ FAULTS = [
         4,
         "interface.rule.protocol",
         "no ports",
+    ),
+    (
+        "[[interface.rule]]\nname = 'a'\naction = 'drop'\n[[services.rule]]\naction = 'pass'\nname = 'a'",
+        6,
+        "services.rule.name",
+        "'a' is the name of the rule in line 1, too: each needs its own",
+    ),
+    (
+        "[[interface.rule]]\nname = 'services.rule 1'\naction = 'drop'\n[[services.rule]]\naction = 'pass'",
+        4,
+        "services.rule.name",
+        "'services.rule 1' is the name of the rule in line 1, too: each needs its own",
+    ),
+    (
+        "[services]\nrule = [{name = 'a', action = 'drop'}, {name = 'a', action = 'pass'}]",
+        2,
+        "services.rule.name",
+        "'a' is the name of the rule in line 2, too",
     ),
     ("[[services.rate]]\nsyns = 5", 1, "services.rate", 'needs per = "source" or "service"'),
     ("[[services.rate]]\nper = 'source'", 1, "services.rate", "limits nothing"),
@@ -161,6 +180,23 @@ action = "pass"
     assert (own.name, own.bogons, own.fragments, own.deny) == ("*:443", "off", "drop", ("bad",))
     assert [it.name for it in own.rules] == ["own", "interface.rule 1"]
     assert own.rates == policy.services.rates == (Rate("source", syns=20),)
+
+
+def test_rules_without_a_name_are_called_by_their_section() -> None:
+    one = "[[{}.rule]]\naction = 'drop'\n"
+    own = "[[service]]\nport = {}\n" + one.format("service") * 2
+    policy = policy_file.parse(
+        one.format("interface") + one.format("services") + own.format("443\naddress = '192.0.2.1'")
+        + own.format(443)
+    )
+    assert [rule.name for rule in rules_of(policy)] == [
+        "interface.rule 1",
+        "services.rule 1",
+        "192.0.2.1:443 rule 1",
+        "192.0.2.1:443 rule 2",
+        "*:443 rule 1",
+        "*:443 rule 2",
+    ]
 
 
 def test_a_fault_that_is_inherited_is_told_once() -> None:

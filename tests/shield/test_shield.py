@@ -217,6 +217,19 @@ def test_blocks_stay_and_counts_go_on_when_a_policy_is_loaded(program: XdpProgra
     assert reason(program, frame(veth, "8.8.8.8")) == "dropped_blocked"
 
 
+def test_rules_of_services_are_counted_each_by_itself(program: XdpProgram, veth: VethPair) -> None:
+    program.claim(veth.ours.v4, 81)
+    rule = "[[service.rule]]\naction = 'drop'\nfrom = '{}'\n"
+    rules = rule.format("8.8.8.8") + rule.format("9.9.9.9")
+    shield = shield_of(program)
+    shield.load(policy_file.parse("".join(f"[[service]]\nport = {port}\n{rules}" for port in (80, 81))))
+    for src, times in (("8.8.8.8", 1), ("9.9.9.9", 2)):
+        for _ in range(times):
+            assert reason(program, frame(veth, src)) == "dropped_rule"
+    assert {name: it.packets for name, it in shield.stats()["rules"].items()} == {
+        "*:80 rule 1": 1, "*:80 rule 2": 2, "*:81 rule 1": 0, "*:81 rule 2": 0}
+
+
 def test_a_policy_that_cannot_be_loaded_leaves_the_one_before(
     program: XdpProgram, veth: VethPair, tmp_path: Path
 ) -> None:

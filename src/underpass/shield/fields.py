@@ -7,6 +7,7 @@ from typing import Any
 from underpass.shield.policy import PROTOCOLS, TCP_FLAGS, Network, Ports
 
 Reader = Callable[[Any], Any]
+TEXT_MAX = 60
 
 
 def one_of(words: tuple[str, ...]) -> Reader:
@@ -58,8 +59,8 @@ def span(value: Any) -> float:
 
 def text(value: Any) -> str:
     """A short name."""
-    if not isinstance(value, str) or not value or len(value) > 60 or not value.isprintable():
-        raise ValueError("a text of 1 to 60 printable characters")
+    if not isinstance(value, str) or not value or len(value) > TEXT_MAX or not value.isprintable():
+        raise ValueError(f"a text of 1 to {TEXT_MAX} printable characters")
     return value
 
 

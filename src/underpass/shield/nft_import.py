@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from underpass.linux.nft_rules import Network, Ports, Rule
+from underpass.shield.fields import TEXT_MAX
 
 PLACES = 64                             # of a section's rules, each pair of networks and ports one
 
@@ -70,8 +71,9 @@ def rule_text(rule: Rule) -> str:
 
 
 def name_of(rule: Rule) -> str:
-    """Chain and handle, which are the rule's own."""
-    return f"{rule.table} {rule.chain} {rule.handle}"[:60]
+    """Table and handle, which are the rule's own, and the chain."""
+    handle = f" {rule.handle}"
+    return f"{rule.family} {rule.table} {rule.chain}"[: TEXT_MAX - len(handle)] + handle
 
 
 def listed(networks: Sequence[Network]) -> str:

@@ -33,6 +33,8 @@ NETWORKS = fields.list_of(fields.network, "prefixes", some=True)
 NAMES = fields.list_of(fields.text, "names of lists")
 PER_SECOND = fields.integer(1, COUNT_MAX)
 
+Where = tuple[str | int, ...]           # keys, and the numbers of elements of arrays
+
 # Key in the file: the attribute that it sets, and how its value is read.
 Fields = Mapping[str, tuple[str, fields.Reader]]
 TOP: Fields = {"dry-run": ("dry_run", fields.boolean), "samples": ("samples", fields.boolean),
@@ -145,15 +147,18 @@ class _Reader:
         self.lines = lines_of(text)
         self.faults: list[Fault] = []
         self.rules = 0
+        self.names: dict[str, tuple[Where, bool]] = {}      # of rules: where, and whether it was given
         self.lengths: set[tuple[int, int]] = set()
 
-    def fault(self, path: tuple[str | int, ...], wrong: str) -> None:
-        """Note one: at its line, or at that of the next table around it."""
-        line = next((self.lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.lines), None)
-        key = ".".join(str(it) for it in path if isinstance(it, str))
-        self.faults.append(Fault(self.file, line, key, wrong))
+    def fault(self, path: Where, wrong: str) -> None:
+        """Note one."""
+        self.faults.append(Fault(self.file, self.line(path), path_text(path), wrong))
 
-    def table(self, value: Any, path: tuple[str | int, ...], known: Fields, others: tuple[str, ...] = ()
+    def line(self, path: Where) -> int | None:
+        """That of a key, or of the next table around it."""
+        return next((self.lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.lines), None)
+
+    def table(self, value: Any, path: Where, known: Fields, others: tuple[str, ...] = ()
               ) -> dict[str, Any]:
         """The attributes that a table sets; faults are noted and left out."""
         if not isinstance(value, dict):
@@ -225,14 +230,15 @@ class _Reader:
             self.fault(("lists",), f"{len(found)} lists are more than {LISTS_MAX}")
         return tuple(found)
 
-    def section(self, table: Any, path: tuple[str | int, ...], known: Fields, above: "_Above") -> Section:
+    def section(self, table: Any, path: Where, known: Fields, above: "_Above") -> Section:
         """One section, with the rules of the one that it inherits from behind its own."""
         set_to = self.table(table, path, known, ("rule", "rate"))
         set_to.pop("port", None)
         set_to.pop("address", None)
         if not isinstance(table, dict):
             return Section(path_text(path))
-        own = [self.rule(it, (*path, "rule", at), above.names)
+        title = self._service_name(table) if path[0] == "service" else path_text(path)
+        own = [self.rule(it, (*path, "rule", at), above.names, title)
                for at, it in enumerate(self.tables(table, path, "rule"))]
         rates = [self.rate(it, (*path, "rate", at)) for at, it in enumerate(self.tables(table, path, "rate"))]
         for key in ("allow", "deny"):
@@ -249,13 +255,13 @@ class _Reader:
         return Section(path_text(path), rules=(*(it for it in own if it), *above.rules),
                        rates=tuple(it for it in rates if it), **{**above.defaults, **set_to})
 
-    def known_list(self, name: str, path: tuple[str | int, ...], names: set[str]) -> None:
+    def known_list(self, name: str, path: Where, names: set[str]) -> None:
         """Note a list that there is not."""
         if name not in names:
             known = f"lists are {', '.join(sorted(names))}" if names else "there are no lists"
             self.fault(path, f"{name!r} is no list; {known}")
 
-    def tables(self, table: Mapping[str, Any], path: tuple[str | int, ...], key: str) -> list[Any]:
+    def tables(self, table: Mapping[str, Any], path: Where, key: str) -> list[Any]:
         """An array of tables."""
         value = table.get(key, [])
         if isinstance(value, list):
@@ -263,8 +269,8 @@ class _Reader:
         self.fault((*path, key), f"is written [[{path_text((*path, key))}]]")
         return []
 
-    def rule(self, table: Any, path: tuple[str | int, ...], names: set[str]) -> Rule | None:
-        """One rule."""
+    def rule(self, table: Any, path: Where, names: set[str], title: str) -> Rule | None:
+        """One rule of the section that is called `title`."""
         set_to = self.table(table, path, RULE)
         for name in set_to.get("source_lists", ()):
             self.known_list(name, (*path, "from-lists"), names)
@@ -275,12 +281,22 @@ class _Reader:
         has_ports = set_to.get("ports") or set_to.get("source_ports")
         if has_ports and set_to.get("protocol") not in (6, 17, None):
             self.fault((*path, "protocol"), "has no ports; tcp and udp have")
-        set_to["name"] = set_to.get("name", f"{path_text(path)} {int(path[-1]) + 1}")
+        set_to["name"] = self._rule_name(set_to.get("name"), path, title)
         if "version" in set_to:
             set_to["version"] = int(set_to["version"])
         return Rule(**set_to) if "action" in set_to else None
 
-    def rate(self, table: Any, path: tuple[str | int, ...]) -> Rate | None:
+    def _rule_name(self, given: str | None, path: Where, title: str) -> str:
+        """What its tallies go by: its own name, or section and number."""
+        dot = " " if path[0] == "service" else "."
+        name = given or f"{title}{dot}rule {int(path[-1]) + 1}"
+        first, was_given = self.names.setdefault(name, (path, given is not None))
+        if first != path and (given or was_given):
+            self.fault((*path, "name"), f"{name!r} is the name of the rule in line {self.line(first)}, too: "
+                                        "each needs its own")
+        return name
+
+    def rate(self, table: Any, path: Where) -> Rate | None:
         """One rate."""
         set_to = self.table(table, path, RATE)
         if not isinstance(table, dict):
@@ -298,7 +314,7 @@ class _Reader:
                 self.fault((*path, key), "are those of the stack: [services] and [[service]] limit them")
         return self.counted(Rate(**set_to), path) if "per" in set_to else None
 
-    def counted(self, rate: Rate, path: tuple[str | int, ...]) -> Rate:
+    def counted(self, rate: Rate, path: Where) -> Rate:
         """The rate, its pair of lengths noted where connections are counted for it."""
         if rate.connections is not None:
             self.lengths.add((rate.v4, rate.v6))
@@ -328,10 +344,9 @@ class _Reader:
                 self.fault(path, "needs port = ...")
                 continue
             set_to = self._quietly(one)
-            name = f"{set_to.get('address', '*')}:{set_to.get('port')}"
             rates = section.rates or services.rates
             found.append(Service(set_to.get("port", 1), set_to.get("address"),
-                                 replace(section, name=name, rates=rates)))
+                                 replace(section, name=self._service_name(one), rates=rates)))
         self._distinct(found)
         if len(found) > SERVICES_MAX:
             self.fault(("service",), f"{len(found)} services are more than {SERVICES_MAX}")
@@ -351,6 +366,11 @@ class _Reader:
         self.faults = before
         return found
 
+    def _service_name(self, table: Mapping[str, Any]) -> str:
+        """Of its section: address and port."""
+        set_to = self._quietly(table)
+        return f"{set_to.get('address', '*')}:{set_to.get('port')}"
+
     def detection(self, table: Mapping[str, Any]) -> Detection | None:
         """Heavy hitters."""
         if "detection" not in table:
@@ -361,7 +381,7 @@ class _Reader:
         return Detection(**set_to) if "packets" in set_to else None
 
 
-def path_text(path: tuple[str | int, ...]) -> str:
+def path_text(path: Where) -> str:
     """A path without numbers, for people."""
     return ".".join(str(it) for it in path if isinstance(it, str))
 
