@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from underpass.link.dpdk import DpdkLink
 
 MODERATION_S = 80e-6    # about as long as network cards wait before they interrupt again
-TEND_S = 10.0           # how often blocks of the shield are looked through
+TEND_S = 2.0            # how often blocks of the shield are looked through, at most
 SPIN_S = 0.05           # with busy polling: how long to look for packets before the process sleeps after all
 
 
@@ -380,22 +380,27 @@ class NicStack(Stack):
 
         Returns when it wants to be called again at the latest, in seconds of the monotonic clock.
         """
-        self._control.serve(changed)
+        self._attend(changed)
         if asked:
             self._asked.serve()
         return self._control.refresh_at
+
+    def _attend(self, changed: bool) -> bool:
+        """As `Control.serve`, and, now and then, the shield's blocks."""
+        now = time.monotonic()
+        if now >= self._tend_at:
+            self._tend_at = now + TEND_S
+            tend(self._nic.shield)
+        return self._control.serve(changed)
 
     def _turns(self, run: Callable[..., list[int]], timeout: float | None,
                wake_fds: Sequence[int]) -> list[int]:
         """Run on, with the control work in between, until there is a reason to return."""
         end = inf if timeout is None else time.monotonic() + timeout
         while True:
-            if time.monotonic() >= self._tend_at:
-                self._tend_at = time.monotonic() + TEND_S
-                tend(self._nic.shield)
             wait = min(end, self._control.refresh_at) - time.monotonic()
             ready = run(max(wait, 0.0), (*wake_fds, self._events_fd, self._asked.fileno()))
-            worked = self._control.serve(self._events_fd in ready)
+            worked = self._attend(self._events_fd in ready)
             if self._asked.fileno() in ready:
                 self._asked.serve()
                 worked = True

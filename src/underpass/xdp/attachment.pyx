@@ -105,6 +105,8 @@ cdef class Attachment:
         if bpf_obj_get_info_by_fd(self.link_fd, &link, &room):
             raise OSError(errno, f"cannot ask about the attachment: {os.strerror(errno)}")
         cdef int program = bpf_prog_get_fd_by_id(link.prog_id)
+        if program == -EPERM:
+            raise OSError(EPERM, "CAP_SYS_ADMIN is needed to reach what another process has attached")
         if program < 0:
             raise OSError(-program, f"cannot reach the XDP program: {os.strerror(-program)}")
         room = sizeof(info)

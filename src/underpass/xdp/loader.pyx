@@ -54,6 +54,8 @@ cdef class XdpProgram:
     Raises OSError: EBUSY where another program is attached, EPERM without CAP_BPF and CAP_NET_ADMIN.
     """
     cdef SteerObject _object
+    cdef object _others             # Attachment: what another process has exchanged ours for
+    cdef uint32_t _others_id
     cdef int _claims, _addresses, _config, _xsks, _counters
     cdef steer_config _current
     cdef dict _flags_by_address     # octets -> address_flags, as in the map
@@ -115,12 +117,12 @@ cdef class XdpProgram:
 
     def descriptors(self):
         """What another process needs to go on with it (see `adopted`): the attachment and the maps, by name."""
-        return {"link": self.link_fd} | {f"map {name}": fd for name, fd in self.maps().items()}
+        return {"link": self.link_fd} | {f"map {name}": fd for name, fd in self._object.maps().items()}
 
     def facts(self):
         """The rest that it needs: plain values."""
         return {"version": VERSION, "mode": self.mode, "why_not_better": self.why_not_better, "multi_buffer": self.multi_buffer,
-                "features": sorted(self.features), "program": self._loaded_id()}
+                "features": sorted(self._object.features), "program": self._loaded_id()}
 
     cdef _adopt(self, dict adopted, dict facts, frozenset features, dict entries):
         """Load this version's program over the maps that are there, and have the attachment run it."""
@@ -328,23 +330,35 @@ cdef class XdpProgram:
         memset(&program, 0, sizeof(program))
         return program.id if bpf_obj_get_info_by_fd(self._object.program_fd, &program, &room) == 0 else 0
 
+    cdef _attached(self):
+        """Features and maps of what the link runs: our object, or what another process (`underpass shield load`) has
+        exchanged it for. Raises OSError, EPERM without CAP_SYS_ADMIN in the second case.
+        """
+        if not self._is_exchanged():
+            self._others = None
+        elif self._others is None or self._others_id != self._attached_id():
+            self._others_id = self._attached_id()
+            self._others = Attachment(link_fd=self.link_fd)
+        return self._object if self._others is None else self._others
+
     @property
     def features(self):
         """The names of the stages that are in the program besides steering."""
-        return self._object.features
+        return self._attached().features
 
     def maps(self):
         """Descriptors of all maps by name, which stay ours."""
-        return self._object.maps()
+        return self._attached().maps()
 
     def map(self, str name not None):
         """A map, with a descriptor of its own. Raises KeyError where these features have none of that name."""
-        return self._object.map(name)
+        return self._attached().map(name)
 
     def switch(self, features, dict entries=None):
         """Run the program with other features, and maps of other sizes, `entries`. Raises OSError."""
         before, self._object = self._object, switch(self.link_fd, self, features, entries)
         before.close()
+        self._others = None
         self._find_maps()
 
     def counters(self):
@@ -374,6 +388,7 @@ cdef class XdpProgram:
             self.link_fd = -1
         if self._object is not None:
             self._object.close()
+            self._others = None
             self._claims = self._addresses = self._config = self._xsks = self._counters = -1
 
     def __enter__(self):
