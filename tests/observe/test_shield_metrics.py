@@ -15,7 +15,8 @@ def test_every_tally_is_a_sample() -> None:
     stats = {"eth0": {
         "dropped": {"interface": {"dropped_protocol": Tally(7, 700)}, "services": {}},
         "would_drop": {"services": {"dropped_rule": Tally(2, 120)}},
-        "rules": {"no telnet": Tally(3, 180)}, "lists": {"bad": Tally(5, 300)}, "blocks": 4}}
+        "rules": {"no telnet": Tally(3, 180)}, "lists": {"bad": Tally(5, 300)}, "blocks": 4,
+        "detection": {"blocked": 9, "would_block": 8, "refused": 6}}}
     registry = CollectorRegistry()
     registry.register(ShieldCollector(lambda: stats))
     lines = generate_latest(registry).decode().splitlines()
@@ -26,5 +27,8 @@ def test_every_tally_is_a_sample() -> None:
         'underpass_shield_rule_packets_total{interface="eth0",rule="no telnet"} 3.0',
         'underpass_shield_list_packets_total{interface="eth0",list="bad"} 5.0',
         'underpass_shield_blocks{interface="eth0"} 4.0',
+        'underpass_shield_heavy_total{interface="eth0",outcome="blocked"} 9.0',
+        'underpass_shield_heavy_total{interface="eth0",outcome="would_block"} 8.0',
+        'underpass_shield_heavy_total{interface="eth0",outcome="refused"} 6.0',
     ):
         assert line in lines

@@ -317,6 +317,9 @@ def run_stats(options: argparse.Namespace) -> int:
                 f"{it.octets:,}")
                for kind, where, reason, it in rows)], right=(3, 4))
     print(f"{found['blocks']} blocks and allowances")
+    if "detection" in found:
+        print("detection: {blocked:,} blocked, {would_block:,} would be (dry run), {refused:,} refused (no "
+              "room)".format(**found["detection"]))
     return 0
 
 

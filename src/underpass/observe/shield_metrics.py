@@ -63,3 +63,9 @@ class ShieldCollector(Collector):
         for name, stats in found.items():
             blocks.add_metric([name], stats["blocks"])
         yield blocks
+        heavy = CounterMetricFamily("underpass_shield_heavy", "Heavy sources by what detection did with them",
+                                    labels=["interface", "outcome"])
+        for name, stats in found.items():
+            for outcome, count in stats.get("detection", {}).items():
+                heavy.add_metric([name, outcome], count)
+        yield heavy
