@@ -1,5 +1,7 @@
 """`underpass shield` beside who attached the program: what it shows, and what it says in one line."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +14,22 @@ from underpass.testing.namespaces import VethPair
 from underpass.testing.packets import TcpSegment
 from underpass.testing.probe_xdp import verdict
 from underpass.xdp.loader import XdpProgram
+
+# Another user cannot read every installation: what the command needs is read before.
+AS_NOBODY = """
+import os, sys
+import underpass.cli.shield, underpass.shield.policy_file, underpass.shield.shield
+from underpass.cli import main, parser_for
+parser_for(["shield"])
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+sys.exit(main(sys.argv[1:]))
+"""
+NOTHING_LEFT = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+ACTIONS = (
+    ["block", "192.0.2.7"], ["allow", "192.0.2.7"], ["unblock", "192.0.2.7"], ["load", "/dev/null"],
+    ["unload"], ["show"], ["top"], ["drops"], ["stats"])
 
 
 @pytest.fixture
@@ -42,3 +60,45 @@ def test_stats_tell_what_detection_has_done(
     with veth.ours.entered():
         assert main(["shield", "stats", "-i", veth.ours.interface]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == told
+
+
+def failed(words: list[str], *before: str, status: int = 1) -> str:
+    """The only line of a command that fails."""
+    done = subprocess.run([*before, *words], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (status, "")
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+@pytest.mark.parametrize("words", ACTIONS, ids=" ".join)
+def test_an_interface_that_is_not_there_is_named(words: list[str]) -> None:
+    line = failed([sys.executable, "-m", "underpass.cli", "shield", *words, "-i", "nope"])
+    assert line.startswith("underpass: interface nope does not exist; interfaces here: ")
+
+
+@pytest.mark.parametrize("words", ACTIONS, ids=" ".join)
+def test_another_user_is_told_what_is_needed(words: list[str]) -> None:
+    line = failed([sys.executable, "-c", AS_NOBODY, "shield", *words, "-i", "lo"])
+    assert line == "underpass: reaching the shield of a running server needs root; run it with sudo"
+
+
+@pytest.mark.parametrize("where", [[], ["-i", "up0"]], ids=["any", "named"])
+@pytest.mark.parametrize("words", ACTIONS[:4], ids=" ".join)
+def test_root_without_the_capability_is_told_what_is_needed(
+    program: XdpProgram, veth: VethPair, words: list[str], where: list[str]
+) -> None:
+    """As in a container. The interface may be found out, or named."""
+    command = [*NOTHING_LEFT, sys.executable, "-m", "underpass.cli", "shield", *words, *where]
+    assert "CAP_SYS_ADMIN is needed" in failed(veth.ours.command(*command))
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["block", "192.0.2"], """takes an address or prefix, such as "192.0.2.0/24", not '192.0.2'"""),
+    (["allow", "192.0.2.1/24"],
+     """takes a prefix without bits beyond its length: "192.0.2.0/24", not '192.0.2.1/24'"""),
+    (["unblock", "2001:db8::/129"], "takes an address or prefix"),
+    (["block", "192.0.2.7", "--for", "5x"], "'5x' is not a span of time above zero, such as 90"),
+    (["block"], "the following arguments are required: ADDR"),
+])
+def test_arguments_that_are_none_are_named(words: list[str], said: str) -> None:
+    assert said in failed([sys.executable, "-m", "underpass.cli", "shield", *words], status=2)

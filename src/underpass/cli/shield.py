@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import ipaddress
 import json
 import os
 import socket
@@ -73,10 +72,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def network(text: str) -> "Network":
     """argparse type: an address or a prefix."""
+    from underpass.shield.fields import network as read
+
     try:
-        return ipaddress.ip_network(text)
+        return read(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        raise argparse.ArgumentTypeError(f"takes {error}") from None
 
 
 def span(text: str) -> float:

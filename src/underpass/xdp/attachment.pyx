@@ -12,7 +12,7 @@ import os
 from underpass.xdp.bpf_map import BpfMap
 from underpass.xdp.contract cimport built_in
 from underpass.xdp.libbpf cimport *
-from underpass.xdp.query import attached_program
+from underpass.xdp.query import UNKNOWN, attached_program
 from underpass.xdp.steer_object import FEATURES, SteerObject, check_version
 
 PROGRAMS = {"steer": False, "steer_frags": True}       # and whether it is for packets of several buffers
@@ -68,8 +68,10 @@ cdef int link_of(uint32_t ifindex) except -1:
 
 
 def is_steered(ifindex):
-    """Whether an interface of this namespace runs Underpass's program."""
+    """Whether an interface of this namespace runs Underpass's program. Raises OSError, EPERM where that is not told."""
     found = attached_program(ifindex)
+    if found is not None and found[1] == UNKNOWN:
+        raise OSError(EPERM, "CAP_SYS_ADMIN is needed to ask which XDP program an interface runs")
     return found is not None and found[1] in PROGRAMS
 
 

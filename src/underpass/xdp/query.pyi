@@ -1,1 +1,3 @@
+UNKNOWN: str
+
 def attached_program(ifindex: int) -> tuple[int, str, str] | None: ...

@@ -8,17 +8,20 @@ import os
 from underpass.xdp.libbpf cimport *
 
 
+UNKNOWN = "?"                   # the name of a program that may not be asked for it
+
+
 cdef str name_of_program(uint32_t program_id):
-    """The kernel's name of a loaded program, or "?" where it may not be asked for."""
+    """The kernel's name of a loaded program, or UNKNOWN."""
     cdef bpf_prog_info info
     cdef uint32_t room = sizeof(info)
     cdef int fd = bpf_prog_get_fd_by_id(program_id)
     if fd < 0:
-        return "?"
+        return UNKNOWN
     memset(&info, 0, sizeof(info))
     answered = bpf_obj_get_info_by_fd(fd, &info, &room) == 0
     close_fd(fd)
-    return info.name.decode() if answered else "?"
+    return info.name.decode() if answered else UNKNOWN
 
 
 def attached_program(uint32_t ifindex):
