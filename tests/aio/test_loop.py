@@ -12,6 +12,8 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -554,32 +556,65 @@ def test_an_idle_loop_uses_no_processor_time(site: Site) -> None:
     site.run(main())
 
 
-def test_callbacks_of_5_ms_do_not_starve_the_stack(site: Site) -> None:
-    """Peers are acknowledged between callbacks: none of them waits for its retransmission timer (200 ms)."""
-    class Slow(Recorder):
-        def data_received(self, data: bytes) -> None:
-            time.sleep(0.005)
-            self.transport.write(data)
+class Slow(Recorder):
+    """Takes 5 ms for each call, and remembers the longest time from one to the next."""
 
-    def timeouts() -> int:
-        return int(site.pair.client.run("nstat", "-asz", "TcpExtTCPTimeouts").stdout.split()[-2])
+    last = longest = 0.0
+
+    def data_received(self, data: bytes) -> None:
+        now = time.monotonic()
+        Slow.longest, Slow.last = max(Slow.longest, now - Slow.last), now
+        time.sleep(0.005)
+        self.transport.write(data)
+
+
+def peer_s_timers(site: Site) -> tuple[int, int]:
+    """Retransmission timeouts and tail-loss probes of the peer's kernel so far."""
+    with inside(site.pair.client.name):
+        text = Path("/proc/thread-self/net/netstat").read_text()
+    names, values = (line.split() for line in text.splitlines() if line.startswith("TcpExt:"))
+    counted = dict(zip(names, values, strict=True))
+    return int(counted["TCPTimeouts"]), int(counted["TCPLossProbes"])
+
+
+def test_callbacks_of_5_ms_do_not_starve_the_stack(
+        site: Site, record_property: Callable[[str, object], None]) -> None:
+    """Sixty peers keep one iteration busy for 300 ms; others send into it. All are acknowledged between
+    callbacks: none waits for its retransmission timer (200 ms on Linux). Tail-loss probes (RFC 8985 7)
+    are another matter: on a path of 0.1 ms Linux sends one 8 ms after the last of several segments.
+    """
+    def send(clients: list[socket.socket]) -> None:
+        for client in clients:
+            for _ in range(4):
+                client.sendall(b"x")
+
+    async def one_round() -> tuple[int, int, float]:
+        """With new connections: a timer that has waited for an answer once waits longer."""
+        clients = [await site.connected(PORT) for _ in range(80)]
+        for client in clients:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        before = peer_s_timers(site)
+        Slow.last, Slow.longest = time.monotonic(), 0.0
+        late = threading.Timer(0.03, send, [clients[60:]])
+        late.start()
+        send(clients[:60])
+        for client in clients:
+            assert await exactly(client, 4) == b"xxxx"
+        late.join()
+        timeouts, probes = (after - was for was, after in zip(before, peer_s_timers(site), strict=True))
+        for client in clients:
+            client.close()
+        return timeouts, probes, Slow.longest
 
     async def main() -> None:
         async with await running().create_server(Accepting(Slow), site.host, PORT):
-            clients = [await site.connected(PORT) for _ in range(60)]
-            for _ in range(10):             # a busy machine may take the processor away for that long
-                before = timeouts()
-                for client in clients:
-                    client.sendall(b"x")
-                for client in clients:
-                    assert await exactly(client, 1) == b"x"
-                if timeouts() == before:
-                    break
-            else:
-                pytest.fail("peers waited for their retransmission timers each time")
+            rounds = [await one_round() for _ in range(6)]
+            record_property("timeouts, probes, longest callback", rounds)
+            print("timeouts and probes of 80 peers, by round:", [it[:2] for it in rounds])
+            # Where a callback of 5 ms took 50 the machine was busy with something else: no verdict.
+            verdicts = [timeouts for timeouts, _, longest in rounds if longest < 0.05]
+            assert len(verdicts) >= 3 and set(verdicts) == {0}
             assert running()._dispatcher.stretched > 0
-            for client in clients:
-                client.close()
     site.run(main())
 
 
