@@ -164,8 +164,8 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
 
     def _acceptor(self, protocol_factory: Callable[[], asyncio.BaseProtocol], sslcontext: Any, server: Any,
                   options: dict[str, Any]) -> Callable[[int], None]:
-        """What is called for each connection, in the context of now."""
-        dispatcher, run = self._dispatcher, contextvars.copy_context().run
+        """What is called for each connection, in a copy of the context of now."""
+        dispatcher, context = self._dispatcher, contextvars.copy_context()
         tls = {name: value for name, value in options.items() if name in SSL_ARGUMENTS}
 
         def accept(conn: int) -> None:
@@ -176,14 +176,12 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
 
         def accepted(conn: int) -> None:
             try:
-                run(accept, conn)
+                context.copy().run(accept, conn)
             except (SystemExit, KeyboardInterrupt):
                 raise
-            except BaseException as error:
-                if self.get_debug():
-                    self.call_exception_handler({
-                        "message": "Error on transport creation for incoming connection",
-                        "exception": error})
+            except BaseException as error:      # of which asyncio's own loop tells in debug mode only
+                self.call_exception_handler({
+                    "message": "Error on transport creation for incoming connection", "exception": error})
 
         return accepted
 
