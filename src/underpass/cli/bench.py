@@ -120,17 +120,21 @@ def run_workers(options: argparse.Namespace) -> int:
 
 
 def run_shield(options: argparse.Namespace) -> int:
-    """What the XDP program costs."""
-    from underpass.apps.bench import shield_cost
+    """What the XDP program costs, and what it drops."""
+    from underpass.apps.bench import drop_rate, shield_cost
     from underpass.cli.common import columns
 
     check_root("loading the XDP program")
     report = shield_cost.measure(options.rounds, say)
+    report["end_to_end"] = drop_rate.measure(options.rounds, say)
     if options.json == STDOUT:
         print_json(report)
         return 0
     columns(shield_cost.cells(report), right=(1, 2))
-    print(shield_cost.HOW)
+    print(f"{shield_cost.HOW}\n")
+    columns(shield_cost.load_cells(report), right=(1, 2))
+    print()
+    columns(drop_rate.cells(report["end_to_end"]), right=(1, 2, 3, 4))
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n")
     return 0

@@ -2,6 +2,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from underpass.xdp.loader import XdpProgram
+from underpass.xdp.steer_object import SteerObject
 
 SYN_COOKIES: dict[str, int]
 FLOWS_IN_A_BUCKET: int
@@ -11,7 +12,7 @@ def sources_at(entries: int) -> int: ...
 def counted_octets(lengths: Iterable[tuple[int, int]]) -> bytes: ...
 
 class AdmissionMaps:
-    def __init__(self, program: XdpProgram) -> None: ...
+    def __init__(self, program: XdpProgram | SteerObject) -> None: ...
     def set_keys(
         self, keys: bytes, *, buckets: int, source_buckets: int = 0, clock_offset_ns: int = 0
     ) -> None: ...

@@ -57,8 +57,12 @@ class Shielded(Underpass):
     def command(self) -> list[str]:
         """Its policy is written first."""
         policy = self.scratch / "shield.toml"
-        policy.write_text(POLICIES[self.flood])
+        policy.write_text(self.policy())
         return [*super().command(), "--shield", str(policy), *OPTIONS.get(self.flood, ())]
+
+    def policy(self) -> str:
+        """What stops the flood."""
+        return POLICIES[self.flood]
 
 
 @contextmanager

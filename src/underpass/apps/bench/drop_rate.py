@@ -1,0 +1,88 @@
+"""How many packets a second the shield drops, end to end, beside a bare drop program on the same interface.
+
+All of a flood that this machine can send, and no clients: what comes in is what is dropped. Receive work is
+pinned to the server's core, the sender to the other; the configurations take turns.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import Any
+
+from underpass.apps.bench.ddos_figure import Shielded, ready, received
+from underpass.apps.bench.floods import MPPS, Target, drop_first, flooding
+from underpass.apps.bench.servers import Underpass
+
+SECONDS, WARM_S = 1.0, 0.5
+GOAL = 0.9                              # of the bare drop's rate
+LISTED = '[lists.bad]\nprefixes = ["32.0.0.0/4"]\n[interface]\nbogons = "off"\n'     # all sources of a flood
+BARE = "bare drop"
+
+
+class ByList(Shielded):
+    """`underpass serve --shield` with all sources of the flood in a deny list."""
+
+    flood = "udp"
+
+    def policy(self) -> str:
+        """Instead of dropping by protocol."""
+        return LISTED
+
+
+class ByProtocol(Shielded):
+    """The same with a policy that drops UDP."""
+
+    flood = "udp"
+
+
+CONFIGURATIONS: dict[str, Callable[[], AbstractContextManager[Target]]] = {
+    BARE: partial(ready, Underpass, "udp", drop_first),
+    "UDP rule": partial(ready, ByProtocol, "udp"),
+    "deny list": partial(ready, ByList, "udp"),
+}
+
+
+@contextmanager
+def all_that_can_be(target: Target) -> Iterator[None]:
+    """The flood, once it has reached its rate."""
+    with flooding(target, MPPS[-1], WARM_S + SECONDS):
+        time.sleep(WARM_S)
+        yield
+
+
+def rate(target: Target) -> dict[str, float]:
+    """Millions of packets a second that came in, and how busy the server's core was."""
+    meter = target.lab.meter()
+    with all_that_can_be(target):
+        before, came = meter.read(), received(target.there)
+        time.sleep(SECONDS)
+        used, came = meter.read() - before, received(target.there) - came
+    return {"mpps": came / used.wall_ns * 1e3, "core_percent": 100 * used.busy_ns / used.wall_ns}
+
+
+def measure(rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
+    """All configurations, `rounds` times in turns. Raises OSError, CommandError."""
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in CONFIGURATIONS}
+    for turn in range(rounds):
+        say(f"drop rate, round {turn + 1} of {rounds}")
+        for name, made in CONFIGURATIONS.items():
+            with made() as target:
+                found[name].append(rate(target))
+    ratios = {name: [one["mpps"] / bare["mpps"] for one, bare in zip(them, found[BARE], strict=True)]
+              for name, them in found.items()}
+    return {name: {"mpps": statistics.median(one["mpps"] for one in them),
+                   "core_percent": statistics.median(one["core_percent"] for one in them),
+                   "of_bare": statistics.median(ratios[name]),
+                   "least": min(ratios[name]), "most": max(ratios[name]), "goal": GOAL}
+            for name, them in found.items()}
+
+
+def cells(report: dict[str, Any]) -> list[tuple[str, ...]]:
+    """As text."""
+    return [("DROPPED END TO END BY", "MPPS", "CORE %", "OF BARE", "GOAL", ""), *(
+        (name, f"{row['mpps']:.2f}", f"{row['core_percent']:.0f}", f"{row['of_bare']:.2f}",
+         "" if name == BARE else f">= {row['goal']}",
+         "" if name == BARE else "met" if row["of_bare"] >= row["goal"] else "not met")
+        for name, row in report.items())]

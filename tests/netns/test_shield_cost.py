@@ -1,0 +1,79 @@
+"""`underpass bench shield`: each row's packet takes the way that the row is named for."""
+
+import struct
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from underpass.apps.bench import drop_rate, shield_cost, shield_frames
+from underpass.apps.bench.shield_cost import ROWS
+from underpass.xdp.steer_object import COUNTERS, SteerObject
+
+FEW = 1000
+
+
+@pytest.fixture
+def few(netns_allowed: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fewer prefixes and runs: what is asked is where packets go."""
+    monkeypatch.setattr(shield_cost, "PREFIXES", FEW)
+    monkeypatch.setattr(shield_cost, "RUNS", FEW)
+    yield
+
+
+def count(program: SteerObject, name: str) -> int:
+    """One of its counters, over all processors."""
+    with closing(program.map("counters")) as counters:
+        octets = counters.lookup(struct.pack("=I", COUNTERS.index(name))) or b""
+    return sum(number for number, in struct.iter_unpack("=Q", octets))
+
+
+def test_every_row_has_the_verdict_that_it_names(few: None) -> None:
+    report = shield_cost.measure(1, lambda line: None)
+    assert [row["name"] for row in report["rows"]] == [row.name for row in ROWS]
+    assert set(report["load_s"]) == {"v4", "v6"}
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.name in ("known", "stray", "everything")],
+                         ids=lambda row: str(row.name))
+def test_segments_are_counted_as_what_they_are(few: None, row: shield_cost.Row, tmp_path: Path) -> None:
+    """The flow is known, the stray one is none, and without pressure nobody asks."""
+    counted = {"known": "redirected_known", "stray": "dropped_stranger", "everything": "redirected_claimed"}
+    shield_cost.write_lists(tmp_path)
+    with shield_cost.prepared(row, tmp_path) as program:
+        shield_cost.timed(program, row, row.verdict)
+        assert count(program, counted[row.name]) == FEW
+
+
+def test_a_row_whose_packet_goes_elsewhere_is_refused(few: None, tmp_path: Path) -> None:
+    row = next(row for row in ROWS if row.name == "udp")
+    with shield_cost.prepared(row, tmp_path) as program, pytest.raises(OSError, match="udp: the program's"):
+        shield_cost.timed(program, row, shield_cost.PASS)
+
+
+def test_checksums_of_frames_are_right() -> None:
+    """RFC 1071: the sum over what a checksum covers, itself included, is all ones."""
+    for frame in (shield_frames.syn_v4(), shield_frames.tcp_v4(), shield_frames.udp_v4()):
+        assert shield_frames.checksum(frame[14:34]) == 0
+
+
+def test_goals_are_judged() -> None:
+    rows = [{"what": "a", "goal_ns": 20, "ns": 20.4}, {"what": "b", "goal_ns": 20, "ns": 19.0},
+            {"what": "c", "goal_ns": None, "ns": 1.0}]
+    assert [cells[3] for cells in shield_cost.cells({"rows": rows})[1:]] == ["not met", "met", ""]
+    loads = shield_cost.load_cells({"load_s": {"v4": 4.9, "v6": 5.1}, "load_goal_s": 5})
+    assert [cells[3] for cells in loads[1:]] == ["met", "not met"]
+    found = {"bare drop": {"mpps": 2.0, "core_percent": 50.0, "of_bare": 1.0, "goal": 0.9},
+             "UDP rule": {"mpps": 1.0, "core_percent": 99.0, "of_bare": 0.5, "goal": 0.9}}
+    assert [cells[5] for cells in drop_rate.cells(found)[1:]] == ["", "not met"]
+
+
+def test_the_flood_comes_in_and_none_of_it_gets_through(
+        netns_allowed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drop_rate, "SECONDS", 0.2)
+    with drop_rate.CONFIGURATIONS["deny list"]() as target:
+        assert drop_rate.rate(target)["mpps"] > 0
+        said = target.lab.pair.server.run(
+            "underpass", "shield", "stats", "-i", target.lab.pair.server.interface, "--json").stdout
+    assert '"dropped_denied"' in said
