@@ -17,7 +17,7 @@ endif
 QUIET_PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_QUIET=2
 
 .DEFAULT_GOAL := help
-.PHONY: help system dpdk install demo test test-asan test-drivers check fuzz bench clean
+.PHONY: help system dpdk install demo test test-asan test-drivers check fuzz bench paper clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -63,6 +63,12 @@ fuzz: $(VENV)/.dev ## fuzz every target for SECONDS=60 each
 
 bench: $(VENV)/.installed $(VENV)/.bench ## measure Underpass and nginx side by side (takes minutes, wants a quiet machine)
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" underpass bench peers
+
+PAPER ?= --json figures.json --plot figures.png --markdown docs/evaluation.md
+
+paper: $(VENV)/.installed $(VENV)/.bench ## measure the paper's figures, DPDK's too, into docs/evaluation.md (an hour and a half)
+	@$(VENV)/bin/python -c "import underpass.link.dpdk" 2>/dev/null || $(MAKE) --no-print-directory dpdk
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" underpass bench paper $(PAPER)
 
 clean: ## remove what the other targets made here
 	rm -rf build/release build/asan build/drivers dist .venv .venv-asan .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -54,6 +54,20 @@ def test_files_and_errors(served: KernelSockets, tmp_path: Path) -> None:
     assert client.run(*curl, "-r", "1-3", served.url("a")).stdout == "irs206\n"
 
 
+def test_a_process_on_each_core_shares_the_port(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "index.html").write_bytes(b"index")
+    two = type("Two", (KernelSockets,), {"cores": (0, 0)})
+    with Pair() as pair:
+        server = two(pair, root, tmp_path, None)
+        pids = server.pids()
+        assert server.listening() == len(pids) == 2
+        assert all(os.sched_getaffinity(pid) == {0} for pid in pids)
+        assert server.stop() == 0
+        assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
 def test_requests_in_parts_and_behind_each_other(served: KernelSockets) -> None:
     said = served.pair.client.run(sys.executable, "-c", SLOWLY, served.pair.server.address).stdout
     assert said == "3 True True True\n"

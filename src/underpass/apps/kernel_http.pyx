@@ -131,7 +131,7 @@ cdef class KernelHttp:
         if self.tcp == NULL or self.clients == NULL:
             raise MemoryError("the server's connections")
         self._listener = socket.create_server((address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET,
-                                              backlog=4096)
+                                              backlog=4096, reuse_port=True)
         self._listener.setblocking(False)
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
         if self.epoll < 0:

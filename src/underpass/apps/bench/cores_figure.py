@@ -29,7 +29,6 @@ from underpass.linux.namespaces import CommandError, Pair
 
 SERVERS: tuple[type[Server], ...] = (Dpdk, Underpass, UnderpassNoOffload, UnderpassBusyPoll, Nginx,
                                      KernelSockets)
-ALONE = (Dpdk, KernelSockets)           # have one queue: a veth's several are none to DPDK's driver
 UNITS = {"requests_per_core_s": "req/s per core", "requests_per_s": "req/s", "request_us": "us core/request",
          "p99_us": "us p99", "errors": "errors", "ratio": "times DPDK's req/s per core"}
 
@@ -49,7 +48,8 @@ def several(kind: type[Server], queues: int) -> type[Server]:
     if issubclass(kind, Underpass):
         cores = ",".join(str(core) for core in cores_of(queues))
         return kind.with_options("--workers", str(queues), "--cores", cores, "--user", "root")
-    return type(kind.__name__, (kind,), {"workers": queues})
+    more = {"cores": tuple(cores_of(queues))} if issubclass(kind, KernelSockets) else {"workers": queues}
+    return type(kind.__name__, (kind,), more)
 
 
 def cores_of(queues: int) -> list[int]:
@@ -58,8 +58,9 @@ def cores_of(queues: int) -> list[int]:
 
 
 def measure(asked: Asked, queues: float, seconds: float) -> Values:
-    """wrk, keep-alive, one for each queue; nothing where this kind has one queue alone."""
-    if queues > 1 and issubclass(asked.kind, ALONE):
+    """wrk, keep-alive, one for each queue; nothing for several by DPDK, whose driver reaches one of a veth's.
+    """
+    if queues > 1 and issubclass(asked.kind, Dpdk):
         return {}
     cores = cores_of(int(queues))
     with running(several(asked.kind, int(queues)), cores) as server, ThreadPoolExecutor() as pool:

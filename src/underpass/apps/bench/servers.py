@@ -106,11 +106,22 @@ class KernelSockets(Server):
     """Our HTTP server's parser, files and answers over Linux's sockets, in an epoll loop."""
 
     name = "kernel sockets"
+    cores: tuple[int, ...] = ()             # a process on each; none: one process
 
     def command(self) -> list[str]:
-        """One process."""
+        """Its processes share the port."""
         return [sys.executable, "-m", "underpass.apps.kernel_serve", str(self.root), self.pair.server.address,
-                "80"]
+                "80", *map(str, self.cores)]
+
+    def wait(self) -> None:
+        """Return when all of its processes listen: one answers before."""
+        super().wait()
+        if not until(lambda: self.listening() >= len(self.cores), START_S):
+            raise CommandError(f"of {self.name} {self.listening()} processes listen, not {len(self.cores)}")
+
+    def listening(self) -> int:
+        """Sockets that share its port."""
+        return len(self.pair.server.run("ss", "-Hltn", "sport = :80").stdout.splitlines())
 
     def path(self) -> str:
         """The kernel's."""
