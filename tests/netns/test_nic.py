@@ -1,12 +1,14 @@
 """`attach` on a real interface: served beside Linux, in one line refused, and nothing left behind."""
 
 import errno
+import ipaddress
 import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from tests.netns.inside import inside
 import underpass
 from underpass.linux.namespaces import Namespace, Pair, until
 from underpass.nic import Nic, NicStack
+from underpass.shield import policy_file
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")
 
@@ -314,4 +317,39 @@ def test_kill_9_leaves_nothing_but_reserved_ports_that_the_next_start_gives_back
     assert until(lambda: "xdp" not in left_behind(pair.server), 5)
     assert "7" not in pair.server.run("ss", "-Htln").stdout
     Served(pair, source_ports=1024).nic.close()
+    assert left_behind(pair.server) == ""
+
+
+SHIELD = '[interface]\ndrop = ["udp"]\n[lists.bad]\nprefixes = ["198.18.0.0/24"]\n'
+
+
+def test_a_policy_protects_from_the_first_packet_on_and_another_takes_its_place(
+    pair: Pair, tmp_path: Path
+) -> None:
+    """`shield` is a file or a policy; what is attached has the same by `nic.shield`."""
+    (tmp_path / "shield.toml").write_text(SHIELD)
+    served = Served(pair, source_ports=1024, shield=str(tmp_path / "shield.toml"))
+    with inside(pair.server.name), served.nic as nic:
+        served.listen()
+        assert not served.echoes(pair.server.address, timeout_s=1)
+        assert nic.shield.stats()["lists"]["bad"].packets > 0
+        other = policy_file.parse(SHIELD.replace("198.18.0.0", "192.0.2.0"))
+        assert nic.shield.load(other) == {"bad": 1}
+        assert served.echoes(pair.server.address)
+        nic.shield.block(ipaddress.ip_network(f"{pair.client.address}/32"), for_s=600)
+        assert not served.echoes(pair.server.address, timeout_s=1)
+        assert nic.shield.unblock(ipaddress.ip_network(f"{pair.client.address}/32"))
+        assert served.echoes(pair.server.address)
+    assert left_behind(pair.server) == ""
+
+
+def test_a_policy_with_faults_attaches_nothing(pair: Pair, tmp_path: Path) -> None:
+    file = tmp_path / "shield.toml"
+    file.write_text('[interface]\ndrop = ["upd"]\n')
+    said = r"shield\.toml:2: interface\.drop: a protocol"
+    with inside(pair.server.name), pytest.raises(ValueError, match=said):
+        underpass.attach(pair.server.interface, shield=str(file))
+    file.write_text('[lists.bad]\nfile = "nowhere.txt"\n')
+    with inside(pair.server.name), pytest.raises(OSError, match=r"list bad: .*/nowhere\.txt: No such file"):
+        underpass.attach(pair.server.interface, shield=str(file))
     assert left_behind(pair.server) == ""

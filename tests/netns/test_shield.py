@@ -266,7 +266,7 @@ def dropped(veth: VethPair) -> int:
     return int(stats["dropped"]["interface"].get("dropped_protocol", {"packets": 0})["packets"])
 
 
-def test_the_heaviest_source_is_named_and_blocked(veth: VethPair, serve: Server, site: Path) -> None:
+def test_the_heaviest_source_is_blocked(veth: VethPair, serve: Server, site: Path) -> None:
     (site / "shield.toml").write_text('[interface]\n[detection]\npackets = 1000\nblock-for = "10m"\n')
     serve("--shield", str(site / "shield.toml"))
     flood = subprocess.Popen(veth.peer.command(sys.executable, "-c", FLOOD, veth.ours.v4))
@@ -275,8 +275,10 @@ def test_the_heaviest_source_is_named_and_blocked(veth: VethPair, serve: Server,
     finally:
         flood.kill()
         flood.wait()
-    rows = json.loads(shield(veth.ours, "top", "--json"))
-    assert rows == [] or rows[0]["network"] == f"{veth.peer.v4}/32"
+    (row,) = json.loads(shield(veth.ours, "show", "--json"))["blocks"]
+    assert (row["network"], row["kind"]) == (f"{veth.peer.v4}/32", "heavy")
+    assert 500 < row["left_s"] <= 600
+    assert json.loads(shield(veth.ours, "stats", "--json"))["detection"]["blocked"] == 1
 
 
 def test_nftables_rules_become_a_policy(veth: VethPair, tmp_path: Path) -> None:
