@@ -175,3 +175,35 @@ def test_a_policy_is_checked_for_programs(site: Path) -> None:  # noqa: F811
     command = [sys.executable, "-m", "underpass.cli", "shield", "check", "--json", str(site / "shield.toml")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == {"policy": str(site / "shield.toml"), "lists": {"bad": 2}}
+
+
+def test_prometheus_gets_what_a_server_s_shield_has_counted(
+    veth: VethPair, serve: Server, site: Path  # noqa: F811
+) -> None:
+    pytest.importorskip("prometheus_client", reason="the extra `metrics` is not installed")
+    from underpass.observe.shield_metrics import all_shields
+
+    (site / "shield.toml").write_text(
+        POLICY + '[[services.rule]]\nname = "web"\naction = "count"\nprotocol = "tcp"\nto-ports = 80\n')
+    serve("--shield", str(site / "shield.toml"))
+    assert datagrams(veth, 5000) == 0
+    assert fetch(veth) == "hello\n"
+    shield(veth.ours, "block", "203.0.113.0/24")
+    said = veth.ours.run(sys.executable, "-m", "underpass.cli", "metrics", "--once").stdout.splitlines()
+    where = f'{{interface="{veth.ours.interface}"'
+    for line in (
+        f'underpass_shield_dropped_packets_total{where},reason="protocol",section="interface"}} 10.0',
+        f'underpass_shield_dropped_bytes_total{where},reason="protocol",section="interface"}} 430.0',
+        f'underpass_shield_list_packets_total{where},list="bad"}} 0.0',
+        f'underpass_shield_blocks{where}}} 1.0',
+    ):
+        assert line in said
+    with veth.ours.entered():
+        ((name, found),) = all_shields().items()
+    assert name == veth.ours.interface
+    (web,) = [it for it in said if it.startswith("underpass_shield_rule_packets_total{")]
+    assert web == f'underpass_shield_rule_packets_total{where},rule="web"}} {found["rules"]["web"].packets}.0'
+    assert name not in all_shields()                    # of this namespace
+    shield(veth.ours, "unload")
+    with veth.ours.entered():
+        assert all_shields() == {}
