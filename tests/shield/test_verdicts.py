@@ -2,6 +2,7 @@
 
 import ipaddress
 import random
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -104,6 +105,50 @@ action = "drop"
 to = "fd77::1"
 protocol = "icmpv6"
 """,
+    "counts": LISTS
+    + """
+[interface]
+order = ["rules", "allow", "deny"]
+[[interface.rule]]
+name = "all"
+action = "count"
+[[interface.rule]]
+name = "once, though two of its places fit"
+action = "count"
+from = ["203.0.113.0/24", "203.0.113.0/28", "2001:db8::/32", "2001:db8::/48"]
+to-ports = ["1-100", "22-23", 80]
+[[interface.rule]]
+name = "no syn to 80"
+action = "drop"
+flags = "syn,!ack"
+to-ports = 80
+[[interface.rule]]
+name = "what is left"
+action = "count"
+from-lists = ["bad", "good"]
+[services]
+order = ["allow", "deny", "rules"]
+[[services.rule]]
+name = "own"
+action = "count"
+protocol = "tcp"
+[[services.rule]]
+action = "pass"
+vlan = 5
+""",
+    "checksums": LISTS
+    + """
+[interface]
+checksums = true
+bogons = "off"
+lengths = false
+drop = ["gre"]
+[[interface.rule]]
+action = "pass"
+version = "6"
+[services]
+dry-run = true
+""",
     "services by themselves": LISTS
     + """
 [services]
@@ -183,6 +228,15 @@ def agree(program: XdpProgram, model: Model, frames: list[bytes]) -> set[str]:
     return seen
 
 
+def tallied(shield: Shield) -> dict[tuple[str, ...], tuple[int, int]]:
+    """What the program has counted, as the model has it."""
+    stats = shield.stats()
+    found = {(kind, name): it for kind in ("rules", "lists") for name, it in stats[kind].items()}
+    found |= {(kind, section, reason): it for kind in ("dropped", "would_drop")
+              for section, rows in stats[kind].items() for reason, it in rows.items()}
+    return {of: (it.packets, it.octets) for of, it in found.items() if it.packets}
+
+
 @pytest.mark.parametrize("name", POLICIES)
 def test_program_and_model_agree(program: XdpProgram, veth: VethPair, name: str) -> None:
     policy = policy_file.parse(POLICIES[name])
@@ -193,7 +247,14 @@ def test_program_and_model_agree(program: XdpProgram, veth: VethPair, name: str)
     chance = random.Random(name)
     frames = [random_frame(chance, model.mac, (veth.ours.v4, veth.ours.v6)) for _ in range(1500)]
     seen = agree(program, model, frames)
+    assert tallied(shield) == model.tallied
     assert {"dropped_no_socket", "passed_not_ip", "passed_other_mac"} <= seen
+    if name == "counts":
+        kinds = Counter(of for of, *_ in model.tallied)
+        assert kinds == {"rules": 6, "lists": 2, "dropped": kinds["dropped"]}
+    if name == "checksums":
+        assert model.tallied["dropped", "interface", "dropped_checksum"][0] > 25
+        assert model.tallied["would_drop", "services", "dropped_checksum"][0] > 20
     if name == "strict":
         assert {
             "dropped_default",

@@ -4,7 +4,7 @@ import ipaddress
 import random
 import struct
 
-from underpass.testing.packets import checksum
+from underpass.testing.packets import Flags, TcpSegment, checksum
 
 SOURCES_V4 = ("198.51.100.1", "198.51.100.77", "203.0.113.9", "203.0.113.200", "8.8.8.8", "9.9.9.9",
               "10.1.2.3", "127.0.0.1", "224.0.0.5", "255.255.255.255", "0.0.0.0", "100.64.1.1", "192.168.7.7")
@@ -12,6 +12,7 @@ SOURCES_V6 = ("2001:db8::1", "2001:db8:1::7", "2a00:1450::5", "2a00:1450:1::9", 
               "ff02::1", "fd00::9", "::ffff:8.8.8.8", "2606:4700::1111")
 PORTS = (0, 22, 53, 67, 80, 81, 123, 443, 6000, 6010, 8080, 33000, 40000, 61000, 61050, 65535)
 PROTOCOLS = (6, 6, 6, 6, 17, 17, 17, 1, 58, 47, 50, 2, 0, 43, 60, 132)
+SUM_AT = {6: 16, 17: 6}                 # where the checksum is
 FLAGS = (0x02, 0x10, 0x18, 0x12, 0x04, 0x14, 0x00, 0x01, 0x29, 0x03, 0x06, 0x11, 0xC2, 0x3F)
 
 
@@ -19,6 +20,8 @@ def random_frame(chance: random.Random, mac: bytes, ours: tuple[str, ...]) -> by
     """One frame, to `mac` most of the time, to one of our addresses most of the time."""
     if chance.random() < 0.05:
         return mac + chance.randbytes(chance.randrange(8, 300))
+    if chance.random() < 0.25:
+        return likely_frame(chance, mac, ours)
     to_mac = mac if chance.random() < 0.9 else chance.choice((b"\xff" * 6, b"\x33\x33\0\0\0\1", bytes(6)))
     head = to_mac + b"\2\0\0\0\0\7"
     for _ in range(chance.choice((0, 0, 0, 0, 1, 2, 3))):
@@ -33,6 +36,20 @@ def random_frame(chance: random.Random, mac: bytes, ours: tuple[str, ...]) -> by
     return frame + bytes(max(0, 14 - len(frame)))
 
 
+def likely_frame(chance: random.Random, mac: bytes, ours: tuple[str, ...]) -> bytes:
+    """A segment that is right but for its checksum, and that for once in five, to a port that is served or
+    Linux's own.
+    """
+    to = chance.choice(ours)
+    segment = TcpSegment(src=chance.choice(SOURCES_V6 if ":" in to else SOURCES_V4), dst=to,
+                         src_mac="02:00:00:00:00:07", dst_mac=mac.hex(":"), payload=chance.randbytes(20),
+                         src_port=chance.choice(PORTS), dst_port=chance.choice((80, 80, 443, 443, 22)),
+                         vlan=chance.choice(((), (), (5,))), flags=chance.choice((
+                             Flags.SYN, Flags.ACK, Flags.ACK | Flags.PSH, Flags.SYN | Flags.ACK, Flags.RST)))
+    wrong: dict[str, int] = chance.choice(({}, {}, {}, {"partial_checksum": 1}, {"tcp_checksum": 0x1234}))
+    return segment.build(**wrong)
+
+
 def _transport(chance: random.Random, protocol: int, ours: tuple[str, ...], six: bool) -> bytes:
     ports = struct.pack("!HH", chance.choice(PORTS), chance.choice(PORTS))
     text = chance.randbytes(chance.choice((0, 1, 8, 40)))
@@ -45,6 +62,18 @@ def _transport(chance: random.Random, protocol: int, ours: tuple[str, ...], six:
         kind = chance.choice((0, 1, 2, 3, 4, 8, 11, 12, 128, 130, 133, 135, 136, 143))
         return bytes([kind, 0, 0, 0, 0, 0, 0, 0]) + _quoted(chance, ours, six)
     return chance.randbytes(chance.randrange(40))
+
+
+def _summed(chance: random.Random, protocol: int, content: bytes, source: bytes, to: bytes) -> bytes:
+    """A segment or datagram with its checksum: right, left to the device, without one, or damaged."""
+    if protocol not in SUM_AT:
+        return content
+    at, kind = SUM_AT[protocol], chance.choice(("right",) * 6 + ("partial", "none", "damaged"))
+    bare = content[:at] + bytes(2) + content[at + 2 :]
+    pseudo = source + to + struct.pack("!II", len(content), protocol)
+    sums = {"right": checksum(pseudo + bare), "partial": checksum(pseudo) ^ 0xFFFF, "none": 0,
+            "damaged": chance.randrange(0x10000)}
+    return bare[:at] + struct.pack("!H", sums[kind]) + bare[at + 2 :]
 
 
 def _quoted(chance: random.Random, ours: tuple[str, ...], six: bool) -> bytes:
@@ -66,21 +95,26 @@ def _address(chance: random.Random, ours: tuple[str, ...], version: int) -> byte
 
 def _ipv4(chance: random.Random, ours: tuple[str, ...]) -> bytes:
     protocol = chance.choice(PROTOCOLS)
-    content = _transport(chance, protocol, ours, six=False)
+    source = ipaddress.ip_address(chance.choice((*SOURCES_V4, *(it for it in ours if "." in it)))).packed
+    to = _address(chance, ours, 4)
+    content = _summed(chance, protocol, _transport(chance, protocol, ours, six=False), source, to)
     words = chance.choice((5, 5, 5, 5, 5, 6, 15, 4))
     options = b"\1" * max(0, words * 4 - 20)
     total = 20 + len(options) + len(content) + chance.choice((0,) * 12 + (1, -1, -30, 1000))
-    source = ipaddress.ip_address(chance.choice((*SOURCES_V4, *(it for it in ours if "." in it)))).packed
     head = struct.pack("!BBHHHBBH", 4 << 4 | words, 0, max(0, total) & 0xFFFF, 1,
                        chance.choice((0,) * 8 + (0x4000, 0x2000, 0x2010, 8)), 64, protocol, 0) \
-        + source + _address(chance, ours, 4) + options
-    head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
+        + source + to + options
+    right = checksum(head)
+    said = chance.choice((right,) * 15 + (chance.randrange(0x10000),))
+    head = head[:10] + struct.pack("!H", said) + head[12:]
     return head + content
 
 
 def _ipv6(chance: random.Random, ours: tuple[str, ...]) -> bytes:
     protocol = chance.choice(PROTOCOLS)
-    content = _transport(chance, protocol, ours, six=True)
+    source = ipaddress.ip_address(chance.choice((*SOURCES_V6, *(it for it in ours if ":" in it)))).packed
+    to = _address(chance, ours, 6)
+    content = _summed(chance, protocol, _transport(chance, protocol, ours, six=True), source, to)
     for _ in range(chance.choice((0, 0, 0, 0, 1, 1, 2, 7))):
         kind = chance.choice((0, 43, 60, 44))
         if kind == 44:
@@ -90,9 +124,8 @@ def _ipv6(chance: random.Random, ours: tuple[str, ...]) -> bytes:
             content = bytes([protocol, more]) + bytes(6 + 8 * more) + content
         protocol = kind
     size = len(content) + chance.choice((0,) * 12 + (1, -1, -30, 1000))
-    source = ipaddress.ip_address(chance.choice((*SOURCES_V6, *(it for it in ours if ":" in it)))).packed
     head = struct.pack("!IHBB", 6 << 28, max(0, size) & 0xFFFF, protocol, 64)
-    return head + source + _address(chance, ours, 6) + content
+    return head + source + to + content
 
 
 def arbitrary_frame(chance: random.Random, mac: bytes, ours: tuple[str, ...], longest: int) -> bytes:

@@ -19,6 +19,7 @@ from underpass.shield.policy import (
     Rule,
     Section,
 )
+from underpass.testing.packets import checksum
 
 FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
@@ -27,6 +28,8 @@ EXTENSIONS, FRAGMENT, EXTENSIONS_MAX = (0, 43, 60), 44, 6
 WHOLE, FIRST, LATER = range(3)
 DISCOVERY = {130, 131, 132, 133, 134, 135, 136, 137, 143}
 QUOTED_ERRORS = {ICMP: {3, 11, 12}, ICMPV6: {1, 2, 3, 4}}
+SUM_AT = {TCP: 16, UDP: 6}              # where the checksum is
+SUMMED_MAX, SUMMED_FROM_MAX = 1520, 1023        # octets that are summed, and where they begin at the latest
 NO_SOCKET = ("DROP", "dropped_no_socket")
 
 
@@ -42,7 +45,7 @@ class Refused(Exception):
 class Packet:
     """What was understood of a frame."""
 
-    octets: int
+    frame: bytes
     other_mac: bool = False
     tags: int = 0
     vlan: int = 0
@@ -59,9 +62,16 @@ class Packet:
     payload: int = 0
     there: int = 0
     said: int = 0
+    ip_at: int = 0                      # offsets of the headers
+    transport_at: int = 0
     whose: str = "kernel"
     section: Section | None = None      # that it comes under, where there is one
     allowed: bool = False               # whatever else is said; in dry runs, what would have been dropped
+
+    @property
+    def octets(self) -> int:
+        """Of the frame."""
+        return len(self.frame)
 
     @property
     def is_discovery(self) -> bool:
@@ -71,7 +81,11 @@ class Packet:
 
 @dataclass
 class Model:
-    """A host with a policy. `claims` are addresses with ports; `lists` has the networks of each list."""
+    """A host with a policy. `claims` are addresses with ports; `lists` has the networks of each list.
+
+    `tallied` has packets and octets by ("rules", name), ("lists", name), ("dropped", section, reason) and
+    ("would_drop", section, reason), as `Shield.stats`.
+    """
 
     mac: bytes
     policy: Policy | None = None
@@ -82,10 +96,11 @@ class Model:
     lists: Mapping[str, Sequence[Network]] = field(default_factory=dict)
     has_socket: Callable[[Address, int], bool] = lambda address, port: False
     chosen_ports: Ports = (32768, 60999)
+    tallied: dict[tuple[str, ...], tuple[int, int]] = field(default_factory=dict)
 
     def verdict(self, frame: bytes) -> tuple[str, str]:
         """What becomes of a frame, and the counter that says why."""
-        packet = Packet(len(frame))
+        packet = Packet(frame)
         refused = ""
         try:
             self._parse(frame, packet)
@@ -139,7 +154,7 @@ class Model:
         words, total, offset = frame[at] & 15, *struct.unpack_from("!HxxH", frame, at + 2)
         if at + words * 4 > len(frame):
             raise Refused("passed_malformed")
-        packet.version, packet.source = 4, ipaddress.IPv4Address(frame[at + 12 : at + 16])
+        packet.version, packet.ip_at, packet.source = 4, at, ipaddress.IPv4Address(frame[at + 12 : at + 16])
         packet.to = ipaddress.IPv4Address(frame[at + 16 : at + 20])
         packet.payload, packet.there = total - words * 4, len(frame) - at - words * 4
         packet.fragment = WHOLE if not offset & 0x3FFF else LATER if offset & 0x1FFF else FIRST
@@ -148,7 +163,7 @@ class Model:
     def _parse_ipv6(self, frame: bytes, at: int, packet: Packet) -> None:
         if at + 40 > len(frame) or frame[at] >> 4 != 6:
             raise Refused("passed_malformed")
-        packet.version, packet.source = 6, ipaddress.IPv6Address(frame[at + 8 : at + 24])
+        packet.version, packet.ip_at, packet.source = 6, at, ipaddress.IPv6Address(frame[at + 8 : at + 24])
         packet.to = ipaddress.IPv6Address(frame[at + 24 : at + 40])
         (packet.payload,) = struct.unpack_from("!H", frame, at + 4)
         kind, at = frame[at + 6], at + 40
@@ -179,6 +194,7 @@ class Model:
         elif protocol == TCP:
             if at + (8 if packet.fragment else 20) > len(frame):
                 raise Refused("passed_malformed")
+            packet.transport_at = at
             packet.from_port, packet.port = struct.unpack_from("!HH", frame, at)
             if not packet.fragment:
                 packet.said, packet.flags = (frame[at + 12] >> 4) * 4, frame[at + 13]
@@ -186,6 +202,7 @@ class Model:
             self._parse_icmp(frame, at, packet)
         else:
             if protocol == UDP and at + 8 <= len(frame):
+                packet.transport_at = at
                 packet.from_port, packet.port, packet.said = struct.unpack_from("!HHH", frame, at)
             raise Refused("passed_not_tcp")
 
@@ -252,8 +269,14 @@ class Model:
             return None
         packet.section = section
         why = self._judge(packet, section, refused)
+        if why:
+            self._tally(packet, "would_drop" if section.dry_run else "dropped", section.name, why)
         packet.allowed |= section.dry_run and why is not None
         return None if section.dry_run else why
+
+    def _tally(self, packet: Packet, *of: str) -> None:
+        packets, octets = self.tallied.get(of, (0, 0))
+        self.tallied[of] = packets + 1, octets + packet.octets
 
     def _section(self, packet: Packet) -> Section | None:
         assert self.policy is not None
@@ -283,7 +306,9 @@ class Model:
             return why
         if by_hand and not any(within(packet.source, self.lists[name]) for name in section.allow):
             return "dropped_blocked"
-        return None if decided else self._by_port(packet, section)
+        why = None if decided else self._by_port(packet, section)
+        is_summed = section.checksums and not packet.allowed
+        return why or ("dropped_checksum" if is_summed and is_damaged(packet) else None)
 
     def _ordered(self, packet: Packet, section: Section) -> tuple[bool, str | None]:
         """Whether lists or rules decide, and the reason to drop it."""
@@ -292,12 +317,17 @@ class Model:
             if word == "allow" and any(within(packet.source, self.lists[name]) for name in section.allow):
                 packet.allowed = True
                 return True, None
-            if word == "deny" and any(within(packet.source, self.lists[name]) for name in section.deny):
+            denied = [name for name, networks in self.lists.items()
+                      if name in section.deny and within(packet.source, networks)]
+            if word == "deny" and denied:
+                self._tally(packet, "lists", denied[0])
                 return True, "dropped_denied"
-            if word == "rules":
-                for rule in section.rules:
-                    if rule.action != "count" and self._fits(packet, rule):
-                        return True, "dropped_rule" if rule.action == "drop" else None
+            for rule in section.rules if word == "rules" else ():
+                if not self._fits(packet, rule):
+                    continue
+                self._tally(packet, "rules", rule.name)
+                if rule.action != "count":
+                    return True, "dropped_rule" if rule.action == "drop" else None
         return False, None
 
     def _fits(self, packet: Packet, rule: Rule) -> bool:
@@ -387,6 +417,26 @@ def cannot_be(flags: int) -> bool:
     if not flags & (SYN | RST | ACK):
         return True
     return bool((flags & SYN and flags & (FIN | RST)) or (flags & FIN and flags & RST))
+
+
+def is_damaged(packet: Packet) -> bool:
+    """A checksum is wrong: of IPv4's header, or of a TCP segment or a datagram that is whole and not longer
+    than is summed. One that was left to the device, the sum of the pseudo-header alone, is right.
+    """
+    frame, at, size = packet.frame, packet.transport_at, packet.payload
+    if packet.version == 4 and checksum(frame[packet.ip_at : packet.ip_at + (frame[packet.ip_at] & 15) * 4]):
+        return True
+    if packet.fragment or packet.error or not 0 < at <= SUMMED_FROM_MAX:
+        return False
+    if not 0 <= size <= SUMMED_MAX or at + size > len(frame):
+        return False
+    (said,) = struct.unpack_from("!H", frame, at + SUM_AT[packet.protocol])
+    if packet.protocol == UDP and said == 0:
+        return packet.version == 6
+    assert packet.source is not None
+    assert packet.to is not None
+    pseudo = packet.source.packed + packet.to.packed + struct.pack("!II", size, packet.protocol)
+    return checksum(pseudo) ^ 0xFFFF != said and checksum(pseudo + frame[at : at + size]) != 0
 
 
 def is_bogon(packet: Packet, section: Section) -> bool:
