@@ -1,5 +1,6 @@
 """Loading, blocks and counters, by the process that attached the program and by another one."""
 
+import errno
 import ipaddress
 import os
 import secrets
@@ -13,7 +14,7 @@ import pytest
 from tests.shield.loaded import loaded
 
 from underpass.shield import policy_file
-from underpass.shield.policy_image import state_fields
+from underpass.shield.policy_image import block_key_octets, block_octets, state_fields
 from underpass.shield.shield import Shield, open_shield
 from underpass.testing.namespaces import VethPair
 from underpass.testing.packets import TcpSegment
@@ -141,6 +142,22 @@ def test_blocks_have_eight_lengths_at_most(program: XdpProgram) -> None:
     with pytest.raises(OSError, match="IPv4 prefixes of 8 different lengths are blocked, and no more can be"):
         shield.block(NETWORK("8.0.0.0/8"))
     assert len(shield.blocks()) == 8
+
+
+def test_blocks_are_65536_at_most(program: XdpProgram, veth: VethPair) -> None:
+    shield = shield_of(program)
+    shield.load(policy_file.parse(""))
+    blocks, one = program.map("blocks"), block_octets(1, 0, "block")
+    for number in range(65536):
+        blocks.update(block_key_octets(NETWORK((0x09000000 + number, 32))), one)
+    full = "65536 prefixes are blocked, and no more can be; a list in the policy holds any number"
+    with pytest.raises(OSError, match=full) as it:
+        shield.block(NETWORK("8.8.8.8"))
+    assert it.value.errno == errno.ENOSPC
+    assert reason(program, frame(veth, "9.0.255.255")) == "dropped_blocked"
+    assert shield.unblock(NETWORK("9.0.0.0"))
+    shield.block(NETWORK("8.8.8.8"))
+    assert reason(program, frame(veth, "8.8.8.8")) == "dropped_blocked"
 
 
 def test_a_policy_whose_blocks_have_no_room_changes_nothing(program: XdpProgram, veth: VethPair) -> None:

@@ -172,6 +172,37 @@ def test_close_twice_and_after(veth: VethPair) -> None:
         program.claim(veth.ours.v4, 80)
 
 
+def test_no_room_for_one_more_claim_is_said(veth: VethPair) -> None:
+    with attach(veth.ours) as program:
+        for port in range(1, 4097):
+            program.claim("192.0.2.1", port)
+        with pytest.raises(OSError, match="cannot claim") as caught:
+            program.claim("192.0.2.1", 4097)
+        assert caught.value.errno == errno.ENOSPC
+        assert caught.value.strerror == (
+            "cannot claim 192.0.2.1 port 4097: the map `claims` is full: an interface has at most 4096 pairs "
+            "of address and port, which is built in; serve fewer addresses or ports on it")
+        program.unclaim("192.0.2.1", 1)
+        program.claim("192.0.2.1", 4097)
+
+
+def test_no_room_for_one_more_address_is_said_and_it_is_not_half_claimed(veth: VethPair) -> None:
+    own = [f"10.9.{it >> 8}.{it & 255}" for it in range(1024)]
+    with attach(veth.ours) as program:
+        program.set_local_addresses(own)
+        with pytest.raises(OSError, match="cannot add") as caught:
+            program.claim("2001:db8::1", 80)
+        assert caught.value.strerror == (
+            "cannot add 2001:db8::1 to the XDP program: the map `addresses` is full: an interface has at "
+            "most 1024 addresses, its own and claimed ones together, which is built in; take some off it, or "
+            "claim fewer")
+        assert program.map("claims").keys() == []
+        with pytest.raises(OSError, match=r"cannot add 192\.0\.2\.1 to the XDP program"):
+            program.set_local_addresses([*own, "192.0.2.1"])
+        program.set_local_addresses([*own[1:], "192.0.2.1"])        # what goes makes room
+        assert len(program.map("addresses").keys()) == 1024
+
+
 def test_missing_interface_names_those_that_are_there(veth: VethPair) -> None:
     with (
         veth.ours.entered(),

@@ -2,7 +2,7 @@
 
 The attachment is a bpf_link: it ends with the last process that holds the link's descriptor, killed or not.
 """
-from libc.errno cimport EBUSY, ENOENT, errno
+from libc.errno cimport E2BIG, EBUSY, ENOENT, ENOSPC, errno
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 from posix.unistd cimport close as close_fd
@@ -12,7 +12,7 @@ from ipaddress import ip_address
 
 from underpass.xdp.attachment import Attachment, switch
 from underpass.xdp.contract cimport (
-    ADDRESS_CLAIMED, ADDRESS_LOCAL, COUNTERS_MAX, QUEUES_MAX, address_key, claim_key, counter_texts, steer_config,
+    ADDRESSES_MAX, ADDRESS_CLAIMED, ADDRESS_LOCAL, CLAIMS_MAX, COUNTERS_MAX, QUEUES_MAX, address_key, claim_key, counter_texts, steer_config,
 )
 from underpass.xdp.libbpf cimport *
 from underpass.xdp.steer_object cimport SteerObject
@@ -34,10 +34,22 @@ MODES = {"native": XDP_FLAGS_DRV_MODE, "generic": XDP_FLAGS_SKB_MODE}
 FORGETFUL_DRIVERS = {"veth", "vmxnet3"}
 
 
+CLAIMS_FULL = (f"the map `claims` is full: an interface has at most {CLAIMS_MAX} pairs of address and port, which is built "
+               "in; serve fewer addresses or ports on it")
+ADDRESSES_FULL = (f"the map `addresses` is full: an interface has at most {ADDRESSES_MAX} addresses, its own and claimed ones "
+                  "together, which is built in; take some off it, or claim fewer")
+
+
 cdef bytes octets_of(address):
     """The 16 octets of a text or ipaddress address, IPv4 as ::ffff:a.b.c.d; a scope (%eth0) is left out."""
     parsed = ip_address(address)
     return parsed.packed if parsed.version == 6 else b"\0" * 10 + b"\xff\xff" + parsed.packed
+
+
+cdef str text_of(bytes octets):
+    """The other way round."""
+    parsed = ip_address(octets)
+    return str(parsed.ipv4_mapped or parsed)
 
 
 cdef class XdpProgram:
@@ -212,8 +224,11 @@ cdef class XdpProgram:
                     " or use a driver with XDP multi-buffer)")
         return ""
 
-    cdef _put(self, int map, const void *key, const void *value, str what):
+    cdef _put(self, int map, const void *key, const void *value, str what, str full=""):
+        """Set one entry; `full` says what is true, and would be right, where there is no room for one more."""
         cdef int failed = bpf_map_update_elem(map, key, value, 0)
+        if failed == -E2BIG and full:
+            raise OSError(ENOSPC, f"cannot {what}: {full}")
         if failed:
             raise OSError(-failed, f"cannot {what}: {os.strerror(-failed)}")
 
@@ -227,7 +242,7 @@ cdef class XdpProgram:
         cdef address_key key
         memcpy(key.address, <const char *>octets, 16)
         if flags:
-            self._put(self._addresses, &key, &flags, "add an address to the XDP program")
+            self._put(self._addresses, &key, &flags, f"add {text_of(octets)} to the XDP program", ADDRESSES_FULL)
             self._flags_by_address[octets] = flags
         elif self._flags_by_address.pop(octets, 0):
             self._delete(self._addresses, &key, "take an address from the XDP program")
@@ -246,9 +261,13 @@ cdef class XdpProgram:
         octets = octets_of(address)
         cdef claim_key key = self._claim_key(octets, port, protocol)
         ports = self._claimed_ports.setdefault(octets, set())
-        self._put(self._claims, &key, &one, f"claim {address} port {port}")
+        self._put(self._claims, &key, &one, f"claim {address} port {port}", CLAIMS_FULL)
         ports.add((port, protocol))
-        self._set_address(octets, self._flags_by_address.get(octets, 0) | ADDRESS_CLAIMED)
+        try:
+            self._set_address(octets, self._flags_by_address.get(octets, 0) | ADDRESS_CLAIMED)
+        except OSError:
+            self.unclaim(address, port, protocol)
+            raise
 
     def unclaim(self, address, uint16_t port, uint8_t protocol=TCP):
         """Give (address, port) back to the kernel; nothing happens where it was not claimed."""
@@ -263,10 +282,10 @@ cdef class XdpProgram:
     def set_local_addresses(self, addresses):
         """The addresses that own outgoing flows come from; replaces what was set before."""
         wanted = {octets_of(address) for address in addresses}
-        for octets in wanted:
-            self._set_address(octets, self._flags_by_address.get(octets, 0) | ADDRESS_LOCAL)
         for octets in self._flags_by_address.keys() - wanted:
             self._set_address(octets, self._flags_by_address[octets] & ~ADDRESS_LOCAL)
+        for octets in wanted:
+            self._set_address(octets, self._flags_by_address.get(octets, 0) | ADDRESS_LOCAL)
 
     def set_flow_range(self, uint16_t first, uint16_t last):
         """The ports of own outgoing flows, both included; first > last: none."""
