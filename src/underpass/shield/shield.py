@@ -31,6 +31,7 @@ from underpass.xdp.bpf_map import BpfMap, array_map
 from underpass.xdp.steer_object import COUNTERS
 
 LOCK_S = 10.0                           # how long to wait for somebody else's change
+IPV4_BITS = 32
 ONLY = bytes(4)                         # the key of a single entry
 PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 TALLY = struct.Struct("=QQ")
@@ -464,7 +465,7 @@ def chosen_ports() -> tuple[int, int]:
 def network_of(key: bytes) -> Network:
     """The prefix of a key of the map of blocks."""
     address, length = key[:16], key[16]
-    if address[:12] == b"\0" * 10 + b"\xff\xff":
+    if length <= IPV4_BITS and address[:12] == b"\0" * 10 + b"\xff\xff":
         return ipaddress.IPv4Network((address[12:], length))
     return ipaddress.IPv6Network((address, length))
 
