@@ -31,6 +31,11 @@ RATES = {
                '[[services.rate]]\nper = "source"\nv4 = 24\npackets = 2\nburst = 12\n'
                '[[services.rate]]\nper = "source"\nnew-connections = 1\nburst = 2\n'
                '[[service]]\nport = 443\n[[service.rate]]\nper = "service"\nnew-connections = 1\nburst = 3\n',
+    "allowed behind rules": '[lists.good]\naction = "allow"\nprefixes = ["198.51.101.0/24"]\n'
+                            '[services]\norder = ["rules", "allow"]\n'
+                            '[[services.rule]]\naction = "pass"\n'
+                            '[[services.rate]]\nper = "source"\npackets = 1\nburst = 5\n'
+                            '[[services.rate]]\nper = "source"\nnew-connections = 1\nburst = 2\n',
     "allowed and denied": '[lists.good]\naction = "allow"\nprefixes = ["198.51.101.0/24"]\n'
                           '[lists.bad]\nprefixes = ["198.51.102.0/24"]\n'
                           '[[services.rate]]\nper = "source"\npackets = 1\nburst = 5\n',

@@ -143,6 +143,32 @@ def test_allowed_sources_have_no_rate_and_dry_runs_only_count(program: XdpProgra
     assert shield.stats()["would_drop"]["services"]["dropped_source_rate"].packets >= 15
 
 
+ALLOWED = '[lists.good]\naction = "allow"\nprefixes = ["198.51.100.1"]\n[services]\norder = {}\n'
+RULED = '[[services.rule]]\naction = "pass"\n'
+LIMITED = (
+    '[[services.rate]]\nper = "source"\npackets = 1\nburst = 3\n'
+    '[[services.rate]]\nper = "source"\nnew-connections = 1\nburst = 3\n'
+    '[detection]\npackets = 100\nblock-for = "10m"\n'
+)
+
+
+@pytest.mark.parametrize("order", ['["rules", "allow"]', '["rules"]', '["deny", "rules", "allow"]'])
+def test_who_is_on_an_allow_list_is_not_limited_whatever_lets_it_in(
+    program: XdpProgram, veth: VethPair, order: str
+) -> None:
+    """A rule passes everybody; the list alone keeps its members from rates, limits and blocks."""
+    shield = load(program, ALLOWED.format(order) + "checksums = true\n" + RULED + LIMITED)
+    assert outcomes(program, veth, 200, flags=Flags.SYN) == {"dropped_no_socket": 200}
+    assert shield.blocks() == []
+    shield.block(ipaddress.ip_network("198.51.100.0/24"))
+    assert outcomes(program, veth, 5) == {"dropped_no_socket": 5}
+    assert outcomes(program, veth, 5, src="198.51.100.2") == {"dropped_blocked": 5}
+    assert shield.unblock(ipaddress.ip_network("198.51.100.0/24"))
+    others = outcomes(program, veth, 200, flags=Flags.SYN, src="198.51.100.2")
+    assert others["dropped_source_rate"] + others["dropped_blocked"] >= 190
+    assert [it.network for it in shield.blocks()] == [ipaddress.ip_network("198.51.100.2")]
+
+
 def test_sources_that_are_kept_are_as_many_as_the_policy_says(program: XdpProgram) -> None:
     load(program, 'sources = 1024\n[[services.rate]]\nper = "source"\npackets = 5\n')
     assert program.map("sources").max_entries * SOURCES_IN_A_SET == 1024

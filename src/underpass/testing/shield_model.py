@@ -301,10 +301,11 @@ class Model:
         if by_hand == 2:
             packet.allowed = True
             return None
+        packet.allowed = any(within(packet.source, self.lists[name]) for name in section.allow)
         decided, why = self._ordered(packet, section)
         if why:
             return why
-        if by_hand and not any(within(packet.source, self.lists[name]) for name in section.allow):
+        if by_hand and not packet.allowed:
             return "dropped_blocked"
         why = None if decided else self._by_port(packet, section)
         is_summed = section.checksums and not packet.allowed
@@ -314,8 +315,7 @@ class Model:
         """Whether lists or rules decide, and the reason to drop it."""
         assert packet.source is not None
         for word in section.order:
-            if word == "allow" and any(within(packet.source, self.lists[name]) for name in section.allow):
-                packet.allowed = True
+            if word == "allow" and packet.allowed:
                 return True, None
             denied = [name for name, networks in self.lists.items()
                       if name in section.deny and within(packet.source, networks)]

@@ -5,6 +5,9 @@
  *
  *     section -> form -> source's lists -> [allow, deny, rules] -> blocks -> protocols, ports, default -> checksum
  *                                             allowed: nothing more
+ *
+ * Who is on an allow list is asked for neither blocks nor checksum, nor for rates (`allowed`), whichever of the three decides
+ * to let it in.
  */
 #pragma once
 
@@ -45,10 +48,8 @@ static __always_inline int ordered(struct packet *packet, const struct guard *gu
 	for (int i = 0; i < 3; i++) {
 		__u8 asked = scope->order[i];
 
-		if (asked == ORDER_ALLOW && (guard->lists & scope->allow)) {
-			packet->allowed = 1;
+		if (asked == ORDER_ALLOW && packet->allowed)
 			return 0;
-		}
 		if (asked == ORDER_DENY && (guard->lists & scope->deny))
 			return denied(packet, guard);
 		if (asked == ORDER_RULES && scope->rule_count) {
@@ -126,8 +127,10 @@ static __always_inline __u32 judge(struct xdp_md *ctx, struct packet *packet, st
 
 	if (reason || !packet->version)
 		return reason;
-	if (has(FEATURE_LISTS))
+	if (has(FEATURE_LISTS)) {
 		guard->lists = lists_of(packet, guard);
+		packet->allowed = (guard->lists & guard->scope->allow) != 0;
+	}
 	if ((guard->scope->checks & (CHECK_MARTIANS | CHECK_BOGONS)) && is_bogon(packet, guard))
 		return COUNT_BOGON;
 	by_hand = said_of(packet, guard);
@@ -138,7 +141,7 @@ static __always_inline __u32 judge(struct xdp_md *ctx, struct packet *packet, st
 	said = ordered(packet, guard);
 	if (said > 0)
 		return said;
-	if (by_hand && !(guard->lists & guard->scope->allow))
+	if (by_hand && !packet->allowed)
 		return COUNT_BLOCKED;
 	if (said == UNDECIDED) {
 		port = packet->has_ports ? guard->policy->ports[bpf_ntohs(packet->to.port)].flags : 0;
