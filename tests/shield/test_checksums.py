@@ -29,11 +29,6 @@ def program(veth: VethPair) -> Iterator[XdpProgram]:
         yield it
 
 
-@pytest.fixture(params=SOURCES)
-def family(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 def reason(program: XdpProgram, frame: bytes) -> str:
     before = program.counters()
     verdict(program, frame)

@@ -165,7 +165,7 @@ def test_samples_are_of_what_was_dropped_and_say_why(program: XdpProgram, veth: 
             before = time.monotonic_ns() - TICKS_NS
             found = counted(program, frame)
             assert found == model.verdict_at(frame, (before, time.monotonic_ns()), found)
-            if found[0] == "DROP" and found[1] not in ("dropped_no_socket", "dropped_first_fragment"):
+            if found[0] == "DROP":
                 dropped.append((frame, found[1]))
         samples = drops.read()
     assert len(samples) > 10

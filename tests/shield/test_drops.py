@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 from tests.shield.loaded import loaded
+from tests.xdp.door import FULL, Door
+from tests.xdp.test_admission import at_level
 
+from underpass.linux.admission import AdmissionPlan
 from underpass.linux.namespaces import until
 from underpass.shield import policy_file
 from underpass.shield.drops import Drop, Drops
@@ -45,13 +48,15 @@ def frame(veth: VethPair, src: str = "198.51.100.9", **fields: Any) -> bytes:
                           "dst_mac": veth.ours.mac_text, "src_mac": veth.peer.mac_text} | fields)).build()
 
 
-def sampled(program: XdpProgram, drops: Drops, octets: bytes) -> Drop:
-    """The sample of it, of which there is one a tick at the most, whatever else is dropped."""
+def sampled(program: XdpProgram, drops: Drops, octets: bytes, reason: str = "") -> Drop:
+    """The sample of it, for that reason if one is given; there is one a tick at the most, whatever else is
+    dropped.
+    """
     found: list[Drop] = []
 
     def is_there() -> bool:
         verdict(program, octets)
-        found.extend(it for it in drops.read() if it.frame == octets[:256])
+        found.extend(it for it in drops.read() if it.frame == octets[:256] and reason in ("", it.reason))
         return bool(found)
 
     assert until(is_there, 20)
@@ -65,8 +70,8 @@ def test_what_was_dropped_and_why(program: XdpProgram, veth: VethPair) -> None:
         found = sampled(program, drops, octets)
         assert (found.reason, found.section, found.dry_run) == ("dropped_denied", "services", False)
         assert (found.octets, found.frame) == (len(octets), octets)
-        rated = sampled(program, drops, frame(veth, "192.0.2.1", dst_port=443))
-        assert (rated.reason, rated.section) == ("dropped_service_rate", "*:443")
+        rated = sampled(program, drops, frame(veth, "192.0.2.1", dst_port=443), "dropped_service_rate")
+        assert rated.section == "*:443"
 
 
 def test_a_long_packet_is_cut(program: XdpProgram, veth: VethPair) -> None:
@@ -80,14 +85,13 @@ def test_each_is_told_once_and_what_passes_never(program: XdpProgram, veth: Veth
         sampled(program, drops, frame(veth))
         drops.read()
         for _ in range(1000):
-            verdict(program, frame(veth, "192.0.2.1"))
+            assert verdict(program, frame(veth, "192.0.2.1", dst_port=81)) == "PASS"
         assert drops.read() == []
 
 
 def test_dry_runs_say_so(program: XdpProgram, veth: VethPair) -> None:
     with shield_with(program, "dry-run = true\n" + POLICY).drops() as drops:
-        found = sampled(program, drops, frame(veth))
-        assert (found.reason, found.dry_run) == ("dropped_denied", True)
+        assert sampled(program, drops, frame(veth), "dropped_denied").dry_run
 
 
 def test_the_last_of_many_are_kept(program: XdpProgram, veth: VethPair) -> None:
@@ -99,6 +103,36 @@ def test_the_last_of_many_are_kept(program: XdpProgram, veth: VethPair) -> None:
         late = drops.read()
     assert [it.at_ns for it in late] == sorted(it.at_ns for it in late)
     assert {it.octets for it in late} >= {it.octets for it in found}
+
+
+def test_what_no_socket_takes_is_among_them(program: XdpProgram, veth: VethPair) -> None:
+    """Dropped by no section's order, but because the queue has no worker, or as a part of a segment."""
+    with shield_with(program, POLICY).drops() as drops:
+        found = sampled(program, drops, frame(veth, "192.0.2.1"))
+        assert (found.reason, found.section, found.dry_run) == ("dropped_no_socket", "services", False)
+        octets = TcpSegment(src="192.0.2.1", dst=veth.ours.v4, dst_mac=veth.ours.mac_text)
+        part = sampled(program, drops, octets.build(ip_fragment=0x2000))
+        assert (part.reason, part.section) == ("dropped_first_fragment", "services")
+
+
+def test_who_is_not_admitted_is_among_them(veth: VethPair, family: str) -> None:
+    """Strangers, and SYNs that no cookie can answer; what an overloaded worker refuses."""
+    with Door(veth, AdmissionPlan("always", overload=True)) as door:
+        stranger = door.segment(family, flags=Flags.ACK).build()
+        syn, broken = door.syn(family, **FULL).build(), door.syn(family).build(tcp_checksum=0x1234)
+        engine = door.engine()
+        with shield_with(door.program, "samples = true\n").drops() as drops:
+            def reason_of(octets: bytes) -> tuple[str, str, bool]:
+                found = sampled(door.program, drops, octets)
+                assert found.frame == octets
+                return found.reason, found.section, found.dry_run
+
+            assert reason_of(stranger) == ("dropped_stranger", "services", False)
+            assert reason_of(broken) == ("dropped_syn_malformed", "services", False)
+            assert at_level(engine, 200) == 2
+            assert reason_of(syn) == ("dropped_overload_syn", "services", False)
+            assert at_level(engine, 256) == 3
+            assert reason_of(stranger) == ("dropped_overload_stranger", "services", False)
 
 
 def test_without_samples_in_the_policy_it_says_so(program: XdpProgram) -> None:

@@ -32,11 +32,6 @@ def policy(request: pytest.FixtureRequest) -> tuple[str, str]:
     return f"[interface]\n{key}\n", reason
 
 
-@pytest.fixture(params=FAMILIES)
-def family(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 def load(veth: VethPair, program: XdpProgram, text: str) -> None:
     with veth.ours.entered():
         Shield(program, program.netdev.index).load(policy_file.parse(text))

@@ -72,7 +72,7 @@ static __noinline int admit_syn(struct xdp_md *ctx, struct packet *packet, const
 	if (has(FEATURE_COOKIES) && how->mode == COOKIES_AUTO)
 		feel_pressure(pressure, how, worker->half_open, now);
 	if (level >= LEVEL_NO_SYNS)
-		return drop(COUNT_LEVEL_SYN);
+		return drop_packet(packet, COUNT_LEVEL_SYN);
 	if (!cookies_are_on(how, pressure, level, now))
 		return GO_ON;
 	if (!stranger_key(how, packet))
@@ -99,7 +99,7 @@ static __noinline int admit_other(struct xdp_md *ctx, struct packet *packet, con
 	level = level_of(at->worker, now);
 	on = cookies_are_on(how, pressure, level, now);
 	if (level == LEVEL_KNOWN)
-		return drop(COUNT_LEVEL_STRANGER);
+		return drop_packet(packet, COUNT_LEVEL_STRANGER);
 	if (!on) {
 		until = pressure->until_ns;
 		if (until && until <= now)
@@ -115,7 +115,7 @@ static __noinline int admit_other(struct xdp_md *ctx, struct packet *packet, con
 	}
 	if (how->mode == COOKIES_AUTO)
 		feel_pressure(pressure, how, 0, now);
-	return drop(COUNT_STRANGER);
+	return drop_packet(packet, COUNT_STRANGER);
 }
 
 /*

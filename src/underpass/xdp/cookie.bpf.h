@@ -7,6 +7,7 @@
 
 #include "answer.bpf.h"
 #include "flows.bpf.h"
+#include "samples.bpf.h"
 
 #define COOKIE_PERIOD_NS 64000000000ULL
 #define TICK_MAX_NS 20000000ULL         /* in which the engine may have made one; so much of its life a cookie loses */
@@ -210,7 +211,7 @@ static __always_inline void agree(struct answer *answer, const struct admit_conf
 }
 
 /* Answer a SYN by a cookie; nothing is kept. */
-static __noinline int answer_syn(struct xdp_md *ctx, const struct packet *packet, const struct admit_config *how,
+static __noinline int answer_syn(struct xdp_md *ctx, struct packet *packet, const struct admit_config *how,
 				 const struct places *at, __u64 now)
 {
 	struct answer answer = { .from_port = packet->to.port, .to_port = packet->from_port, .window = how->window,
@@ -219,7 +220,7 @@ static __noinline int answer_syn(struct xdp_md *ctx, const struct packet *packet
 	__u32 options, stamp = 0;
 
 	if (!read_syn(ctx, packet, at, &offer, &answer))
-		return drop(COUNT_SYN_MALFORMED);
+		return drop_packet(packet, COUNT_SYN_MALFORMED);
 	options = carried_by_stamp(how, packet, &offer);
 	if (options)
 		stamp = stamp_of((__u32)(now >> TIMESTAMP_SHIFT) + timestamp_offset(how, packet), options);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0 */
-/* Some of the packets that the shield drops, for people to look at: the beginning of one a tick on each processor. */
+/* Some of the packets that are dropped, for people to look at: the beginning of one a tick on each processor. */
 #pragma once
 
+#include "count.bpf.h"
 #include "scratch.bpf.h"
 
 struct {
@@ -32,6 +33,16 @@ static __always_inline void keep(struct xdp_md *ctx, const struct packet *packet
 	bpf_xdp_load_bytes(ctx, 0, it->frame, kept);
 	barrier();
 	it->number = number;
+}
+
+/* As `drop`, of a packet that is sampled by what `why` says. What an earlier stage would have dropped is dropped now. */
+static __always_inline int drop_packet(struct packet *packet, __u32 reason)
+{
+	if (has(FEATURE_SAMPLES)) {
+		packet->why = reason;
+		packet->would = 0;
+	}
+	return drop(reason);
 }
 
 /* For a packet that was dropped, or would be. */

@@ -27,19 +27,21 @@ struct {
 } xsks SEC(".maps");
 
 /* A packet of ours never goes up: the kernel knows nothing of the connection and would reset it. */
-static __always_inline int redirect(struct xdp_md *ctx, __u32 reason)
+static __always_inline int redirect(struct xdp_md *ctx, struct packet *packet, __u32 reason)
 {
 	int verdict = bpf_redirect_map(&xsks, ctx->rx_queue_index, XDP_DROP);
 
-	count(verdict == XDP_REDIRECT ? reason : COUNT_NO_SOCKET);
+	if (verdict != XDP_REDIRECT)
+		return drop_packet(packet, COUNT_NO_SOCKET);
+	count(reason);
 	return verdict;
 }
 
 /* Without its first fragment a packet of ours is never put together by the kernel, which would reset its connection. */
-static __always_inline int steer_fragment(const struct packet *packet)
+static __always_inline int steer_fragment(struct packet *packet)
 {
 	if (packet->whose != KERNELS)
-		return drop(COUNT_FIRST_FRAGMENT);
+		return drop_packet(packet, COUNT_FIRST_FRAGMENT);
 	return pass(flags_of_address(&packet->to) ? COUNT_FRAGMENT : COUNT_UNCLAIMED);
 }
 
@@ -75,12 +77,12 @@ static __always_inline int deliver(struct xdp_md *ctx, struct packet *packet)
 	if (packet->whose == KERNELS)
 		return pass(packet->error ? COUNT_NOT_TCP : COUNT_UNCLAIMED);
 	if (packet->error)
-		return redirect(ctx, COUNT_ERROR);
+		return redirect(ctx, packet, COUNT_ERROR);
 	if (packet->whose == OWN_FLOW)
-		return redirect(ctx, COUNT_FLOW);
+		return redirect(ctx, packet, COUNT_FLOW);
 	verdict = admit(ctx, packet);
 	if (verdict <= GO_ON)
-		return redirect(ctx, verdict ? REASON(verdict) : COUNT_CLAIMED);
+		return redirect(ctx, packet, verdict ? REASON(verdict) : COUNT_CLAIMED);
 	return verdict;
 }
 
@@ -122,7 +124,7 @@ static __always_inline int steer_packet(struct xdp_md *ctx, __u32 octets)
 		return pass(REASON(packet->refused));
 	why = packet->why;
 	verdict = deliver(ctx, packet);
-	if (has(FEATURE_CONNECTIONS) && has(FEATURE_SAMPLES) && packet->why != why)
+	if (has(FEATURE_SAMPLES) && packet->why != why)
 		sample(ctx, packet);
 	return verdict;
 }
