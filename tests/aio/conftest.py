@@ -3,7 +3,10 @@
 import asyncio
 import os
 import socket
+import ssl
+import subprocess
 from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,8 @@ from tests.netns.inside import inside
 
 import underpass
 from underpass.linux.namespaces import Pair
+
+NAMES = "IP:198.18.0.1,IP:198.18.0.2,DNS:localhost"
 
 
 class Site:
@@ -59,6 +64,34 @@ def site() -> Iterator[Site]:
         pytest.skip("making network namespaces needs root")
     with Pair() as pair:
         yield Site(pair)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """server.pem and client.pem, each its own authority."""
+    folder = tmp_path_factory.mktemp("tls")
+    for name in ("server", "client"):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                        "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", folder / f"{name}.key",
+                        "-out", folder / f"{name}.crt", "-days", "9", "-subj", f"/CN={name}",
+                        "-addext", f"subjectAltName={NAMES}"], check=True, capture_output=True)
+        (folder / f"{name}.pem").write_bytes((folder / f"{name}.key").read_bytes()
+                                             + (folder / f"{name}.crt").read_bytes())
+    return folder
+
+
+def serving(folder: Path, *, asks: bool = False) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem")
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    if asks:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(folder / "client.crt")
+    return context
+
+
+def asking(folder: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(folder / "server.crt"))
 
 
 async def exactly(sock: socket.socket, count: int) -> bytes:

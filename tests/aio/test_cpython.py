@@ -29,8 +29,6 @@ OTHERS = [
 
 NATIVE = "calls a private method that gives the socket's descriptor to os.sendfile()"
 EXPLAINED = {
-    "test_base_events.BaseEventLoopWithSelectorTests.test_create_connection_bluetooth":
-        "a mock of getaddrinfo() gives an IPv4 address whose host is a tuple",
     "test_unix_events.SelectorEventLoopUnixSockSendfileTests.test_sock_sendfile_cancel1": NATIVE,
     "test_unix_events.SelectorEventLoopUnixSockSendfileTests.test_sock_sendfile_cancel2": NATIVE,
 }

@@ -4,43 +4,12 @@ import asyncio
 import contextlib
 import socket
 import ssl
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.aio.conftest import Site, exactly
+from tests.aio.conftest import Site, asking, exactly, serving
 from tests.aio.test_loop import PORT, Accepting, Recorder, echo, running, until
-
-NAMES = "IP:198.18.0.1,IP:198.18.0.2,DNS:localhost"
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """server.pem and client.pem, each its own authority."""
-    folder = tmp_path_factory.mktemp("tls")
-    for name in ("server", "client"):
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                        "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", folder / f"{name}.key",
-                        "-out", folder / f"{name}.crt", "-days", "9", "-subj", f"/CN={name}",
-                        "-addext", f"subjectAltName={NAMES}"], check=True, capture_output=True)
-        (folder / f"{name}.pem").write_bytes((folder / f"{name}.key").read_bytes()
-                                             + (folder / f"{name}.crt").read_bytes())
-    return folder
-
-
-def serving(folder: Path, *, asks: bool = False) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "server.pem")
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    if asks:
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(folder / "client.crt")
-    return context
-
-
-def asking(folder: Path) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(folder / "server.crt"))
 
 
 def test_a_kernel_client_and_a_client_of_ours_speak_tls_to_us(site: Site, certificates: Path) -> None:

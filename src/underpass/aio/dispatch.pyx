@@ -7,10 +7,11 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 import os
 import socket
+from contextlib import suppress
 
 from underpass.stack.inspect cimport connection_info
 from underpass.stack.options cimport Target, option_get, option_set, option_target
-from underpass.stack.sockets cimport STALE, EventQueue, PythonApp, events_forget
+from underpass.stack.sockets cimport STALE, EventQueue, PythonApp, events_forget, make_listener
 from underpass.stack.stack cimport Stack
 from underpass.stack.turn cimport monotonic_ns
 from underpass.tcp.accept cimport accept_find
@@ -159,6 +160,13 @@ cdef class Dispatcher:
         self.acceptors[self.words] = accepted
         return number
 
+    def tune(self, uint32_t number, options):
+        """Have a listener's connections begin with these options, as far as the stack has them."""
+        listener = make_listener(self, self.tcp, number, (address_to_text(&self.tcp.state.listeners[number].address), 0))
+        for level, option, value in options:
+            with suppress(OSError):
+                listener.setsockopt(level, option, value)
+
     cdef uint32_t take_over(self, uint32_t number, object accepted) except? 0xFFFFFFFF:
         cdef uint64_t word = self.tcp.state.listeners[number].user
         cdef uint32_t conn
@@ -188,7 +196,9 @@ cdef class Dispatcher:
         tcp_unlisten(self.tcp, number)
 
     def connect(self, Endpoint endpoint not None, tuple address, source, options):
-        """Open a connection to (address, port), for the endpoint to hold; see Stack.connect."""
+        """Open a connection to (address, port), for the endpoint to hold, with these options as far as the stack has them;
+        see Stack.connect.
+        """
         cdef Target target
         cdef Address remote
         cdef Address local
@@ -203,7 +213,8 @@ cdef class Dispatcher:
         self.tcp.now_ns = max(self.tcp.now_ns, monotonic_ns())
         preset_default(self.tcp, &target.preset)
         for level, option, value in options:
-            option_set(&target, level, option, value)
+            with suppress(OSError):
+                option_set(&target, level, option, value)
         conn = tcp_connect_preset(self.tcp, &local, source[1] if source else 0, &remote, address[1], self.number, 0,
                                   &target.preset, &error)
         if conn == NO_CONN:

@@ -20,7 +20,9 @@ from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from underpass.aio.carried import options_of
 from underpass.aio.dispatch import Dispatcher
+from underpass.aio.listeners import Listeners
 from underpass.aio.scheduler import Scheduler
 from underpass.aio.selector import StackSelector
 from underpass.aio.socket_end import SocketEnd
@@ -32,13 +34,6 @@ from underpass.nic import Nic
 LINGER_S = 2.0                  # a closed loop waits so long for the peers to have all that was written
 BACKLOG = 1024                  # handshakes under way; beyond them the stack sends cookies
 SSL_ARGUMENTS = ("ssl_handshake_timeout", "ssl_shutdown_timeout")
-
-# What is carried over from a kernel socket that was prepared for a connection, where it is not the default.
-CARRIED = [
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE), (socket.IPPROTO_TCP, socket.TCP_NODELAY),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT), (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
-]
 
 if TYPE_CHECKING:
     from underpass.aio.member import ProgramStack
@@ -66,7 +61,7 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
 
     def __init__(self, nic: "Nic | Seat | Reserved", limits: dict[str, int | str] | None = None) -> None:
         self._nic, self._limits = nic, limits or {}
-        self._serving: weakref.WeakKeyDictionary[socket.socket, list[tuple[int, Release]]] = \
+        self._serving: weakref.WeakKeyDictionary[socket.socket, list[tuple[Release, Release]]] = \
             weakref.WeakKeyDictionary()
         self._pid = os.getpid()
         self._engaged = self._left_to_kernel = False
@@ -86,6 +81,7 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
             self._left_to_kernel = True
             return False
         self._dispatcher = Dispatcher(self._stack) if isinstance(self._nic, Nic) else self._nic.dispatcher
+        self._listeners = Listeners(self._dispatcher)
         self.watch(self._dispatcher, self._waiting.turn(
             self._dispatcher, self._stack.control_fds, self._stack.control))
         self._engaged = True
@@ -156,11 +152,12 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
                 raise
             return
         try:
-            number = self._dispatcher.listen(*address, max(backlog, BACKLOG), accepted)
+            stop = self._listeners.add(address, max(backlog, BACKLOG), accepted,
+                                       options_of(sock, listening=True))
         except BaseException:
             release()
             raise
-        self._serving.setdefault(sock, []).append((number, release))
+        self._serving.setdefault(sock, []).append((release, stop))
 
     def _acceptor(self, protocol_factory: Callable[[], asyncio.BaseProtocol], sslcontext: Any, server: Any,
                   options: dict[str, Any]) -> Callable[[int], None]:
@@ -189,11 +186,11 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
         self._unlisten(self._serving.pop(sock, []))
         super()._stop_serving(sock)     # type: ignore[misc]
 
-    def _unlisten(self, held: list[tuple[int, Release]]) -> None:
+    def _unlisten(self, held: list[tuple[Release, Release]]) -> None:
         if not self.is_closed():
-            for number, release in held:
+            for release, stop in held:
                 release()               # first: no other worker is to send anybody here any more
-                self._dispatcher.unlisten(number)
+                stop()
 
     # -- clients
 
@@ -204,10 +201,12 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
             return await super().sock_connect(sock, address)
         resolved = await self._ensure_resolved(         # type: ignore[attr-defined]
             address, family=sock.family, type=sock.type, proto=sock.proto, loop=self)
-        address = resolved[0][4]
-        if not self._leads_here(sock.family, address):
+        to = resolved[0][4]
+        if not isinstance(to[0], str):          # of a family that a program's own resolver knows
             return await super().sock_connect(sock, address)
-        end = self._open(sock, address)
+        if not self._leads_here(sock.family, to):
+            return await super().sock_connect(sock, to)
+        end = self._open(sock, to)
         try:
             while not end.is_connected():
                 await end.wait(self)
@@ -380,6 +379,7 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
               waiter: asyncio.Future[None] | None, extra: Any, server: Any) -> StackTransport:
         """The transport of a connection that a kernel socket has stood for; the socket goes on where it holds
         a port."""
+        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)      # as asyncio's own transports
         holder = sock if sock.getsockname()[1] else None
         if holder is None:
             sock.close()
@@ -433,12 +433,3 @@ def addresses_of(sock: socket.socket) -> Iterator[tuple[str, int]]:
     if sock.family == socket.AF_INET6 and ip_address(plain(host)).is_unspecified \
             and not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
         yield "0.0.0.0", port
-
-
-def options_of(sock: socket.socket) -> Iterator[tuple[int, int, int]]:
-    """The options of a kernel socket that are not as in a new one."""
-    with socket.socket(sock.family, sock.type) as fresh:
-        for level, option in CARRIED:
-            value = sock.getsockopt(level, option)
-            if value != fresh.getsockopt(level, option):
-                yield level, option, value

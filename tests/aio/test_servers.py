@@ -1,0 +1,156 @@
+"""Servers on the stack: several in one place, one in several, one that begins later; accepted sockets."""
+
+import asyncio
+import collections
+import contextlib
+import socket
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.aio.conftest import Site, asking, exactly, serving
+from tests.aio.test_loop import Accepting, Recorder, echo, running, until
+from tests.netns.inside import inside
+
+PORT = 7300
+
+
+def opened() -> int:
+    """Connections that the stack has accepted."""
+    return int(running().nic.stack().stats()["tcp"]["passive_opens"])
+
+
+def named(name: bytes) -> type[asyncio.Protocol]:
+    """A protocol that says a name."""
+    class Named(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            transport.write(name)
+    return Named
+
+
+async def asked(site: Site, times: int) -> collections.Counter[bytes]:
+    """Which servers answered how often."""
+    seen: collections.Counter[bytes] = collections.Counter()
+    for _ in range(times):
+        with await site.connected(PORT) as client:
+            seen[await exactly(client, 1)] += 1
+    return seen
+
+
+def test_servers_that_reuse_a_port_share_its_connections(site: Site) -> None:
+    """Each is served as long as it is there; who closes one does not close the other."""
+    async def main() -> None:
+        first, second = [await running().create_server(named(name), site.host, PORT, reuse_port=True)
+                         for name in (b"1", b"2")]
+        assert await asked(site, 6) == {b"1": 3, b"2": 3}
+        first.close()
+        assert await asked(site, 3) == {b"2": 3}
+        third = await running().create_server(named(b"3"), site.host, PORT, reuse_port=True)
+        assert await asked(site, 4) == {b"2": 2, b"3": 2}
+        assert opened() == 13
+        second.close()
+        third.close()
+        with pytest.raises(ConnectionRefusedError):
+            await site.connected(PORT)
+    site.run(main())
+
+
+def test_a_port_that_is_not_reused_is_in_use(site: Site) -> None:
+    async def main() -> None:
+        async with await running().create_server(Recorder, site.host, PORT):
+            with pytest.raises(OSError, match="in use"):
+                await running().create_server(Recorder, site.host, PORT, reuse_port=True)
+    site.run(main())
+
+
+def test_a_server_has_several_addresses(site: Site) -> None:
+    async def main() -> None:
+        async with await asyncio.start_server(echo, [site.host, site.host6], PORT) as server:
+            assert {sock.getsockname()[0] for sock in server.sockets} == {site.host, site.host6}
+            for family in (socket.AF_INET, socket.AF_INET6):
+                with await site.connected(PORT, family) as client:
+                    client.sendall(b"x")
+                    assert await exactly(client, 1) == b"x"
+            assert opened() == 2
+        for family in (socket.AF_INET, socket.AF_INET6):
+            with pytest.raises(ConnectionRefusedError):
+                await site.connected(PORT, family)
+    site.run(main())
+
+
+def test_a_server_that_is_to_begin_later_refuses_until_then(site: Site) -> None:
+    async def main() -> None:
+        server = await asyncio.start_server(echo, site.host, PORT, start_serving=False)
+        async with server:
+            assert not server.is_serving()
+            with pytest.raises(ConnectionRefusedError):
+                await site.connected(PORT)
+            await server.start_serving()
+            with await site.connected(PORT) as client:
+                client.sendall(b"x")
+                assert await exactly(client, 1) == b"x"
+            assert opened() == 1
+    site.run(main())
+
+
+@contextlib.asynccontextmanager
+async def accepted(site: Site) -> Any:
+    """A socket of sock_accept, and the peer's."""
+    with inside(site.pair.server.name), socket.create_server((site.host, PORT)) as listener:
+        listener.setblocking(False)
+        accepting = asyncio.create_task(running().sock_accept(listener))
+        await asyncio.sleep(0)
+        client = await site.connected(PORT)
+        sock, _ = await accepting
+        with client:
+            yield sock, client
+
+
+def test_an_accepted_socket_is_connected_to_a_protocol(site: Site) -> None:
+    async def main() -> None:
+        made = Accepting()
+        async with accepted(site) as (sock, client):
+            transport, protocol = await running().connect_accepted_socket(made, sock)
+            assert made.made.get_nowait() is protocol and transport.get_extra_info("socket").fileno() == -1
+            assert transport.get_extra_info("peername") == client.getsockname()
+            client.sendall(b"ask")
+            await until(lambda: protocol.octets == b"ask")
+            transport.write(b"answer")
+            transport.close()
+            assert await exactly(client, 7) == b"answer"
+            assert await protocol.lost is None
+            assert opened() == 1
+    site.run(main())
+
+
+def test_an_accepted_socket_speaks_tls(site: Site, certificates: Path) -> None:
+    async def main() -> None:
+        made = Accepting()
+        async with accepted(site) as (sock, client):
+            wrapping = asyncio.create_task(asyncio.to_thread(
+                asking(certificates).wrap_socket, client, server_hostname=site.host))
+            transport, protocol = await running().connect_accepted_socket(
+                made, sock, ssl=serving(certificates))
+            with await wrapping as wrapped:
+                assert transport.get_extra_info("socket").fileno() == -1
+                assert transport.get_extra_info("ssl_object").version() == wrapped.version()
+                wrapped.sendall(b"ask")
+                await until(lambda: protocol.octets == b"ask")
+                transport.write(b"answer")
+                assert await exactly(wrapped, 6) == b"answer"
+                transport.close()
+            assert opened() == 1
+    site.run(main())
+
+
+def test_an_accepted_socket_whose_handshake_fails_is_closed(site: Site, certificates: Path) -> None:  
+    async def main() -> None:
+        async with accepted(site) as (sock, client):
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            with pytest.raises(ssl.SSLError):
+                await running().connect_accepted_socket(Accepting(), sock, ssl=serving(certificates))
+            with contextlib.suppress(ConnectionResetError):
+                while await exactly(client, 1):
+                    pass
+    site.run(main())
