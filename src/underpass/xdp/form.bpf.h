@@ -68,7 +68,7 @@ static __always_inline int is_martian(const struct packet *packet)
 	return packet->from[0] == 0xff || (!half[0] && (low <= 1 || low >> 32 == 0xffff));
 }
 
-/* An address that nobody has, or our own (a "land" packet); but who asks for an address has none yet. */
+/* An address that nobody has, or its own destination (a "land" packet); but who asks for an address has none yet. */
 static __always_inline int is_bogon(const struct packet *packet, const struct guard *guard)
 {
 	__u32 checks = guard->scope->checks;
