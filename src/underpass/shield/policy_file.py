@@ -227,7 +227,7 @@ class _Reader:
                 set_to["file"] = str(Path(self.folder) / set_to["file"])
             found.append(PrefixList(name, **set_to))
         if len(found) > LISTS_MAX:
-            self.fault(("lists",), f"{len(found)} lists are more than {LISTS_MAX}")
+            self.fault(("lists", found[LISTS_MAX].name), f"{len(found)} lists are more than {LISTS_MAX}")
         return tuple(found)
 
     def section(self, table: Any, path: Where, known: Fields, above: "_Above") -> Section:
@@ -246,12 +246,13 @@ class _Reader:
                 self.known_list(name, (*path, key), above.names)
         if len(set(set_to.get("order", ()))) < len(set_to.get("order", ())):
             self.fault((*path, "order"), "each word stands there once")
+        room = max(0, min(SECTION_RULES_MAX - len(above.rules), RULES_MAX - self.rules))
+        if len(own) > room:
+            self.fault((*path, "rule", room), f"a section has at most {SECTION_RULES_MAX} rules, with those "
+                                              f"that it inherits, and all sections {RULES_MAX}")
         self.rules += len(own)
-        if len(own) + len(above.rules) > SECTION_RULES_MAX or self.rules > RULES_MAX:
-            self.fault((*path, "rule"),
-                       f"a section has at most {SECTION_RULES_MAX} rules, all together {RULES_MAX}")
         if len(rates) > RATES_MAX:
-            self.fault((*path, "rate"), f"a section has at most {RATES_MAX} rates")
+            self.fault((*path, "rate", RATES_MAX), f"a section has at most {RATES_MAX} rates")
         return Section(path_text(path), rules=(*(it for it in own if it), *above.rules),
                        rates=tuple(it for it in rates if it), **{**above.defaults, **set_to})
 
@@ -331,7 +332,8 @@ class _Reader:
         found = []
         theirs = inherited if isinstance(inherited, dict) else {}
         theirs = {key: value for key, value in theirs.items() if key not in ("rule", "rate")}
-        for at, one in enumerate(self.tables(table, (), "service")):
+        written = self.tables(table, (), "service")
+        for at, one in enumerate(written):
             path = ("service", at)
             if not isinstance(one, dict):
                 self.fault(path, "is a table: [[service]]")
@@ -348,8 +350,9 @@ class _Reader:
             found.append(Service(set_to.get("port", 1), set_to.get("address"),
                                  replace(section, name=self._service_name(one), rates=rates)))
         self._distinct(found)
-        if len(found) > SERVICES_MAX:
-            self.fault(("service",), f"{len(found)} services are more than {SERVICES_MAX}")
+        if len(written) > SERVICES_MAX:
+            self.fault(("service", SERVICES_MAX), f"{len(written)} services are more than {SERVICES_MAX}: "
+                                                  "what several have in common belongs in [services]")
         return tuple(found)
 
     def _distinct(self, found: list[Service]) -> None:

@@ -42,6 +42,18 @@ def rules_of(policy_):
     return list(dict.fromkeys([rule for section in policy_.sections() for rule in section.rules]))
 
 
+cdef set versions_of(rule_, source, to):
+    """Of IP, which a packet must have that fits; more than one: none fits."""
+    return {it.version for it in (source, to) if it is not None} | ({rule_.version} - {None})
+
+
+cdef list combinations(rule_):
+    """Each (source, destination, port of the source, port) of a rule that a packet can have; None is any."""
+    return [it for it in product(rule_.sources or ANY_NETWORK, rule_.destinations or ANY_NETWORK,
+                                 rule_.source_ports or ANY_PORTS, rule_.ports or ANY_PORTS)
+            if len(versions_of(rule_, it[0], it[1])) <= 1]
+
+
 cdef class PolicyImage:
     """The octets of one generation. Raises ValueError for rules that need more places than there are."""
     cdef bytearray _octets
@@ -88,13 +100,7 @@ cdef class PolicyImage:
             if rate_.of_connections:
                 fill_begin_rate(&into.begins[into.begin_count], rate_)
                 into.begin_count += 1
-        into.rule_first = self._rules
-        for rule_ in section.rules:
-            self._add_rule(rule_, numbers[rule_])
-        into.rule_count = self._rules - into.rule_first
-        if into.rule_count > SCOPE_RULES_MAX:
-            raise ValueError(f"the rules of {section.name} need {into.rule_count} places, more than {SCOPE_RULES_MAX}: one "
-                             "for each pair of networks and ports; put networks into a list, and name it in from-lists")
+        self._set_rules(into, section, numbers)
         into.checks = checks_of(section) | (CHECK_ACTIVE if active else 0)
 
     cdef _set_detection(self, detection_):
@@ -104,21 +110,27 @@ cdef class PolicyImage:
             self.at.detection.v4_length, self.at.detection.v6_length = detection_.v4, detection_.v6
             self.at.detection.dry_run = detection_.dry_run
 
-    cdef _add_rule(self, rule_, uint32_t number):
-        """A place for each combination of what the rule asks."""
-        for source, to, from_port, to_port in product(rule_.sources or ANY_NETWORK, rule_.destinations or ANY_NETWORK,
-                                                      rule_.source_ports or ANY_PORTS, rule_.ports or ANY_PORTS):
-            versions = {it.version for it in (source, to) if it is not None} | ({rule_.version} - {None})
-            if len(versions) > 1:
-                continue
-            if self._rules == RULES_MAX:
-                raise ValueError(f"all rules together need more than {RULES_MAX} places")
-            self._fill(&self.at.rules[self._rules], rule_, source, to, from_port, to_port, versions)
-            self.at.rules[self._rules].number = number
+    cdef _set_rules(self, scope *into, section, dict numbers):
+        """A place for each combination of what a rule asks."""
+        into.rule_first = self._rules
+        places = [(rule_, it) for rule_ in section.rules for it in combinations(rule_)]
+        if len(places) > SCOPE_RULES_MAX:
+            raise ValueError(f"the rules of {section.name} need {len(places)} places, more than {SCOPE_RULES_MAX}: one "
+                             "for each pair of networks and ports; put networks into a list, and name it in from-lists")
+        if self._rules + len(places) > RULES_MAX:
+            raise ValueError(f"the rules need more than {RULES_MAX} places, those of {section.name} and of sections before it: "
+                             "one for each pair of networks and ports, and in each section that inherits them; put networks "
+                             "into a list, and name it in from-lists")
+        for rule_, combination in places:
+            self._fill(&self.at.rules[self._rules], rule_, combination)
+            self.at.rules[self._rules].number = numbers[rule_]
             self._rules += 1
+        into.rule_count = len(places)
 
-    cdef _fill(self, rule *into, rule_, source, to, from_port, to_port, versions):
+    cdef _fill(self, rule *into, rule_, tuple combination):
         cdef uint32_t asks = 0
+        source, to, from_port, to_port = combination
+        versions = versions_of(rule_, source, to)
         into.action = ACTIONS[rule_.action]
         if versions:
             asks |= ASKS_VERSION

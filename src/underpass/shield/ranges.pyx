@@ -60,7 +60,8 @@ cdef class Classes:
         found = self._numbers.get(mask)
         if found is None:
             if len(self.masks) == CLASSES_MAX:
-                raise ValueError(f"addresses are in more than {CLASSES_MAX} different sets of lists")
+                raise ValueError(f"addresses are in more than {CLASSES_MAX - 1} different sets of lists: make one list of "
+                                 "those that are always named together")
             found = self._numbers[mask] = len(self.masks)
             self.masks.append(mask)
         return found
@@ -135,7 +136,8 @@ cdef class Ranges:
         finally:
             free(events)
         if version == 6 and self.count > V6_RANGES_MAX:
-            raise ValueError(f"IPv6 prefixes make {self.count} ranges, more than {V6_RANGES_MAX}")
+            raise ValueError(f"the lists' IPv6 prefixes make {self.count} ranges, more than {V6_RANGES_MAX}: name networks "
+                             "instead of what is in them, or leave some out")
 
     def __dealloc__(self):
         free(self.at)

@@ -1,0 +1,94 @@
+"""A policy as maps take it, and what there is no room for in them; no XDP program is needed."""
+
+import ipaddress
+from pathlib import Path
+
+import pytest
+
+from underpass.cli import main
+from underpass.shield import policy_file
+from underpass.shield.policy_image import RULES_OF_SECTION, TEXT_BYTES
+from underpass.shield.shield import prepare
+
+NETWORK = ipaddress.ip_network
+
+
+def rule(section: str, places: int) -> str:
+    """One rule that needs so many."""
+    return f"[[{section}.rule]]\naction = 'drop'\nto-ports = {list(range(1, places + 1))}\n"
+
+
+def services(*places: int) -> str:
+    return "".join(f"[[service]]\nport = {port}\n" + rule("service", it) for port, it in enumerate(places, 1))
+
+
+def refused(text: str, folder: Path | None = None) -> str:
+    policy = policy_file.parse(text, folder=str(folder))
+    with pytest.raises(ValueError, match=r"\w") as caught:
+        prepare(policy)
+    return str(caught.value)
+
+
+def test_each_pair_of_networks_and_ports_takes_a_place() -> None:
+    """Networks of both versions never are in one packet."""
+    text = ("[[services.rule]]\naction = 'drop'\nfrom = ['192.0.2.0/24', '2001:db8::/32']\n"
+            "to = ['203.0.113.1', '203.0.113.2', '2001:db8::1']\nto-ports = ")
+    prepare(policy_file.parse(text + str(list(range(1, 22)))))          # 3 * 21
+    assert refused(text + str(list(range(1, 23)))) == (
+        "the rules of services need 66 places, more than 64: one for each pair of networks and ports; put "
+        "networks into a list, and name it in from-lists")
+
+
+def test_a_section_has_places_for_what_it_inherits_too() -> None:
+    inherited = rule("services", 60) + "[[service]]\nport = 1\n"
+    prepare(policy_file.parse(inherited + rule("service", RULES_OF_SECTION - 60)))
+    assert refused(inherited + rule("service", 5)).startswith("the rules of *:1 need 65 places, more than 64")
+
+
+def test_all_sections_share_so_many_places() -> None:
+    prepare(policy_file.parse(services(64, 64, 64, 64)))
+    assert refused(services(64, 64, 64, 63, 2)) == (
+        "the rules need more than 256 places, those of *:5 and of sections before it: one for each pair of "
+        "networks and ports, and in each section that inherits them; put networks into a list, and name it "
+        "in from-lists")
+
+
+def test_check_says_so_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "p.toml").write_text(rule("interface", 65))
+    assert main(["shield", "check", str(tmp_path / "p.toml")]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith("underpass: the rules of interface need 65 places, more than 64: ")
+
+
+def test_a_policy_has_so_many_octets_with_its_folder() -> None:
+    """The folder stands before the text, and a line's end between them."""
+    prepare(policy_file.parse("#" * (TEXT_BYTES - 6), folder="/some"))
+    with pytest.raises(ValueError, match="at most 65532 octets, this one 65533: put prefixes into files"):
+        prepare(policy_file.parse("#" * (TEXT_BYTES - 5), folder="/some"))
+
+
+def numbered_lists(folder: Path, many: int) -> str:
+    """Thirteen lists; of so many addresses, each is in those that have a bit of its number."""
+    first = int(NETWORK("8.0.0.0").network_address)
+    for bit in range(13):
+        members = [str(ipaddress.IPv4Address(first + it)) for it in range(many + 1) if it >> bit & 1]
+        (folder / f"l{bit}").write_text("\n".join(members))
+    return "".join(f"[lists.l{bit}]\nfile = 'l{bit}'\n" for bit in range(13))
+
+
+def test_addresses_are_in_so_many_different_sets_of_lists(tmp_path: Path) -> None:
+    prepare(policy_file.parse(numbered_lists(tmp_path, 4095), folder=str(tmp_path)))
+    assert refused(numbered_lists(tmp_path, 4096), tmp_path) == (
+        "addresses are in more than 4095 different sets of lists: make one list of those that are always "
+        "named together")
+
+
+def test_ipv6_prefixes_make_so_many_ranges(tmp_path: Path) -> None:
+    """Two for each prefix without a neighbour, and what lies before the first."""
+    (tmp_path / "many").write_bytes(b"".join(
+        b"2001:%x:%x::/64\n" % (it >> 16, it & 0xFFFF) for it in range(0, 2 << 21, 2)))
+    assert refused("[lists.many]\nfile = 'many'", tmp_path) == (
+        "the lists' IPv6 prefixes make 4194305 ranges, more than 4194304: name networks instead of what is "
+        "in them, or leave some out")
