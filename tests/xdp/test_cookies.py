@@ -268,18 +268,21 @@ def test_all_segments_of_a_new_connection_pass_before_the_engine_knows_it(door: 
     assert door.gets(ack.build(**later))[1] == "redirected_known"
 
 
+def set_clock(door: Door, ahead_ns: int, syn_cookies: str) -> None:
+    """Have the program read a clock that is so far ahead of the kernel's."""
+    clock = AdmissionMaps(door.program)
+    clock.set_keys(admission_keys(SEED), buckets=door.admission.table.buckets, clock_offset_ns=ahead_ns)
+    clock.set_answer(mss_v4=1460, mss_v6=1440, window=1, window_scale=7, ecn=False, partial_checksums=False)
+    clock.set_cookies(syn_cookies, hold_s=10)
+
+
 def test_a_cookie_lives_for_its_count_and_the_next(veth: VethPair) -> None:
     """RFC 4987 3.6: 64 s each, by the clock that both read."""
     with Door(veth, ALWAYS) as door:
-        clock = AdmissionMaps(door.program)
-        plain = {"mss_v4": 1460, "mss_v6": 1440, "window": 1, "window_scale": 7, "ecn": False,
-                 "partial_checksums": False}  # fmt: skip
         period_ns = 64 * 10**9
         begin_ns = period_ns - time.monotonic_ns() % period_ns      # to the start of a count
         def at(later_ns: int) -> None:
-            clock.set_keys(admission_keys(SEED), buckets=1, clock_offset_ns=begin_ns + later_ns)
-            clock.set_answer(**plain)
-            clock.set_cookies("always")
+            set_clock(door, begin_ns + later_ns, "always")
 
         for wait_ns, good in ((0, True), (period_ns, True), (2 * period_ns, False), (3 * period_ns, False)):
             syn = door.syn("v4", **FULL, src_port=40000 + wait_ns // period_ns)
@@ -349,6 +352,36 @@ def test_auto_begins_when_half_the_room_is_taken(veth: VethPair) -> None:
         assert door.gets(door.syn("v4", **FULL).build())[1] == "answered_cookie"
         assert door.admission.state() | {"half_open": 0} == {
             "syn_cookies": "auto", "on": True, "began": 1, "levels": {}, "half_open": 0}
+
+
+def test_auto_ends_when_a_quarter_of_the_room_is_no_longer_taken(veth: VethPair, family: str) -> None:
+    """Ten seconds after the last look at which it was; the program's clock is moved on."""
+    with Door(veth, AdmissionPlan("auto")) as door:
+        engine = door.engine(half_open=8)
+        def have(wanted: int) -> None:
+            """So many connections are half-open: RFC 9293 3.10.7.4, a reset takes one back."""
+            for port in range(8):
+                flags, seq = (Flags.SYN, 1000) if port < wanted else (Flags.RST, 1001)
+                syn = door.syn(family, src_port=1000 + port, flags=flags, seq=seq)
+                engine.gets(syn.build(), engine.now_ns + 2 * TICK_NS)
+            engine.stack.step(engine.now_ns + 2 * TICK_NS)
+            engine.now_ns += 2 * TICK_NS
+            assert door.admission.state()["half_open"] == {0: wanted / 8}
+
+        def answer_at(later_s: float) -> str:
+            set_clock(door, int(later_s * 10**9), "auto")
+            return door.gets(door.syn(family, **FULL).build())[1]
+
+        have(2)
+        assert answer_at(0) == "redirected_claimed"         # a quarter keeps them on, begins none
+        have(4)
+        assert answer_at(1) == "answered_cookie"
+        have(2)
+        assert answer_at(10) == "answered_cookie"
+        assert answer_at(18) == "answered_cookie"
+        have(1)
+        assert answer_at(27) == "answered_cookie"           # not long enough ago
+        assert answer_at(29) == "redirected_claimed"
 
 
 def test_plans_that_cannot_be_are_refused() -> None:
