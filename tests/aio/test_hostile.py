@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import gc
+import io
 import itertools
 import re
 import socket
 import ssl
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,13 @@ from tests.aio.test_loop import PORT, echo, running, until
 from tests.aio.test_tls import asking, certificates, serving
 from tests.netns.inside import inside
 
+from underpass.aio.stand_in import arrivals_of
 from underpass.aio.transport import StackTransport
 
 __all__ = ["certificates"]
 RESET = (socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 RSS_MAX = 40 << 20
+FILE = bytes(range(256)) * 200          # while it is sent its transport does not read
 
 
 def resident() -> int:
@@ -42,69 +46,232 @@ class Cut(Exception):
 
 @types.coroutine
 def cut_at(number: int, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Cancel a coroutine at the await at which it waits for the `number`th time."""
-    cut = False
+    """Cancel the task that runs this coroutine at the await at which it waits for the `number`th time."""
+    error: BaseException | None = None
     for count in itertools.count():
         try:
-            waiting = coroutine.throw(asyncio.CancelledError()) if cut else coroutine.send(None)
+            waiting = coroutine.send(None) if error is None else coroutine.throw(error)
         except StopIteration:
-            raise Cut from None
-        cut = count == number
-        if not cut:
+            if count <= number:
+                raise Cut from None
+            return
+        if count == number:
+            task: Any = asyncio.current_task()
+            task.cancel()
+        try:
+            error = None
             yield waiting
-        elif waiting is not None:
-            waiting._asyncio_future_blocking = False
-            waiting.cancel()
+        except BaseException as raised:
+            error = raised
 
 
-async def by_streams(site: Site) -> None:
+@dataclass
+class Servers:
+    """Where the exchanges find what they need: echo at PORT, over TLS at the next, `start_tls` at the third.
+    """
+
+    site: Site
+    folder: Path
+
+    async def start(self, holding: contextlib.AsyncExitStack) -> None:
+        """Have them until `holding` ends."""
+        context = serving(self.folder)
+
+        async def starts_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(OSError):
+                writer.write(b"go\n")
+                await writer.start_tls(context)
+                await echo(reader, writer)
+            writer.close()
+
+        for number, (serve, tls) in enumerate(((echo, None), (echo, context), (starts_tls, None))):
+            await holding.enter_async_context(
+                await asyncio.start_server(serve, self.site.host, PORT + number, ssl=tls))
+
+
+async def asked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """What was written comes back."""
+    octets = b"x" * 3000
+    writer.write(octets)
+    await writer.drain()
+    assert await reader.readexactly(len(octets)) == octets
+
+
+async def by_streams(servers: Servers) -> None:
     """An exchange with ourselves."""
-    reader, writer = await asyncio.open_connection(site.host, PORT)
+    reader, writer = await asyncio.open_connection(servers.site.host, PORT)
     try:
-        writer.write(b"x" * 3000)
-        await writer.drain()
-        assert await reader.readexactly(3000) == b"x" * 3000
+        await asked(reader, writer)
     finally:
         writer.close()
     await writer.wait_closed()
 
 
-async def by_sock_calls(site: Site) -> None:
-    """The same with sockets of one's own."""
-    with inside(site.pair.server.name), socket.socket() as sock:
-        sock.setblocking(False)
-        await running().sock_connect(sock, (site.host, PORT))
-        await running().sock_sendall(sock, b"x" * 3000)
-        assert await running().sock_recv(sock, 10) == b"x" * 10
+async def by_tls(servers: Servers) -> None:
+    """The same over TLS."""
+    reader, writer = await asyncio.open_connection(servers.site.host, PORT + 1, ssl=asking(servers.folder))
+    try:
+        await asked(reader, writer)
+    finally:
+        writer.close()
+    await writer.wait_closed()
 
 
-async def accepting(site: Site) -> None:
-    """A server that is made, asked and closed."""
-    async with await asyncio.start_server(echo, site.host, 0) as server:
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        writer.write(b"x")
-        assert await reader.readexactly(1) == b"x"
+async def by_start_tls(servers: Servers) -> None:
+    """The same over TLS that begins later."""
+    reader, writer = await asyncio.open_connection(servers.site.host, PORT + 2)
+    try:
+        assert await reader.readline() == b"go\n"
+        await writer.start_tls(asking(servers.folder), server_hostname=servers.site.host)
+        await asked(reader, writer)
+    finally:
+        writer.close()
+    await writer.wait_closed()
+
+
+async def by_sendfile(servers: Servers) -> None:
+    """A file, by a transport."""
+    reader, writer = await asyncio.open_connection(servers.site.host, PORT)
+    receiving = asyncio.create_task(reader.readexactly(len(FILE)))
+    try:
+        assert await running().sendfile(writer.transport, io.BytesIO(FILE)) == len(FILE)
+        assert await receiving == FILE
+    finally:
+        receiving.cancel()
         writer.close()
 
 
-@pytest.mark.parametrize("exchange", [by_streams, by_sock_calls, accepting])
+@contextlib.contextmanager
+def a_socket(servers: Servers) -> Iterator[socket.socket]:
+    """One of the kernel's for the loop's sock_ calls."""
+    with inside(servers.site.pair.server.name), socket.socket() as sock:
+        sock.setblocking(False)
+        yield sock
+
+
+async def by_sock_calls(servers: Servers) -> None:
+    """The same with sockets of one's own."""
+    with a_socket(servers) as sock:
+        await running().sock_connect(sock, (servers.site.host, PORT))
+        await running().sock_sendall(sock, b"x" * 3000)
+        assert await running().sock_recv(sock, 10) == b"x" * 10
+        assert await running().sock_recv_into(sock, bytearray(10)) == 10
+
+
+async def by_sock_sendfile(servers: Servers) -> None:
+    """A file, read and sent, that nobody reads before it is there."""
+    with a_socket(servers) as sock:
+        await running().sock_connect(sock, (servers.site.host, PORT))
+        assert await running().sock_sendfile(sock, io.BytesIO(b"x" * 30_000)) == 30_000
+        left, buffer = 30_000, bytearray(7000)
+        while left:
+            left -= await running().sock_recv_into(sock, buffer)
+
+
+async def by_happy_eyeballs(servers: Servers) -> None:
+    """Of two addresses the first does not answer: nobody on the link has it."""
+    async def both(*_: Any, **__: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, PORT))
+                for host in ("198.18.0.77", servers.site.host)]
+
+    running().getaddrinfo = both            # type: ignore[method-assign]
+    reader, writer = await asyncio.open_connection("a.name", PORT, happy_eyeballs_delay=0.01)
+    try:
+        assert writer.get_extra_info("peername") == (servers.site.host, PORT)
+        await asked(reader, writer)
+    finally:
+        writer.close()
+
+
+async def accepting(servers: Servers) -> None:
+    """A server that is made, asked and closed."""
+    async with await asyncio.start_server(echo, servers.site.host, 0) as server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        try:
+            await asked(reader, writer)
+        finally:
+            writer.close()
+
+
+async def by_sock_accept(servers: Servers) -> None:
+    """A socket that listens, and three clients."""
+    loop = running()
+    with inside(servers.site.pair.server.name), socket.create_server((servers.site.host, 0)) as listener:
+        listener.setblocking(False)
+        for _ in range(3):
+            connecting = asyncio.create_task(asyncio.open_connection(*listener.getsockname()))
+            try:
+                sock, _address = await loop.sock_accept(listener)
+                with sock:
+                    await loop.sock_sendall(sock, b"hello")
+                    reader, _writer = await connecting
+                    assert await reader.readexactly(5) == b"hello"
+            finally:
+                connecting.cancel()
+                with contextlib.suppress(OSError, asyncio.CancelledError):
+                    (await connecting)[1].close()
+
+
+EXCHANGES = [by_streams, by_tls, by_start_tls, by_sendfile, by_sock_calls, by_sock_sendfile,
+             by_happy_eyeballs, accepting, by_sock_accept]
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES, ids=lambda it: it.__name__)
 def test_tasks_cancelled_at_every_await_leave_nothing(
-        site: Site, exchange: Callable[[Site], Coroutine[Any, Any, None]]) -> None:
+        site: Site, certificates: Path, exchange: Callable[[Servers], Coroutine[Any, Any, None]]) -> None:
     async def main() -> None:
-        async with await asyncio.start_server(echo, site.host, PORT):
+        servers = Servers(site, certificates)
+        async with contextlib.AsyncExitStack() as holding:
+            await servers.start(holding)
             for number in range(200):
-                task: Awaitable[None] = asyncio.ensure_future(cut_at(number, exchange(site)))
+                task: Awaitable[None] = asyncio.ensure_future(cut_at(number, exchange(servers)))
                 try:
                     await task
                 except asyncio.CancelledError:
-                    continue
+                    assert asyncio.current_task().cancelling() == 0         # type: ignore[union-attr]
                 except Cut:
                     break
             assert 1 <= number < 199
             gc.collect()
             await until(lambda: not open_connections())
-            await exchange(site)
+            await exchange(servers)
     site.run(main())
+
+
+def test_a_cancelled_accept_loses_no_connection_and_keeps_nothing(site: Site) -> None:
+    """Cancelled before the client comes, while it comes, and when it is there."""
+    async def main() -> None:
+        loop = running()
+        with inside(site.pair.server.name), socket.create_server((site.host, PORT)) as listener:
+            listener.setblocking(False)
+            for turns in range(6):
+                waiting = asyncio.create_task(loop.sock_accept(listener))
+                with await site.connected(PORT) if turns % 2 else await quickly(site) as client:
+                    for _ in range(turns):
+                        await asyncio.sleep(0)
+                    waiting.cancel()
+                    try:
+                        sock, address = await waiting
+                    except asyncio.CancelledError:
+                        sock, address = await asyncio.wait_for(loop.sock_accept(listener), 10)
+                    assert address == client.getsockname()
+                    sock.close()
+            for _ in range(50):
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(loop.sock_accept(listener), 0.001)
+            arrivals = arrivals_of(listener)
+            assert arrivals is not None and len(arrivals.waiters) < 3
+            await until(lambda: not open_connections())
+    site.run(main())
+
+
+async def quickly(site: Site) -> socket.socket:
+    """A client of the peer's whose handshake has only begun."""
+    client = site.client()
+    client.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        client.connect((site.host, PORT))
+    return client
 
 
 def test_happy_eyeballs_take_the_family_that_answers(site: Site) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from tests.aio.conftest import Site
+from tests.aio.conftest import Site, exactly
 
 Program = Callable[[], Coroutine[Any, Any, Any]]
 variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=0)
@@ -155,6 +155,38 @@ def test_a_task_factory_is_asked(site: Site) -> None:
             await asyncio.create_task(named())
         return asked
     assert site.run(main()) == ["named", "plain"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="asyncio has eager tasks since 3.12")
+def test_eager_tasks_begin_at_once_a_server_s_too(site: Site) -> None:
+    async def main() -> list[Any]:
+        told: list[Any] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            told.append(variable.get())
+            while line := await reader.readline():
+                writer.write(line)
+            writer.close()
+
+        loop: Any = asyncio.get_running_loop()
+        loop.set_task_factory(vars(asyncio)["eager_task_factory"])
+        task = asyncio.create_task(named())
+        told.append(task.done() and task.result()[1])
+        variable.set(3)
+        async with await asyncio.start_server(serve, site.host, 7100):
+            variable.set(4)
+            client = await site.connected(7100)
+            client.sendall(b"a line\n")
+            assert await exactly(client, 7) == b"a line\n"
+            assert loop.nic.stack().stats()["tcp"]["passive_opens"] == 1
+            reader, writer = await asyncio.open_connection(site.host, 7100)
+            writer.write(b"another\n")
+            told.append(await reader.readline())
+            client.close()
+            writer.close()
+            await asyncio.sleep(0)
+        return told
+    assert site.run(main()) == [0, 3, 3, b"another\n"]
 
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="before 3.14 asyncio's own does not wait")

@@ -113,6 +113,7 @@ class Arrivals:
     def wait(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None]":
         """A future that is done when one has come, or when the kernel has one."""
         waiter = loop.create_future()
+        self.waiters = [it for it in self.waiters if not it.done()]     # cancelled ones, and the kernel's
         self.waiters.append(waiter)
         return waiter
 
