@@ -14,6 +14,7 @@ import pytest
 from tests.shield.loaded import loaded
 
 from underpass.shield import policy_file
+from underpass.shield.policy_file import PolicyError
 from underpass.shield.policy_image import block_key_octets, block_octets, state_fields
 from underpass.shield.shield import Shield, open_shield
 from underpass.testing.namespaces import VethPair
@@ -261,6 +262,21 @@ def test_a_policy_that_cannot_be_loaded_leaves_the_one_before(
         shield.load(policy_file.parse("[lists.near]\nfile = 'bad.txt'", folder=str(tmp_path)))
     assert shield.policy().text == LISTED  # type: ignore[union-attr]
     assert reason(program, frame(veth, "198.51.100.9")) == "dropped_denied"
+
+
+def test_a_policy_that_only_another_version_takes_does_not_stay(program: XdpProgram, veth: VethPair) -> None:
+    """As it stands in the maps of a server that was upgraded."""
+    shield = shield_of(program)
+    shield.load(policy_file.parse(LISTED))
+    text = b"/\nno-such-key = 1"
+    octets = (len(text).to_bytes(4, "little") + text).ljust(program.map("policy_texts").value_size, b"\0")
+    for generation in range(2):
+        program.map("policy_texts").update(generation.to_bytes(4, "little"), octets)
+    with pytest.raises(PolicyError, match="no-such-key: is not known here"):
+        shield.policy()
+    shield.load(policy_file.parse(""))
+    assert shield.policy().text == ""  # type: ignore[union-attr]
+    assert reason(program, frame(veth, "198.51.100.9")) == "dropped_no_socket"
 
 
 def test_no_packet_passes_while_policies_are_exchanged(program: XdpProgram, veth: VethPair) -> None:

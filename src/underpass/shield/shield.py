@@ -21,7 +21,7 @@ from underpass.linux import interface
 from underpass.shield import policy_image, ranges
 from underpass.shield.drops import Drops
 from underpass.shield.policy import BOGON_NETWORKS, Detection, Network, Policy
-from underpass.shield.policy_file import parse
+from underpass.shield.policy_file import PolicyError, parse
 from underpass.shield.policy_image import TALLY_PLACES, PolicyImage, rules_of
 from underpass.shield.prefixes import Prefixes
 from underpass.shield.ranges import Classes, Ranges
@@ -122,7 +122,7 @@ class Shield:
                 active, loaded, *_ = self._state(maps)
                 generation = 1 - active if loaded else active
                 self._write_generation(maps, policy, made, generation)
-                kept = self._named_tallies(maps) if loaded else {}
+                kept = self._kept_tallies(maps)
                 state = _state_of(maps, policy.detection, generation)
                 self._set_room(maps, policy)
                 self._set_counted(maps, policy.counted())
@@ -364,6 +364,13 @@ class Shield:
         names = {"rules": [rule.name for rule in rules_of(policy)], "lists": [it.name for it in policy.lists]}
         return {(kind, name): _tally(maps, TALLY_PLACES[kind] + number)
                 for kind, them in names.items() for number, name in enumerate(them)}
+
+    def _kept_tallies(self, maps: "_Maps") -> dict[tuple[str, str], Tally]:
+        """The same, to go on with; of none where another version took a policy that this one does not."""
+        try:
+            return self._named_tallies(maps)
+        except PolicyError:
+            return {}
 
     @staticmethod
     def _reasons(maps: "_Maps", first: int) -> dict[str, Tally]:
