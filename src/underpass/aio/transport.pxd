@@ -30,6 +30,7 @@ cdef class StackTransport(Endpoint):
     cdef Py_ssize_t low
     cdef uint32_t conn_lost         # closing once the backlog is sent, and writes since
     cdef flag buffered              # a BufferedProtocol
+    cdef flag streamed              # asyncio's own protocol of streams
     cdef flag started               # connection_made was called
     cdef flag reading_paused
     cdef flag writing_paused
@@ -40,6 +41,8 @@ cdef class StackTransport(Endpoint):
 
     cdef int read(self) except -1
     cdef int read_octets(self, uint32_t count) except -1
+    cdef int read_stream(self, uint32_t count) except -1
+    cdef int append(self, bytearray buffer, uint32_t count) except -1
     cdef int read_records(self, uint32_t count) except -1
     cdef int read_into_buffer(self, uint32_t count) except -1
     cdef int read_end(self) except -1

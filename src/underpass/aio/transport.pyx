@@ -1,5 +1,6 @@
 """The transport: what asyncio.Transport promises, over a connection of the stack."""
 cimport cython
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.contextvars cimport PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit
@@ -12,6 +13,7 @@ from asyncio import constants, transports
 from asyncio.log import logger
 
 from underpass.aio.dispatch cimport Dispatcher, Endpoint
+from underpass.aio.streams cimport reader_of, take_over
 from underpass.aio.tls cimport TlsRecords
 from underpass.stack.sockets cimport take
 from underpass.tcp.api cimport (
@@ -127,6 +129,8 @@ cdef class StackTransport(Endpoint):
             self.read_records(min(count, <uint32_t>READ_MAX))
         elif self.buffered:
             self.read_into_buffer(count)
+        elif self.streamed:
+            self.read_stream(min(count, <uint32_t>READ_MAX))
         else:
             self.read_octets(min(count, <uint32_t>READ_MAX))
         if self.conn != NO_CONN and (tcp_readable(self.tcp, self.conn) or tcp_at_end(self.tcp, self.conn)):
@@ -142,6 +146,33 @@ cdef class StackTransport(Endpoint):
             raise
         except BaseException as error:
             self.fail(error, "Fatal error: protocol.data_received() call failed.")
+        return 0
+
+    cdef int read_stream(self, uint32_t count) except -1:
+        """As StreamReaderProtocol.data_received and StreamReader.feed_data, for whom need no bytes in between."""
+        cdef object reader = reader_of(self.protocol)
+        if reader is None or reader._eof or reader._transport is not self:
+            return self.read_octets(count)
+        try:
+            self.append(reader._buffer, count)
+            waiter = reader._waiter
+            if waiter is not None:
+                reader._waiter = None
+                if not waiter.cancelled():
+                    waiter.set_result(None)
+            if len(reader._buffer) > 2 * reader._limit and not reader._paused:
+                self.pause_reading()
+                reader._paused = True
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self.fail(error, "Fatal error: protocol.data_received() call failed.")
+        return 0
+
+    cdef int append(self, bytearray buffer, uint32_t count) except -1:
+        cdef Py_ssize_t end = PyByteArray_GET_SIZE(buffer)
+        PyByteArray_Resize(buffer, end + count)
+        take(self.tcp, self.conn, <uint8_t *>PyByteArray_AS_STRING(buffer) + end, count)
         return 0
 
     cdef int read_records(self, uint32_t count) except -1:
@@ -468,6 +499,7 @@ cdef class StackTransport(Endpoint):
         self.protocol = protocol
         self.tls = protocol if isinstance(protocol, TlsRecords) else None
         self.buffered = isinstance(protocol, asyncio.BufferedProtocol)
+        self.streamed = not self._loop.get_debug() and take_over(protocol)
 
     def get_extra_info(self, name, default=None):
         """"socket", "sockname", "peername" and what was given."""
