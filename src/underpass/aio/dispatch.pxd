@@ -58,6 +58,7 @@ cdef class Dispatcher:
 
     # Have `happened` called once more for a connection, in the next iteration.
     cdef void again(self, uint32_t conn, uint8_t events) noexcept nogil
+    cdef Endpoint step(self)
     cdef int accepted(self, uint32_t conn) except -1
     # Accept by a listener that another process has left, and what waits for it; its number.
     cdef uint32_t take_over(self, uint32_t number, object accepted) except? 0xFFFFFFFF

@@ -256,25 +256,48 @@ cdef class Dispatcher:
             with nogil:
                 self.stack.turn(now_ns)
 
+    cdef Endpoint step(self):
+        """Tell the next one in the queue; who that was, or None where nobody has the connection."""
+        cdef EventQueue *queue = &self.app.queue
+        cdef uint32_t conn = queue.ring[queue.head & queue.mask]
+        cdef uint8_t events = queue.pending[conn] & ~<uint8_t>STALE
+        cdef Endpoint endpoint              # a reference: its callbacks may let go of it
+        queue.head += 1
+        queue.pending[conn] = 0
+        if events & EVENT_ACCEPTED:
+            self.accepted(conn)
+        if self.endpoints[conn] == NULL:
+            return None
+        endpoint = <Endpoint>self.endpoints[conn]
+        endpoint.happened(events)
+        return endpoint
+
     def dispatch(self):
         """Tell every endpoint what happened to it; what happens meanwhile is told the next time."""
         cdef EventQueue *queue = &self.app.queue
         cdef uint32_t end = queue.tail
-        cdef uint32_t conn
-        cdef uint8_t events
-        cdef Endpoint endpoint              # a reference: its callbacks may let go of it
         try:
             while queue.head != end:
-                conn = queue.ring[queue.head & queue.mask]
-                queue.head += 1
-                events = queue.pending[conn] & ~<uint8_t>STALE
-                queue.pending[conn] = 0
-                if events & EVENT_ACCEPTED:
-                    self.accepted(conn)
-                if self.endpoints[conn] != NULL:
-                    endpoint = <Endpoint>self.endpoints[conn]
-                    endpoint.happened(events)
+                if self.step() is not None:
                     self.breathe()
+        finally:
+            queue.waiting = queue.tail - queue.head
+
+    def dispatch_watched(self, double limit_s, slow):
+        """As `dispatch`; `slow(endpoint, seconds)` is called where an endpoint's callbacks have taken so long."""
+        cdef EventQueue *queue = &self.app.queue
+        cdef uint32_t end = queue.tail
+        cdef uint64_t began_ns
+        cdef double taken_s
+        cdef Endpoint endpoint
+        try:
+            while queue.head != end:
+                began_ns = monotonic_ns()
+                endpoint = self.step()
+                taken_s = <double>(monotonic_ns() - began_ns) / 1e9
+                self.breathe()
+                if endpoint is not None and taken_s >= limit_s:
+                    slow(endpoint, taken_s)
         finally:
             queue.waiting = queue.tail - queue.head
 

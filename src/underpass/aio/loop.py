@@ -16,12 +16,13 @@ import socket
 import time
 import weakref
 from asyncio import base_events
+from asyncio.log import logger
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from underpass.aio.carried import options_of
-from underpass.aio.dispatch import Dispatcher
+from underpass.aio.dispatch import Dispatcher, Endpoint
 from underpass.aio.listeners import Listeners
 from underpass.aio.scheduler import Scheduler
 from underpass.aio.selector import StackSelector
@@ -204,7 +205,7 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
         to = resolved[0][4]
         if not isinstance(to[0], str):          # of a family that a program's own resolver knows
             return await super().sock_connect(sock, address)
-        if not self._leads_here(sock.family, to):
+        if not self.leads_here(sock.family, to):
             return await super().sock_connect(sock, to)
         end = self._open(sock, to)
         try:
@@ -216,7 +217,7 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
         stand_for(sock, end)
         return None
 
-    def _leads_here(self, family: int, address: tuple[Any, ...]) -> bool:
+    def leads_here(self, family: int, address: tuple[Any, ...]) -> bool:
         """Whether Linux would send from an address of the interface to another host, or the stack itself
         serves the address.
         """
@@ -392,7 +393,9 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
     def _process_events(self, event_list: list[Any]) -> None:
         if event_list:
             super()._process_events(event_list)         # type: ignore[misc]
-        if self._engaged:
+        if self._engaged and self.get_debug():
+            self._dispatcher.dispatch_watched(self.slow_callback_duration, tell_slow)
+        elif self._engaged:
             self._dispatcher.dispatch()
 
 
@@ -411,6 +414,13 @@ def _forked() -> None:
 
 
 os.register_at_fork(after_in_child=_forked)
+
+
+def tell_slow(endpoint: Endpoint, seconds: float) -> None:
+    """As asyncio tells of a slow handle, which callbacks of protocols have not."""
+    protocol = endpoint.get_protocol() if isinstance(endpoint, StackTransport) else None
+    protocol = getattr(protocol, "_app_protocol", protocol)         # of TLS
+    logger.warning("Executing callbacks of %r on %r took %.3f seconds", protocol, endpoint, seconds)
 
 
 def wake(waiter: "asyncio.Future[None]") -> None:
