@@ -95,6 +95,184 @@ def test_timeouts(site: Site, net: Network) -> None:
             ours.recv(1)
 
 
+def test_a_connect_that_nobody_answers_ends_in_time(site: Site, net: Network) -> None:
+    site.pair.client.run("ip", "route", "add", "blackhole", site.host)
+    try:
+        sock = net.socket()
+        sock.settimeout(0.2)
+        with pytest.raises(TimeoutError, match="timed out"):
+            sock.connect((site.peer, 9))
+        assert sock.connect_ex((site.peer, 9)) == errno.EAGAIN
+        sock.close()
+        with pytest.raises(TimeoutError):
+            net.create_connection((site.peer, 9), 0.2)
+        assert opened(net) == 3
+    finally:
+        site.pair.client.run("ip", "route", "del", "blackhole", site.host)
+
+
+def test_an_accept_to_which_nobody_comes_ends_in_time(site: Site, net: Network) -> None:
+    with net.create_server((site.host, PORT)) as server:
+        server.settimeout(0.2)
+        with pytest.raises(TimeoutError, match="timed out"):
+            server.accept()
+        with site.client() as client:           # and the next one has who comes then
+            client.connect((site.host, PORT))
+            ours, _ = server.accept()
+            ours.close()
+
+
+def test_peeking_leaves_octets_where_they_are(site: Site, net: Network) -> None:
+    """Those of several frames, too."""
+    octets = os.urandom(20_000)
+    with connected(site, net) as (ours, theirs):
+        ours.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            ours.recv(1, socket.MSG_PEEK)
+        ours.settimeout(20)
+        for part in range(0, len(octets), 1000):
+            theirs.sendall(octets[part:part + 1000])
+        while len(ours.recv(len(octets), socket.MSG_PEEK)) < len(octets):
+            pass
+        assert ours.recv(7, socket.MSG_PEEK) == octets[:7]
+        buffer = bytearray(3000)
+        assert ours.recv_into(buffer, 0, socket.MSG_PEEK) == 3000 and buffer == octets[:3000]
+        assert ours.recv(5) == octets[:5]
+        assert ours.recv(30_000, socket.MSG_PEEK) == octets[5:]
+        assert ours.recv(len(octets) - 5, socket.MSG_WAITALL) == octets[5:]
+        with pytest.raises(BlockingIOError):
+            ours.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        theirs.close()
+        assert ours.recv(1, socket.MSG_PEEK) == b""
+
+
+def test_waitall_waits_for_all_or_the_end(site: Site, net: Network) -> None:
+    octets = os.urandom(3_000_000)
+    with connected(site, net) as (ours, theirs), ThreadPoolExecutor() as threads:
+        sending = threads.submit(theirs.sendall, octets + b"rest")
+        assert ours.recv(len(octets), socket.MSG_WAITALL) == octets
+        sending.result()
+        ours.settimeout(0.2)
+        assert ours.recv(100, socket.MSG_WAITALL) == b"rest"        # as Linux, when its time is over
+        ours.settimeout(20)
+        theirs.sendall(b"the end")
+        theirs.close()
+        buffer = bytearray(100)
+        assert ours.recv_into(buffer, 0, socket.MSG_WAITALL) == 7 and buffer[:7] == b"the end"
+
+
+def test_calls_of_datagrams_work_as_on_a_connected_tcp_socket(site: Site, net: Network) -> None:
+    with connected(site, net) as (ours, theirs):
+        assert ours.sendto(b"to", (site.peer, 1)) == 2
+        assert ours.sendto(b"flags", socket.MSG_NOSIGNAL, (site.peer, 1)) == 5
+        assert ours.sendmsg([b"sent", bytearray(b" in "), memoryview(b"parts")]) == 13
+        assert theirs.makefile("rb").read(20) == b"toflagssent in parts"
+        theirs.sendall(b"1234567890abcdefghij")
+        while len(ours.recv(20, socket.MSG_PEEK)) < 20:
+            pass
+        assert ours.recvfrom(5) == (b"12345", None)
+        first, second = bytearray(2), bytearray(2)
+        assert ours.recvfrom_into(first) == (2, None) and first == b"67"
+        assert ours.recvmsg(1) == (b"8", [], 0, None)
+        assert ours.recvmsg_into([first, second, bytearray(1)]) == (5, [], 0, None)
+        assert first + second == b"90ab"
+        with pytest.raises(OSError, match="no ancillary data"):
+            ours.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, b"\0\0\0\0")])
+        with pytest.raises(OSError, match=r"flags 0x1: .*MSG_NOSIGNAL, MSG_MORE"):
+            ours.send(b"x", socket.MSG_OOB)
+        with pytest.raises(OSError, match=r"flags 0x1: .*MSG_PEEK"):
+            ours.recv(1, socket.MSG_OOB)
+        assert not ours.get_inheritable()
+        ours.set_inheritable(False)
+        with pytest.raises(OSError, match="no other process"):
+            ours.set_inheritable(True)
+
+
+def test_a_connect_with_a_timeout_of_0_goes_on_by_itself(site: Site, net: Network) -> None:
+    with site.listener() as listener, net.socket() as ours:
+        ours.setblocking(False)
+        site.pair.client.run("ip", "route", "add", "blackhole", site.host)
+        try:
+            assert ours.connect_ex(listener.getsockname()) == errno.EINPROGRESS
+            assert select.select([ours], [ours], [], 0)[:2] == ([], [])
+            assert ours.connect_ex(listener.getsockname()) == errno.EALREADY
+            for call in (lambda: ours.send(b"x"), lambda: ours.recv(1)):
+                with pytest.raises(BlockingIOError):
+                    call()
+        finally:
+            site.pair.client.run("ip", "route", "del", "blackhole", site.host)
+        assert select.select([], [ours], [], 20)[1] == [ours]
+        assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+        assert ours.connect_ex(listener.getsockname()) == errno.EISCONN
+        theirs, address = listener.accept()
+        with theirs:
+            assert ours.getsockname() == address
+            assert ours.send(b"sent") == 4 and theirs.recv(10) == b"sent"
+            theirs.sendall(b"x")
+            assert select.select([ours], [], [], 20)[0] == [ours]
+            assert ours.recv(10) == b"x"
+        assert opened(net) == 1
+
+
+def test_a_connect_with_a_timeout_of_0_that_is_refused(site: Site, net: Network) -> None:
+    with net.socket() as ours:
+        ours.setblocking(False)
+        with pytest.raises(BlockingIOError) as caught:
+            ours.connect((site.peer, 9))
+        assert caught.value.errno == errno.EINPROGRESS
+        assert select.select([], [ours], [], 20)[1] == [ours]
+        assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED
+        assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+    with net.socket() as ours:                  # whoever sets a timeout then waits for it
+        ours.setblocking(False)
+        assert ours.connect_ex((site.peer, 9)) == errno.EINPROGRESS
+        ours.settimeout(20)
+        with pytest.raises(ConnectionRefusedError):
+            ours.recv(1)
+
+
+def test_a_full_send_queue_is_not_writable(site: Site, net: Network) -> None:
+    with connected(site, net) as (ours, theirs):
+        ours.setblocking(False)
+        sent = 0
+        while select.select([], [ours], [], 0.3)[1]:        # it ends when the peer takes no more
+            with contextlib.suppress(BlockingIOError):
+                sent += ours.send(bytes(1_000_000))
+        assert len(theirs.makefile("rb").read(sent)) == sent
+        assert select.select([], [ours], [], 20)[1] == [ours]
+
+
+@pytest.mark.parametrize("dualstack", [False, True])
+def test_a_server_of_both_families(site: Site, net: Network, dualstack: bool) -> None:
+    with net.create_server(("::", PORT), family=socket.AF_INET6, dualstack_ipv6=dualstack) as server, \
+            site.client(socket.AF_INET6) as first, site.client() as second:
+        assert server.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == (not dualstack)
+        first.connect((site.host6, PORT))
+        server.accept()[0].close()
+        with contextlib.nullcontext() if dualstack else pytest.raises(ConnectionRefusedError):
+            second.connect((site.host, PORT))
+            server.accept()[0].close()
+        assert opened(net, "passive_opens") == 1 + dualstack
+    with pytest.raises(ValueError, match="AF_INET6"):
+        net.create_server((site.host, PORT), dualstack_ipv6=True)
+
+
+def test_servers_share_a_port_that_they_reuse(site: Site, net: Network) -> None:
+    with net.create_server((site.host, PORT), reuse_port=True) as first, \
+            net.create_server((site.host, PORT), reuse_port=True) as second:
+        for server in (first, second, first, second):
+            server.settimeout(20)
+        clients = [site.client() for _ in range(4)]
+        for client in clients:
+            client.connect((site.host, PORT))
+        for server in (first, second, first, second):
+            server.accept()[0].close()
+        for client in clients:
+            client.close()
+    with net.create_server((site.host, PORT)), pytest.raises(OSError, match="in use"):
+        net.create_server((site.host, PORT), reuse_port=True)
+
+
 def test_a_server(site: Site, net: Network) -> None:
     with net.create_server((site.host, PORT)) as server:
         server.settimeout(0)

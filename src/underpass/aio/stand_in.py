@@ -46,9 +46,11 @@ class StandIn(socket.socket):
         return super().setsockopt(level, option, *value)
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
-        """What has come, as from a non-blocking socket."""
+        """What has come, as from a non-blocking socket; with MSG_PEEK it comes again."""
         end = _ends.get(self)
-        return super().recv(bufsize, flags) if end is None else end.connection.recv(bufsize)
+        if end is None:
+            return super().recv(bufsize, flags)
+        return end.connection.peek(bufsize) if flags & socket.MSG_PEEK else end.connection.recv(bufsize)
 
     def send(self, data: Any, flags: int = 0) -> int:
         """As much as is taken now."""

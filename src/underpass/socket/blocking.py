@@ -1,14 +1,16 @@
 """A blocking TCP socket: each call is carried out in the thread of the interface's event loop."""
 
+import asyncio
 import contextlib
 import errno
 import os
 import socket as standard
+import ssl
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from underpass.aio.readiness import Readiness
-from underpass.aio.stand_in import accept_now
+from underpass.aio.stand_in import accept_now, found
 
 if TYPE_CHECKING:
     from underpass.socket.network import Network
@@ -16,12 +18,41 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 make_file: Any = standard.socket.makefile
 
+RECEIVING = standard.MSG_PEEK | standard.MSG_WAITALL | standard.MSG_DONTWAIT | standard.MSG_NOSIGNAL
+FLAGS = ("MSG_PEEK", "MSG_WAITALL", "MSG_DONTWAIT", "MSG_NOSIGNAL", "MSG_MORE")
+SENDING = standard.MSG_NOSIGNAL | standard.MSG_MORE | standard.MSG_DONTWAIT
 
-def end(inner: standard.socket, ready: Readiness | None) -> None:
+
+def end(inner: standard.socket, ready: Readiness | None, opening: "asyncio.Task[None] | None") -> None:
     """In the loop's thread: nobody else may let go of a connection."""
+    if opening is not None:
+        opening.cancel()
     inner.close()
     if ready is not None:
         ready.close()
+
+
+async def happens(loop: Any, inner: standard.socket, reading: bool) -> None:
+    """Until something happens to a connection; to one of the kernel, that it is readable, or else writable.
+    """
+    it = found(inner)
+    if it is not None:
+        await it.wait(loop)
+        return
+    ready, number = loop.create_future(), inner.fileno()
+    add, remove = (loop.add_reader, loop.remove_reader) if reading else (loop.add_writer, loop.remove_writer)
+    add(number, lambda: ready.done() or ready.set_result(None))
+    try:
+        await ready
+    finally:
+        remove(number)
+
+
+def check_flags(flags: int, known: int) -> None:
+    """Raises OSError for others than those known."""
+    if flags & ~known:
+        names = ", ".join(name for name in FLAGS if getattr(standard, name) & known)
+        raise OSError(errno.EOPNOTSUPP, f"flags {flags:#x}: a socket of the stack has {names}")
 
 
 class Socket:
@@ -43,20 +74,38 @@ class Socket:
         self.family, self.type, self.proto = inner.family, inner.type, inner.proto
         self._timeout = standard.getdefaulttimeout()
         self._ready: Readiness | None = None
+        self._opening: asyncio.Task[None] | None = None
         self._io_refs = 0
         self._closed = False
 
     def __repr__(self) -> str:
         return f"<underpass.socket.socket{' [closed]' if self._closed else ''} over {self._inner!r}>"
 
-    def _run(self, coroutine: Coroutine[Any, Any, T], at_once: Callable[[], T] | None = None) -> T:
+    def _at_once(self, flags: int = 0) -> bool:
+        return self._timeout == 0 or bool(flags & standard.MSG_DONTWAIT)
+
+    def _run(self, coroutine: Coroutine[Any, Any, T], at_once: Callable[[], T] | None = None,
+             flags: int = 0) -> T:
         """Its result within the timeout; with a timeout of 0 that of `at_once`, which does not wait."""
-        if self._timeout == 0:
+        if not self._at_once(flags):
+            whole = coroutine if self._opening is None else self._after_opening(coroutine)
+            return self._network.wait(whole, self._timeout)
+        coroutine.close()
+        if at_once is None:
+            raise OSError(errno.EOPNOTSUPP, "not with a timeout of 0: set one, or use asyncio")
+        if self._opening is not None and not self._opening.done():
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        self._opened()
+        return self._network.call(at_once)
+
+    async def _after_opening(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        try:
+            if self._opening is not None:
+                await asyncio.wait([self._opening])
+                self._opened()
+            return await coroutine
+        finally:
             coroutine.close()
-            if at_once is None:
-                raise OSError(errno.EOPNOTSUPP, "not with a timeout of 0: set one, or use asyncio")
-            return self._network.call(at_once)
-        return self._network.wait(coroutine, self._timeout)
 
     # -- opening
 
@@ -89,8 +138,38 @@ class Socket:
         return sock, address
 
     def connect(self, address: Any) -> None:
-        """As socket.connect."""
-        self._run(self._network.loop.sock_connect(self._inner, address))
+        """As socket.connect; with a timeout of 0 it goes on by itself, and the descriptor is writable once it
+        is done.
+        """
+        if self._opening is not None:
+            if not self._opening.done():
+                raise OSError(errno.EALREADY, os.strerror(errno.EALREADY))
+            self._opened()
+        if found(self._inner) is not None:
+            raise OSError(errno.EISCONN, os.strerror(errno.EISCONN))
+        if self._timeout == 0:
+            self._begin_to_connect(address)
+        else:
+            self._run(self._network.loop.sock_connect(self._inner, address))
+
+    def _begin_to_connect(self, address: Any) -> None:
+        loop = self._network.loop
+        to = standard.getaddrinfo(address[0], address[1], self.family, standard.SOCK_STREAM)[0][4]
+
+        def begin() -> None:
+            if not hasattr(loop, "leads_here") or not loop.leads_here(self.family, to):
+                self._inner.connect(to)
+                return
+            opening = self._opening = loop.create_task(loop.sock_connect(self._inner, to))
+            opening.add_done_callback(lambda _: opening.cancelled() or opening.exception())
+            raise BlockingIOError(errno.EINPROGRESS, os.strerror(errno.EINPROGRESS))
+        self._network.call(begin)
+
+    def _opened(self) -> None:
+        """Raise what has kept it from connecting, once."""
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.result()
 
     def connect_ex(self, address: Any) -> int:
         """As socket.connect_ex."""
@@ -105,28 +184,69 @@ class Socket:
     # -- octets
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
-        """As socket.recv, without flags."""
-        return self._received(flags, lambda: self._network.loop.sock_recv(self._inner, bufsize),
-                              lambda: self._inner.recv(bufsize))
+        """As socket.recv, with the flags MSG_PEEK, MSG_WAITALL and MSG_DONTWAIT."""
+        check_flags(flags, RECEIVING)
+        if flags & standard.MSG_WAITALL and not flags & standard.MSG_PEEK and not self._at_once(flags):
+            return self._recv_all(bufsize)
+        if flags & standard.MSG_PEEK:
+            peeked: bytes = self._run(self._retried(lambda: self._inner.recv(bufsize, standard.MSG_PEEK)),
+                                      lambda: self._inner.recv(bufsize, standard.MSG_PEEK), flags)
+            return peeked
+        return self._received(lambda: self._network.loop.sock_recv(self._inner, bufsize),
+                              lambda: self._inner.recv(bufsize), flags)
+
+    def _recv_all(self, bufsize: int) -> bytes:
+        got = bytearray()
+        try:
+            while len(got) < bufsize and (more := self.recv(bufsize - len(got))):
+                got += more
+        except OSError:                 # the next call tells
+            if not got:
+                raise
+        return bytes(got)
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
-        """As socket.recv_into, without flags."""
+        """As socket.recv_into, with the flags of `recv`."""
         room = memoryview(buffer).cast("B")
         room = room[:nbytes] if nbytes else room
         if room.nbytes == 0:
             return 0
 
-        def at_once() -> int:
-            octets = self._inner.recv(room.nbytes)
+        def taken(octets: bytes) -> int:
             room[:len(octets)] = octets
             return len(octets)
 
-        return self._received(flags, lambda: self._network.loop.sock_recv_into(self._inner, room), at_once)
-
-    def _received(self, flags: int, wait: Callable[[], Any], at_once: Callable[[], T]) -> T:
         if flags:
-            raise OSError(errno.EOPNOTSUPP, "the stack's recv() has no flags")
+            return taken(self.recv(room.nbytes, flags))
+        return self._received(lambda: self._network.loop.sock_recv_into(self._inner, room),
+                              lambda: taken(self._inner.recv(room.nbytes)))
 
+    def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, None]:
+        """As socket.recvfrom: of a connection no address is told."""
+        return self.recv(bufsize, flags), None
+
+    def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, None]:
+        """As socket.recvfrom_into."""
+        return self.recv_into(buffer, nbytes, flags), None
+
+    def recvmsg(self, bufsize: int, ancbufsize: int = 0,
+                flags: int = 0) -> tuple[bytes, list[Any], int, None]:
+        """As socket.recvmsg: nothing comes beside the octets."""
+        return self.recv(bufsize, flags), [], 0, None
+
+    def recvmsg_into(self, buffers: Any, ancbufsize: int = 0,
+                     flags: int = 0) -> tuple[int, list[Any], int, None]:
+        """As socket.recvmsg_into."""
+        views = [memoryview(buffer).cast("B") for buffer in buffers]
+        octets = self.recv(sum(view.nbytes for view in views), flags)
+        done = 0
+        for view in views:
+            part = octets[done:done + view.nbytes]
+            view[:len(part)] = part
+            done += len(part)
+        return done, [], 0, None
+
+    def _received(self, wait: Callable[[], Any], take: Callable[[], T], flags: int = 0) -> T:
         async def received() -> T:
             try:
                 got: T = await wait()
@@ -134,7 +254,16 @@ class Socket:
             finally:
                 self._look()
 
-        return self._run(received(), lambda: self._looked(at_once))
+        return self._run(received(), lambda: self._looked(take), flags)
+
+    async def _retried(self, call: Callable[[], T]) -> T:
+        """In the loop's thread: what a call of the inner socket gives, once it need not wait."""
+        loop = self._network.loop
+        while True:
+            try:
+                return call()
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
+                await happens(loop, self._inner, not isinstance(error, ssl.SSLWantWriteError))
 
     def _looked(self, take: Callable[[], T]) -> T:
         try:
@@ -144,18 +273,35 @@ class Socket:
 
     def send(self, data: Any, flags: int = 0) -> int:
         """As socket.send; it waits until all is queued."""
-        def at_once() -> int:
-            return self._inner.send(data)
-
         async def sent() -> int:
             await self._network.loop.sock_sendall(self._inner, data)
             return memoryview(data).nbytes
 
-        return self._run(sent(), at_once)
+        check_flags(flags, SENDING)
+        return self._run(sent(), lambda: self._sent_now(data), flags)
+
+    def _sent_now(self, data: Any) -> int:
+        try:
+            return self._inner.send(data)
+        except BlockingIOError:
+            if self._ready is not None:
+                self._ready.full()
+            raise
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """As socket.sendall."""
-        self._run(self._network.loop.sock_sendall(self._inner, data))
+        check_flags(flags, SENDING)
+        self._run(self._network.loop.sock_sendall(self._inner, data), None, flags)
+
+    def sendto(self, data: Any, *arguments: Any) -> int:
+        """As socket.sendto: a connection has its address already, and takes no other."""
+        return self.send(data, arguments[0] if len(arguments) > 1 else 0)
+
+    def sendmsg(self, buffers: Any, ancdata: Any = (), flags: int = 0, address: Any = None) -> int:
+        """As socket.sendmsg, with nothing beside the octets."""
+        if list(ancdata):
+            raise OSError(errno.EOPNOTSUPP, "TCP of the stack has no ancillary data: leave it out")
+        return self.send(b"".join(memoryview(buffer).cast("B") for buffer in buffers), flags)
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
         """As socket.sendfile."""
@@ -185,12 +331,13 @@ class Socket:
 
     def _real_close(self) -> None:
         with contextlib.suppress(OSError, RuntimeError):      # detached, or of another process
-            self._network.call(lambda: end(self._inner, self._ready))
+            self._network.call(lambda: end(self._inner, self._ready, self._opening))
 
     def __del__(self) -> None:
         if hasattr(self, "_inner") and self._inner.fileno() != -1 and os.getpid() == self._network._pid:
             with contextlib.suppress(RuntimeError):
-                self._network.loop.call_soon_threadsafe(end, self._inner, self._ready)
+                self._network.loop.call_soon_threadsafe(
+                    end, self._inner, self._ready, self._opening)
 
     def __enter__(self) -> Self:
         return self
@@ -229,6 +376,12 @@ class Socket:
 
     def getsockopt(self, level: int, option: int, buflen: int = 0) -> Any:
         """As socket.getsockopt, for the options of docs/python.md."""
+        if (level, option) == (standard.SOL_SOCKET, standard.SO_ERROR) and self._opening is not None \
+                and self._opening.done():
+            try:
+                self._opened()
+            except OSError as error:
+                return error.errno
         arguments = (level, option, buflen) if buflen else (level, option)
         return self._network.call(lambda: self._inner.getsockopt(*arguments))
 
@@ -236,12 +389,23 @@ class Socket:
         """As socket.setsockopt, for the options of docs/python.md."""
         self._network.call(lambda: self._inner.setsockopt(level, option, *value))
 
+    def get_inheritable(self) -> bool:
+        """As socket.get_inheritable: no other process gets it."""
+        return False
+
+    def set_inheritable(self, inheritable: bool) -> None:
+        """As socket.set_inheritable, with False."""
+        if inheritable:
+            raise OSError(errno.EOPNOTSUPP, "no other process can have connections of the stack"
+                                            ": attach there")
+
     def fileno(self) -> int:
-        """A descriptor for select() and its like: readable when the socket is. That is all."""
+        """A descriptor for select() and its like: readable, or writable, when the socket is. That is all."""
         if self._closed or self._inner.fileno() == -1:
             return -1
         if self._ready is None:
-            self._ready = self._network.call(lambda: Readiness.of(self._network.loop, self._inner))
+            self._ready = self._network.call(
+                lambda: Readiness.of(self._network.loop, self._inner, self._opening))
         return self._ready.fileno()
 
     def _look(self) -> None:

@@ -75,12 +75,19 @@ class Network:
             raise ExceptionGroup("create_connection failed", errors)
         raise errors[0] if errors else OSError("getaddrinfo returns an empty list")
 
-    def create_server(self, address: tuple[str, int], *, family: int = standard.AF_INET,
-                      backlog: int | None = None) -> Socket:
+    def create_server(self, address: tuple[Any, ...], *, family: int = standard.AF_INET,
+                      backlog: int | None = None, reuse_port: bool = False,
+                      dualstack_ipv6: bool = False) -> Socket:
         """As socket.create_server."""
+        if dualstack_ipv6 and family != standard.AF_INET6:
+            raise ValueError("dualstack_ipv6 requires AF_INET6 family")
         sock: Socket = self.socket(family)
         try:
             sock.setsockopt(standard.SOL_SOCKET, standard.SO_REUSEADDR, 1)
+            if reuse_port:
+                sock.setsockopt(standard.SOL_SOCKET, standard.SO_REUSEPORT, 1)
+            if family == standard.AF_INET6:
+                sock.setsockopt(standard.IPPROTO_IPV6, standard.IPV6_V6ONLY, not dualstack_ipv6)
             sock.bind(address)
             sock.listen() if backlog is None else sock.listen(backlog)
         except BaseException:

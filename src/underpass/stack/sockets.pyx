@@ -9,6 +9,7 @@ from libc.string cimport memcpy, memset
 
 import os
 
+from underpass.link.frames cimport frame_payload
 from underpass.stack.inspect cimport connection_info, state_name
 from underpass.stack.options cimport Target, option_get, option_set, option_target
 from underpass.tcp.api cimport (
@@ -171,6 +172,16 @@ cdef class Connection:
         take(self.tcp, conn, <uint8_t *>PyBytes_AS_STRING(result), limit)
         return result
 
+    def peek(self, size_t limit=65536):
+        """As recv(), and they can be received again."""
+        cdef uint32_t conn = self.readable_index()
+        cdef bytes result
+        if conn == NO_CONN:
+            return b""
+        result = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>min(limit, <size_t>tcp_readable(self.tcp, conn)))
+        look_at(self.tcp, conn, <uint8_t *>PyBytes_AS_STRING(result), <size_t>len(result))
+        return result
+
     def recv_into(self, buffer):
         """Fill a writable buffer as far as there is something; returns the octets, 0 at the end of the stream."""
         cdef Py_buffer view
@@ -281,6 +292,18 @@ cdef void take(Tcp *tcp, uint32_t conn, uint8_t *into, size_t count) noexcept no
         memcpy(into + done, at, here)
         tcp_consume(tcp, conn, <uint32_t>here)
         done += here
+
+
+cdef void look_at(const Tcp *tcp, uint32_t conn, uint8_t *into, size_t count) noexcept nogil:
+    """As take(), and leave them there."""
+    cdef uint32_t frame = tcp.tcbs[conn].rcv_head
+    cdef size_t done = 0
+    cdef size_t here
+    while done < count:
+        here = min(<size_t>tcp.pool.frames[frame].length, count - done)
+        memcpy(into + done, frame_payload(tcp.pool, frame), here)
+        done += here
+        frame = tcp.pool.frames[frame].next
 
 
 # ------------------------------------------------------------------------------------------ listeners
