@@ -13,7 +13,9 @@ import pytest
 from tests.netns.inside import inside
 
 import underpass
+import underpass.socket
 from underpass.linux.namespaces import Pair
+from underpass.socket import Network
 
 NAMES = "IP:198.18.0.1,IP:198.18.0.2,DNS:localhost"
 
@@ -92,6 +94,13 @@ def serving(folder: Path, *, asks: bool = False) -> ssl.SSLContext:
 
 def asking(folder: Path) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(folder / "server.crt"))
+
+
+@pytest.fixture
+def net(site: Site) -> Iterator[Network]:
+    with inside(site.pair.server.name), \
+            underpass.socket.attach(site.pair.server.interface, source_ports=1024) as network:
+        yield network
 
 
 async def exactly(sock: socket.socket, count: int) -> bytes:

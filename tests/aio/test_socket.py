@@ -25,13 +25,6 @@ from underpass.socket import Network
 PORT = 7200
 
 
-@pytest.fixture
-def net(site: Site) -> Iterator[Network]:
-    with inside(site.pair.server.name), \
-            underpass.socket.attach(site.pair.server.interface, source_ports=1024) as network:
-        yield network
-
-
 @contextlib.contextmanager
 def connected(site: Site, net: Network) -> Iterator[tuple[Any, socket.socket]]:
     """A socket of ours that has connected to one of the peer's kernel."""

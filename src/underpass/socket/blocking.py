@@ -78,6 +78,15 @@ class Socket:
         self._io_refs = 0
         self._closed = False
 
+    def _part_to(self, other: "Socket") -> None:
+        """Another one has the connection from now on; this one is closed."""
+        other._take(self._inner)
+        other._timeout, other._opening, other._ready = self._timeout, self._opening, self._ready
+        self._opening = self._ready = None
+        self._inner = standard.socket()
+        self._inner.close()
+        self._closed = True
+
     def __repr__(self) -> str:
         return f"<underpass.socket.socket{' [closed]' if self._closed else ''} over {self._inner!r}>"
 
@@ -133,7 +142,7 @@ class Socket:
                 self._look()
 
         inner, address = self._run(accept(), lambda: self._looked(lambda: accept_now(self._inner)))
-        sock = self.__class__.__new__(self.__class__)
+        sock: Socket = object.__new__(network.socket)
         sock._take(inner)
         return sock, address
 

@@ -6,13 +6,15 @@ import errno
 import os
 import socket as standard
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future
 from types import ModuleType, TracebackType
 from typing import Any, Self, TypeVar
 
 from underpass.aio.factory import loop_factory
+from underpass.socket.adapter import make_adapter
 from underpass.socket.blocking import Socket
+from underpass.socket.secure import teach_ssl
 
 T = TypeVar("T")
 
@@ -37,6 +39,7 @@ class Network:
                                         name=f"underpass {interface}")
         self._thread.start()
         self.loop: Any = ready.result()
+        teach_ssl()
         self.socket = type("socket", (Socket,), {"_network": self, "__module__": "underpass.socket"})
 
     def _serve(self, interface: str, options: dict[str, Any], ready: Future[Any]) -> None:
@@ -58,10 +61,18 @@ class Network:
                           source_address: tuple[str, int] | None = None, *,
                           all_errors: bool = False) -> Socket:
         """As socket.create_connection."""
+        return self.open(address, timeout, source_address, all_errors=all_errors)
+
+    def open(self, address: tuple[str, int], timeout: float | object | None = ...,
+             source_address: tuple[str, int] | None = None, options: Iterable[tuple[int, int, Any]] = (),
+             *, all_errors: bool = False) -> Socket:
+        """As `create_connection`, with options that are set before."""
         errors: list[OSError] = []
         for family, kind, proto, _, to in standard.getaddrinfo(*address, 0, standard.SOCK_STREAM):
             sock: Socket = self.socket(family, kind, proto)
             try:
+                for option in options:
+                    sock.setsockopt(*option)
                 if timeout is None or isinstance(timeout, int | float):
                     sock.settimeout(timeout)
                 if source_address:
@@ -108,6 +119,12 @@ class Network:
         finally:
             for module, it in zip(modules, before, strict=True):
                 vars(module)["socket"] = it
+
+    def adapter(self, **options: Any) -> Any:
+        """An adapter of `requests`, for `session.mount("http://", ...)` and "https://"; `options` as for
+        `requests.adapters.HTTPAdapter`. Other sessions stay with the kernel.
+        """
+        return make_adapter(self, **options)
 
     def close(self) -> None:
         """End every connection, and detach. May be called twice."""
