@@ -14,6 +14,7 @@ from tests.netns.inside import inside
 from underpass.aio import carried
 from underpass.aio.carried import CARRIED, LISTENING, options_of
 
+IPPROTO_MPTCP = 262             # not in Python's socket module
 SOCKET, TCP, IP, IPV6 = socket.SOL_SOCKET, socket.IPPROTO_TCP, socket.IPPROTO_IP, socket.IPPROTO_IPV6
 BOTH = [
     (SOCKET, socket.SO_KEEPALIVE, 1), (SOCKET, socket.SO_SNDBUF, 65536), (SOCKET, socket.SO_RCVBUF, 50000),
@@ -174,6 +175,23 @@ def test_what_the_stack_has_not_keeps_nobody_from_connecting(site: Site) -> None
             await running().sock_connect(sock, listener.getsockname())
             assert sock.getsockopt(socket.IPPROTO_IP, carried.IP_MTU_DISCOVER) == 1
         listener.close()
+    site.run(main())
+
+
+def test_a_listening_socket_of_mptcp_has_fewer_options(site: Site) -> None:
+    """Connections are of TCP then, as RFC 8684 3.7 has it where a peer cannot do more."""
+    async def main() -> None:
+        accepting = Accepting()
+        with inside(site.pair.server.name), socket.socket(proto=IPPROTO_MPTCP) as sock:
+            with pytest.raises(OSError, match="not supported"):
+                sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            sock.bind((site.host, PORT))
+            async with await running().create_server(accepting, sock=sock):
+                client = await site.connected(PORT)
+                ours = (await accepting.made.get()).transport.get_extra_info("socket")
+                assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+                client.close()
     site.run(main())
 
 

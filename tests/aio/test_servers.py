@@ -13,6 +13,8 @@ from tests.aio.conftest import Site, asking, exactly, serving
 from tests.aio.test_loop import Accepting, Recorder, echo, running, until
 from tests.netns.inside import inside
 
+from underpass.aio.member import ProgramMember
+
 PORT = 7300
 
 
@@ -154,3 +156,20 @@ def test_an_accepted_socket_whose_handshake_fails_is_closed(site: Site, certific
                 while await exactly(client, 1):
                     pass
     site.run(main())
+
+
+def test_a_worker_keeps_a_port_until_its_last_server_ends() -> None:
+    """What it shows a new supervisor is the socket of a server that goes on."""
+    said: list[str] = []
+    member = ProgramMember.__new__(ProgramMember)
+    vars(member).update(_claims={}, _lingering=[], _settle_at=0.0,
+                        _request=lambda what, *_: said.append(what))
+    with contextlib.ExitStack() as holding:
+        first, second = [holding.enter_context(socket.socket()) for _ in range(2)]
+        held, other = [member.claim(("10.0.0.2", PORT), it) for it in (first, second)]
+        first.close()
+        member.leave(("10.0.0.2", PORT), held)
+        assert member.claims == [(("10.0.0.2", PORT), second.fileno())]
+        assert said == ["claim", "claim"]
+        member.leave(("10.0.0.2", PORT), other)
+        assert member.claims == [] and said[2:] == ["leave"]

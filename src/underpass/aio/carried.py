@@ -34,6 +34,7 @@ DOUBLED = {(socket.SOL_SOCKET, socket.SO_SNDBUF), (socket.SOL_SOCKET, socket.SO_
 
 Row = tuple[int, int, int]
 Option = tuple[int, int, int | bytes]
+Value = int | bytes | None
 
 
 def options_of(sock: socket.socket, listening: bool = False) -> Iterator[Option]:
@@ -42,7 +43,7 @@ def options_of(sock: socket.socket, listening: bool = False) -> Iterator[Option]
     values = values_of(sock, rows)
     usual = fresh(sock.family, listening, int(time.monotonic()))
     for (level, option, _), value, before in zip(rows, values, usual, strict=True):
-        if value != before:
+        if value != before and value is not None:
             doubled = (level, option) in DOUBLED        # a kernel tells twice what was set
             yield level, option, value // 2 if doubled and isinstance(value, int) else value
 
@@ -55,13 +56,17 @@ def rows_of(family: int, listening: bool) -> list[Row]:
 
 
 @functools.lru_cache(maxsize=4)
-def fresh(family: int, listening: bool, second: int) -> list[int | bytes]:
+def fresh(family: int, listening: bool, second: int) -> list[Value]:
     """What a new one has, which an administrator changes no more often than every second."""
     with socket.socket(family) as it:
         return values_of(it, rows_of(family, listening))
 
 
-def values_of(sock: socket.socket, rows: list[Row]) -> list[int | bytes]:
-    """Each an int, or so many octets."""
-    return [sock.getsockopt(level, option, octets) if octets else sock.getsockopt(level, option)
-            for level, option, octets in rows]
+def values_of(sock: socket.socket, rows: list[Row]) -> list[Value]:
+    """Each an int, or so many octets; None where a socket of its kind (MPTCP) has no such option."""
+    def value(level: int, option: int, octets: int) -> Value:
+        try:
+            return sock.getsockopt(level, option, octets) if octets else sock.getsockopt(level, option)
+        except OSError:
+            return None
+    return [value(*row) for row in rows]

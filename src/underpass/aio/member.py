@@ -58,8 +58,8 @@ class ProgramStack(WorkerStack):
 
     def claim(self, address: tuple[str, int], holder: socket.socket) -> Callable[[], None]:
         """As `NicStack.claim`, where a kernel socket of the program's listens on it."""
-        self.member.claim(address, holder)
-        return lambda: self.member.leave(address)
+        held = self.member.claim(address, holder)
+        return lambda: self.member.leave(address, held)
 
     @property
     def control_fds(self) -> tuple[int, int]:
@@ -191,17 +191,19 @@ class ProgramMember(Member):
 
     # ports
 
-    def claim(self, address: tuple[str, int], holder: socket.socket) -> None:
-        """Raises OSError as `WorkerClaims.claim`."""
+    def claim(self, address: tuple[str, int], holder: socket.socket) -> "weakref.ref[socket.socket]":
+        """What is to be given to `leave`. Raises OSError as `WorkerClaims.claim`."""
         self._request("claim", address, [holder.fileno()])
-        self._claims.setdefault(address, []).append(weakref.ref(holder))
+        held = weakref.ref(holder)
+        self._claims.setdefault(address, []).append(held)
         self._settle_at = min(self._settle_at, time.monotonic() + MORE_S)
+        return held
 
-    def leave(self, address: tuple[str, int]) -> None:
-        """The program closes its listener: who comes goes to others; the port is given back with the last
-        connection, which the kernel would reset.
+    def leave(self, address: tuple[str, int], held: "weakref.ref[socket.socket]") -> None:
+        """The program closes its listener, where others of its own may go on: who comes goes to others; the
+        port is given back with the last connection, which the kernel would reset.
         """
-        self._claims[address].pop()
+        self._claims[address].remove(held)
         if not self._claims[address]:
             del self._claims[address]
             self._lingering.append(address)

@@ -198,19 +198,19 @@ class TlsSocket(Socket):
 
     # -- octets
 
-    def read(self, len: int = 1024, buffer: Any = None) -> Any:
+    def read(self, bufsize: int = 1024, buffer: Any = None) -> Any:
         """As ssl.SSLSocket.read."""
         def take(tls: ssl.SSLObject) -> Any:
             if not self._ahead:
-                return tls.read(len) if buffer is None else tls.read(len, buffer)
-            part, self._ahead = self._ahead[:len], self._ahead[len:]
+                return tls.read(bufsize) if buffer is None else tls.read(bufsize, buffer)
+            part, self._ahead = self._ahead[:bufsize], self._ahead[bufsize:]
             if buffer is None:
                 return part
-            memoryview(buffer).cast("B")[:part.__len__()] = part
-            return part.__len__()
+            memoryview(buffer).cast("B")[:len(part)] = part
+            return len(part)
 
         nothing = b"" if buffer is None else 0
-        if len == 0:
+        if bufsize == 0:
             return nothing
         try:
             return self._op(take)
