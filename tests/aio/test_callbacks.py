@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.aio.conftest import Site, exactly
+from tests.aio.conftest import Site, asking, exactly, serving
 from tests.aio.test_hostile import open_connections
 from tests.aio.test_loop import PORT, echo, running, until
-from tests.aio.test_tls import asking, certificates, serving
 
-__all__ = ["certificates"]
 PART = bytes(15_000_000)
 COPIED = ["connection_made", "data_received", "eof_received", "pause_writing", "resume_writing",
           "connection_lost"]

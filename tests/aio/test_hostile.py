@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.aio.conftest import Site, exactly
+from tests.aio.conftest import Site, asking, exactly, serving
 from tests.aio.test_loop import PORT, echo, running, until
-from tests.aio.test_tls import asking, certificates, serving
 from tests.netns.inside import inside
 
 from underpass.aio.stand_in import arrivals_of
 from underpass.aio.transport import StackTransport
 
-__all__ = ["certificates"]
 RESET = (socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 RSS_MAX = 40 << 20
 FILE = bytes(range(256)) * 200          # while it is sent its transport does not read
