@@ -186,22 +186,25 @@ def policy_of(shield: Policy | str | None) -> Policy | None:
     return read_policy(shield) if isinstance(shield, str) else shield
 
 
-def protected(netdev: NetdevFeatures, mode: str, policy: Policy | None, undo: ExitStack, *,
+def protected(netdev: NetdevFeatures, mode: str, policy: Policy | str | None, undo: ExitStack, *,
               admission: AdmissionPlan = LET_ALL_IN, multi_buffer: bool | None = None,
               attached: tuple[Mapping[str, int], Mapping[str, Any]] | None = None,
               ) -> tuple[XdpProgram, Shield]:  # fmt: skip
     """The XDP program, attached, and its shield, with the policy loaded if there is one. `multi_buffer` as
     `XdpProgram` has it. `attached`: what another process has attached, to go on with: its
-    `XdpProgram.descriptors` and `facts`.
+    `XdpProgram.descriptors` and `facts`. A policy that is in force there stays, and a file is not read then.
     """
-    features = admission.features | (features_of(policy) if policy is not None else frozenset())
     adopted, facts = attached or (None, None)
+    first = policy_of(policy) if not attached else None
+    features = admission.features | (features_of(first) if first is not None else frozenset())
     program = undo.enter_context(closing(XdpProgram(
         netdev, mode, multi_buffer, features=features, entries=admission.sizes, adopted=adopted,
         facts=facts)))
     shield = Shield(program, netdev.index)
-    if policy is not None:
-        shield.load(policy)
+    if attached and not shield.is_loaded():
+        first = policy_of(policy)
+    if first is not None:
+        shield.load(first)
     return program, shield
 
 

@@ -65,9 +65,13 @@ def become(user: str) -> None:
     except KeyError:
         raise OSError(errno.EINVAL, f"there is no user {user}: name one that exists") from None
     if os.geteuid() == 0:
-        os.setgroups([])
-        os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
-        os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
+        try:
+            os.setgroups([])
+            os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
+            os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
+        except PermissionError:
+            why = f"to become {user}, a worker needs CAP_SETUID and CAP_SETGID"
+            raise OSError(errno.EPERM, why) from None
     elif os.geteuid() != entry.pw_uid:
         raise OSError(errno.EPERM, f"only root can become {user}")
     _prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)

@@ -137,6 +137,13 @@ class Shield:
             maps["shield"].update(ONLY, policy_image.state_octets(active, 0, v4, v6, has))
             self._set_counted(maps, [])
 
+    def is_loaded(self) -> bool:
+        """Whether a policy is in force."""
+        if "filters" not in self._steered.features:
+            return False
+        with self._maps() as maps:
+            return bool(self._state(maps)[1])
+
     def policy(self) -> Policy | None:
         """The one in force; None: there is none."""
         if "filters" not in self._steered.features:

@@ -88,7 +88,7 @@ class Supervisor:
         self.netdev = checked(ifname, bool(there))
         self._link_options: dict[str, Any] = {"zero_copy": zero_copy, "checksum": checksum,
                                               "segmentation": segmentation, "busy_poll": busy_poll}
-        policy = policy_of(shield)
+        policy = shield if there else policy_of(shield)     # one that is in force there stays
         self._signals: list[int] = []
         self._reloading: list[RemoteWorker] = []
         self._to_claim: list[tuple[RemoteWorker, Message]] = []     # programs that wait for other workers
@@ -114,7 +114,7 @@ class Supervisor:
                      Event.RELOAD, interface=self.name, workers=len(self.workers))
             self._keeps_connections, self._reloading = False, list(self.workers)
 
-    def _open(self, undo: ExitStack, mode: str, policy: Policy | None, cores: Sequence[int] | None,
+    def _open(self, undo: ExitStack, mode: str, policy: Policy | str | None, cores: Sequence[int] | None,
               first: Adopted | None) -> None:
         """What all workers share: made anew, or what the first of those that are there has of it."""
         held = first.holdings if first else Holdings()
