@@ -1,6 +1,8 @@
-"""The policy in force, and blocks, over `underpass restart` and another supervisor: they go on as they are."""
+"""The policy in force, and blocks, go on over `underpass restart` and with another supervisor."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from tests.share.test_systemd import setting
 
 from underpass.linux.namespaces import until
 from underpass.testing.namespaces import VethPair
+from underpass.workers.adoption import orphans
 
 OTHER = POLICY.replace("5353", "53") + '[[services.rate]]\nper = "source"\nsyns = 1000\n'
 # Those of the service, what docs/operator.md says workers need beyond, and one for LimitMEMLOCK.
@@ -44,8 +47,8 @@ class Server:
         raise AssertionError(said)
 
     def restart(self) -> None:
-        done = subprocess.run([sys.executable, "-m", "underpass.cli", "restart", "--pid",
-                               str(self.process.pid)], capture_output=True, text=True, check=False, timeout=90)
+        words = (sys.executable, "-m", "underpass.cli", "restart", "--pid", str(self.process.pid))
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=90)
         assert done.returncode == 0, done.stderr
         assert until(lambda: fetch(self.veth) == "hello\n", 20)
 
@@ -61,6 +64,9 @@ class Server:
     def close(self) -> None:
         self.process.terminate()
         self.process.wait(20)
+        with self.veth.ours.entered():
+            for it in orphans(self.veth.ours.interface):
+                os.kill(it.pid, signal.SIGKILL)
 
 
 @pytest.fixture(params=[(), CONFINED], ids=["as root", "as a service"])
