@@ -16,10 +16,13 @@ def test_primes_are_counted() -> None:
     assert [count_primes(limit) for limit in (0, 2, 3, 4, 100, 800)] == [0, 0, 1, 2, 25, 139]
 
 
-@pytest.fixture(params=[("afxdp", "one"), ("afxdp", "two"), ("kernel", "one")], ids="-".join)
+@pytest.fixture(params=[(io, arrangement) for arrangement in ("one", "two")
+                        for io in ("afxdp", "busy-poll", "dpdk")] + [("kernel", "one")], ids="-".join)
 def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Primes]:
     if os.geteuid() != 0:
         pytest.skip("making network namespaces needs root")
+    if request.param[0] == "dpdk":
+        pytest.importorskip("underpass.link.dpdk", reason="built without DPDK: libdpdk-dev was not there")
     with Pair() as pair:
         server = kind(*request.param)(pair, tmp_path, tmp_path, None)
         yield server
