@@ -48,8 +48,12 @@ def loop_factory(interface: str, *, fallback: Fallback = None, limits: dict[str,
 
 def run(main: Coroutine[Any, Any, T], *, interface: str, debug: bool | None = None, **options: Any) -> T:
     """As asyncio.run, over an interface; `options` as for `loop_factory`."""
-    with asyncio.Runner(debug=debug, loop_factory=loop_factory(interface, **options)) as runner:
-        return runner.run(main)
+    try:
+        with asyncio.Runner(debug=debug, loop_factory=loop_factory(interface, **options)) as runner:
+            return runner.run(main)
+    except OSError:
+        main.close()            # where no loop could be had: Python would warn that nobody awaited it
+        raise
 
 
 def install(interface: str, **options: Any) -> None:
