@@ -93,7 +93,8 @@ def is_served_by_the_kernel(site: Site, folder: Path, words: list[str], line: st
 
 
 @pytest.mark.parametrize("drops", [False, True], ids=["never", "until-it-listens"])
-def test_without_privileges_a_program_ends_or_is_the_kernel_s(site: Site, tmp_path: Path, drops: bool) -> None:
+def test_without_privileges_a_program_ends_or_is_the_kernel_s(
+        site: Site, tmp_path: Path, drops: bool) -> None:
     before = () if drops else UNPRIVILEGED
     is_refused(site, [*before, *words_of(site, tmp_path, drops=drops)], f"underpass: {MISSING}")
     is_served_by_the_kernel(
