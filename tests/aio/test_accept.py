@@ -1,12 +1,13 @@
-"""sock_accept beside the stack, with the kernel's sockets as peers."""
+"""sock_accept and the kernel's listeners beside the stack, with the kernel's sockets as peers."""
 
 import asyncio
 import socket
 
 import pytest
 from tests.aio.conftest import Site, exactly
-from tests.aio.test_loop import running, until
+from tests.aio.test_loop import echo, running, until
 from tests.netns.inside import inside
+from tests.netns.opens import opened_by_kernel
 
 PORT = 7100
 
@@ -60,6 +61,37 @@ def test_sock_accept_accepts_from_the_kernel_as_well(site: Site) -> None:
                     sock.close()
             assert loop.nic.stack().stats()["tcp"]["passive_opens"] == 0
     site.run(main())
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "10.9.0.2"])
+def test_another_interface_is_served_by_the_kernel_s_listener(site: Site, host: str) -> None:
+    """A listener on every address, or on that interface's; the stack is in the way of neither."""
+    pair = site.pair
+    pair.veth(pair.client, "second", pair.server, "second")
+    for side, address in ((pair.client, "10.9.0.1/24"), (pair.server, "10.9.0.2/24")):
+        side.run("ip", "addr", "add", address, "dev", "second")
+        side.run("ip", "link", "set", "second", "up")
+
+    async def main() -> None:
+        stack = running().nic.stack()
+        async with await asyncio.start_server(echo, host, PORT):
+            with site.client() as client:
+                await asyncio.to_thread(client.connect, ("10.9.0.2", PORT))
+                client.sendall(b"beside")
+                assert await exactly(client, 6) == b"beside"
+            assert stack.stats()["tcp"]["passive_opens"] == 0
+            if host == "0.0.0.0":
+                with await site.connected(PORT) as client:
+                    client.sendall(b"x")
+                    assert await exactly(client, 1) == b"x"
+                assert stack.stats()["tcp"]["passive_opens"] == 1
+
+    try:
+        before = opened_by_kernel(pair.server.name)
+        site.run(main())
+        assert opened_by_kernel(pair.server.name) == before + 1
+    finally:
+        pair.client.run("ip", "link", "del", "second")
 
 
 def test_what_nobody_asked_for_is_reset_when_the_listener_closes(site: Site) -> None:

@@ -54,18 +54,110 @@ def test_client_certificates_are_asked_for(site: Site, certificates: Path) -> No
     site.run(main())
 
 
-def test_sessions_are_resumed_and_sni_chooses_a_certificate(site: Site, certificates: Path) -> None:
+def test_sessions_are_resumed_by_number(site: Site, certificates: Path) -> None:
     async def main() -> None:
-        context = serving(certificates)
-        names: list[str | None] = []
-        context.sni_callback = lambda sslobj, name, ctx: names.append(name)
-        async with await asyncio.start_server(echo, site.host, PORT, ssl=context):
-            command = ["openssl", "s_client", "-connect", f"{site.host}:{PORT}", "-servername", "localhost",
-                       "-reconnect", "-no_ticket", "-tls1_2"]
+        async with await asyncio.start_server(echo, site.host, PORT, ssl=serving(certificates)):
+            command = ["openssl", "s_client", "-connect", f"{site.host}:{PORT}", "-reconnect", "-no_ticket",
+                       "-tls1_2"]
             said = await asyncio.to_thread(
                 lambda: site.pair.client.run(*command, text="", check=False).stdout)
             assert said.count("Reused, TLSv1.2") == 5
-            assert names[0] == "localhost"
+    site.run(main())
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_sessions_are_resumed_by_ticket(site: Site, certificates: Path, tmp_path: Path, version: str) -> None:
+    """RFC 5077 3.1, and RFC 8446 2.2, where the ticket comes behind the handshake."""
+    async def line(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"said " + await reader.readline())
+        writer.close()
+
+    async def main() -> None:
+        async with await asyncio.start_server(line, site.host, PORT, ssl=serving(certificates)):
+            for way, kind in (("-sess_out", "New"), ("-sess_in", "Reused")):
+                command = ["openssl", "s_client", "-connect", f"{site.host}:{PORT}", "-ign_eof",
+                           f"-tls{version.replace('.', '_')}", way, str(tmp_path / "session")]
+                done = await asyncio.to_thread(
+                    lambda command=command: site.pair.client.run(*command, text="hello\n", check=False))
+                said = done.stdout
+                assert f"{kind}, TLSv{version}" in said and "said hello" in said
+            assert running().nic.stack().stats()["tcp"]["passive_opens"] == 2
+    site.run(main())
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda it: it.name)
+def test_the_name_that_a_client_asks_for_chooses_the_certificate(
+        site: Site, certificates: Path, version: ssl.TLSVersion) -> None:
+    """RFC 6066 3: the callback gives the connection another context."""
+    context, other = serving(certificates), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    other.load_cert_chain(certificates / "client.pem")
+
+    def choose(sslobj: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
+        if name == "other.example":
+            sslobj.context = other
+
+    context.sni_callback = choose               # type: ignore[assignment]
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    trusting.maximum_version = version
+
+    async def main() -> None:
+        async with await asyncio.start_server(echo, site.host, PORT, ssl=context):
+            for name, file in (("localhost", "server"), ("other.example", "client")):
+                expected = ssl.PEM_cert_to_DER_cert((certificates / f"{file}.crt").read_text())
+                with await site.connected(PORT) as client, await asyncio.to_thread(
+                        trusting.wrap_socket, client, server_hostname=name) as wrapped:
+                    assert wrapped.version() == version.name.replace("_", ".")
+                    assert wrapped.getpeercert(binary_form=True) == expected
+                _, writer = await asyncio.open_connection(site.host, PORT, ssl=trusting, server_hostname=name)
+                assert writer.get_extra_info("ssl_object").getpeercert(True) == expected
+                writer.close()
+    site.run(main())
+
+
+@pytest.mark.parametrize("dribbles", [False, True])
+def test_a_handshake_has_its_time(site: Site, certificates: Path, dribbles: bool) -> None:
+    """A client that sends nothing, or a hello octet by octet, is let go of."""
+    async def main() -> None:
+        loop = running()
+        async with await loop.create_server(Recorder, site.host, PORT, ssl=serving(certificates),
+                                            ssl_handshake_timeout=0.3):
+            client = await site.connected(PORT)
+            sending = asyncio.create_task(dribble(client)) if dribbles else None
+            with contextlib.suppress(ConnectionResetError):
+                assert await exactly(client, 1) == b""
+            if sending is not None:
+                sending.cancel()
+            client.close()
+            await until(lambda: {row["state"] for row in loop.nic.stack().connections()}
+                        <= {"LISTEN", "TIME-WAIT"})
+    site.run(main())
+
+
+async def dribble(client: socket.socket) -> None:
+    """The beginning of a record that never ends."""
+    with contextlib.suppress(OSError):
+        for octet in b"\x16\x03\x01\x3f\xff\x01\x00\x3f\xfb\x03\x03" + bytes(10_000):
+            client.sendall(bytes([octet]))
+            await asyncio.sleep(0.02)
+
+
+def test_a_shutdown_has_its_time(site: Site, certificates: Path) -> None:
+    """A client that neither answers close_notify (RFC 8446 6.1) nor closes is let go of."""
+    async def main() -> None:
+        loop, accepting = running(), Accepting()
+        async with await loop.create_server(accepting, site.host, PORT, ssl=serving(certificates),
+                                            ssl_shutdown_timeout=0.3):
+            client = await site.connected(PORT)
+            wrapped = await asyncio.to_thread(
+                asking(certificates).wrap_socket, client, server_hostname=site.host)
+            protocol = await accepting.made.get()
+            await until(lambda: "made" in protocol.told)
+            protocol.transport.close()
+            assert isinstance(await asyncio.wait_for(protocol.lost, 10), TimeoutError)
+            await until(lambda: [row["state"] for row in loop.nic.stack().connections()
+                                 if row["state"] not in ("LISTEN", "FIN-WAIT-2")] == [])
+            wrapped.close()
     site.run(main())
 
 
