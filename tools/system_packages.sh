@@ -3,6 +3,7 @@
 # needs neither root nor a network. A service that comes with a package is neither started nor enabled.
 #
 # --dpdk: also what packet I/O by DPDK is built with, to compare with. That is 190 packages, so not by default.
+# --browser: also Chromium, for tests/aio/test_browser.py: 400 MB. $PYTHON as for tools/find_python.sh.
 set -eu
 
 packages="clang llvm gcc libc6-dev libbpf-dev libelf-dev zlib1g-dev libpcap-dev libseccomp2 pkg-config python3-dev
@@ -17,7 +18,14 @@ esac
 case "$*" in
   "") ;;
   --dpdk) packages="$packages libdpdk-dev" ;;
-  *) echo "tools/system_packages.sh takes --dpdk or nothing, not: $*" >&2; exit 2 ;;
+  --browser) packages="$packages chromium" ;;
+  *) echo "tools/system_packages.sh takes --dpdk, --browser or nothing, not: $*" >&2; exit 2 ;;
+esac
+
+# Debian has CPython's own tests in a package apart; other Pythons bring theirs.
+python=$("$(dirname "$0")/find_python.sh" 2>/dev/null) || python=$(readlink -f /usr/bin/python3 || true)
+case "$python" in
+  /usr/bin/python3.*) packages="$packages lib${python#/usr/bin/}-testsuite" ;;
 esac
 
 if ! command -v apt-get >/dev/null; then

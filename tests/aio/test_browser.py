@@ -16,7 +16,8 @@ from underpass.linux.namespaces import until
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
 PORT = 8443
 
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium here (Debian: chromium)")
+pytestmark = pytest.mark.skipif(
+    not CHROMIUM, reason="there is no Chromium here: `make test-browser` installs it")
 
 
 def fetched(site: Site, path: str) -> str:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import pkgutil
 import re
 import sys
 from pathlib import Path
@@ -13,19 +14,27 @@ from tests.aio.conftest import Site
 RUNNER = Path(__file__).with_name("cpython.py")
 DOCS = Path(__file__).parents[2] / "docs" / "asyncio.md"
 
-# What concerns the network, by module, and whether its connections must have been the stack's.
+# What concerns the network, by module, and whether its connections must have been the stack's: in the others
+# an end is a blocking socket of the kernel's on the same host, or a mock.
 NETWORK = {
     "test_events": True, "test_streams": True, "test_sslproto": False, "test_server": False,
     "test_sendfile": True, "test_sock_lowlevel": False, "test_buffered_proto": True,
     "test_base_events": False,
 }
-# With `make test-cpython` also these.
-OTHERS = [
-    "test_context", "test_eager_task_factory", "test_futures", "test_futures2", "test_locks", "test_pep492",
-    "test_protocols", "test_queues", "test_runners", "test_selector_events", "test_ssl", "test_subprocess",
-    "test_taskgroups", "test_tasks", "test_threads", "test_timeouts", "test_transports", "test_unix_events",
-    "test_waitfor",
-]
+
+
+def others() -> list[str]:
+    """What else this Python came with, but for what is Windows's: with `make test-cpython` also these."""
+    try:
+        package = importlib.util.find_spec("test.test_asyncio")
+    except ModuleNotFoundError:
+        return []
+    where = package.submodule_search_locations if package is not None else None
+    names = [it.name for it in pkgutil.iter_modules(where or []) if it.name.startswith("test_")]
+    return sorted(it for it in names if it not in NETWORK and "windows" not in it and "proactor" not in it)
+
+
+OTHERS = others()
 
 NATIVE = "calls a private method that gives the socket's descriptor to os.sendfile()"
 EXPLAINED = {
@@ -57,7 +66,7 @@ def test_cpython_s_tests_of_asyncio_pass(site: Site, module: str) -> None:
     if module in OTHERS and os.environ.get("CPYTHON") != "all":
         pytest.skip("one of those of `make test-cpython`")
     if importlib.util.find_spec(f"test.test_asyncio.{module}") is None:
-        pytest.skip("this Python came without it (Debian: libpython3.X-testsuite)")
+        pytest.skip("this Python came without it (Debian's: `make system` installs libpython3.X-testsuite)")
     done = site.pair.server.run(sys.executable, str(RUNNER), site.pair.server.interface, site.host, module,
                                 timeout_s=850)
     result = json.loads(done.stdout[done.stdout.rindex("[\n {"):])[0]

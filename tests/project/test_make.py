@@ -74,4 +74,4 @@ def test_what_one_may_do_without_is_asked_for_by_name() -> None:
     script = ROOT / "tools" / "system_packages.sh"
     run = subprocess.run([script, "--dpkd"], capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout) == (2, "")
-    assert run.stderr == "tools/system_packages.sh takes --dpdk or nothing, not: --dpkd\n"
+    assert run.stderr == "tools/system_packages.sh takes --dpdk, --browser or nothing, not: --dpkd\n"
