@@ -25,7 +25,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 system: ## install the Debian packages that are missing (root)
-	@tools/system_packages.sh
+	@PYTHON="$(PYTHON)" tools/system_packages.sh
 
 # Meson looks for DPDK when it configures, so an earlier build's answer must go.
 dpdk: ## the same with DPDK (190 packages), and Underpass built again: `underpass serve --io dpdk`, to compare with
@@ -43,6 +43,14 @@ test: $(VENV)/.installed $(VENV)/.dev ## run the tests against the installed whe
 
 test-cpython: $(VENV)/.installed $(VENV)/.dev ## run all of CPython's own tests of asyncio on our event loop
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" CPYTHON=all python -m pytest tests/aio/test_cpython.py
+
+test-browser: $(VENV)/.installed $(VENV)/.dev ## test with Chromium, which it installs first (400 MB)
+	@tools/system_packages.sh --browser
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" python -m pytest tests/aio/test_browser.py
+
+# A build takes seven minutes of two cores, tests/aio five.
+test-pythons: ## run TESTS=tests/aio on each Python from 3.11 to 3.14 that is here (PYTHONS=newest: on one)
+	@PYTHONS="$(PYTHONS)" tools/test_pythons.sh $(filter-out tests,$(TESTS))
 
 # Python itself leaks on exit by design; everything else that ASan and UBSan find ends the process.
 test-asan: $(ASAN)/.installed $(ASAN)/.dev ## run the tests on a build with AddressSanitizer and UBSan
@@ -71,7 +79,7 @@ paper: $(VENV)/.installed $(VENV)/.bench ## measure the paper's figures, DPDK's 
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" underpass bench paper $(PAPER)
 
 clean: ## remove what the other targets made here
-	rm -rf build/release build/asan build/drivers dist .venv .venv-asan .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build/release build/asan build/drivers build/python-* dist .venv .venv-asan .venv-3.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The venv and the packages in it change only with pyproject.toml, so that everything else works without a network.
