@@ -47,6 +47,7 @@ class Event(StrEnum):
     QUEUE_SERVED = "queue_served"
     QUEUE_REFUSED = "queue_refused"
     PROGRAM_NOT_RENEWED = "program_not_renewed"
+    FEATURE_REFUSED = "feature_refused"
     # what Linux says of the interface
     LINK_UP = "link_up"
     LINK_DOWN = "link_down"
@@ -68,8 +69,8 @@ LEVELS = {
     **dict.fromkeys((
         Event.WORKER_DIED, Event.WORKER_UNCONFINED, Event.WORKER_DRAINED, Event.WORKER_CUT_SHORT,
         Event.LISTENER_GONE, Event.SUCCESSOR_DIED, Event.WORKER_GONE, Event.SUPERVISOR_GONE,
-        Event.SUPERVISOR_NOT_RENEWED, Event.QUEUE_REFUSED, Event.PROGRAM_NOT_RENEWED, Event.LINK_DOWN,
-        Event.NETLINK_OVERRUN, Event.CLAIM_REFUSED), "warning"),
+        Event.SUPERVISOR_NOT_RENEWED, Event.QUEUE_REFUSED, Event.PROGRAM_NOT_RENEWED, Event.FEATURE_REFUSED,
+        Event.LINK_DOWN, Event.NETLINK_OVERRUN, Event.CLAIM_REFUSED), "warning"),
     Event.FAILED: "error",
 }
 

@@ -32,7 +32,7 @@ from underpass.linux.mirror import Mirror
 from underpass.linux.netdev_features import NetdevFeatures, as_attached, netdev_features
 from underpass.linux.netlink import LinkRecord
 from underpass.linux.ports import DEFAULT_COUNT, PortRange
-from underpass.log import Say, silent
+from underpass.log import Event, Say, silent
 from underpass.shield.policy import Policy
 from underpass.shield.policy_file import read as read_policy
 from underpass.shield.shield import Shield, features_of
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 MODERATION_S = 80e-6    # about as long as network cards wait before they interrupt again
 TEND_S = 2.0            # how often blocks of the shield are looked through, at most
+SPARED = frozenset({"cookies", "flows", "samples"})     # of the XDP program, where the kernel refuses them
 SPIN_S = 0.05           # with busy polling: how long to look for packets before the process sleeps after all
 
 
@@ -88,7 +89,7 @@ class Nic:
         self._moderation = moderation
         self.netdev = checked(ifname)
         self._stack: NicStack | None = None
-        self._plan, self.seed = admission, os.urandom(32)
+        self.seed = os.urandom(32)
         self.admission: Admission | None = None
         policy = policy_of(shield)
         with ExitStack() as undo:
@@ -100,6 +101,8 @@ class Nic:
                     self.frames, self.netdev, range(self.netdev.queues) if queues is None else queues)))
             self.program, self.shield = protected(self.netdev, mode, policy, undo, admission=admission,
                                                   multi_buffer=False if io == "dpdk" else None)
+            self.refused = told_of_refused(self.program, self.shield, say)
+            self._plan = admission.without(self.refused)
             self.netdev = as_attached(self.netdev)
             self.ports = undo.enter_context(PortRange(source_ports)) if source_ports else None
             if self.ports:
@@ -150,7 +153,7 @@ class Nic:
     def describe(self) -> dict[str, Any]:
         """Which path is active; "why_not" has the reason for each thing that is not the better one."""
         link, ports = self.link, self.ports
-        why_not = {name: reason for name, reason in link.why.items() if reason}
+        why_not = {name: reason for name, reason in link.why.items() if reason} | self.refused
         if self.claims.refused:
             why_not["claims"] = "; ".join(self.claims.refused)
         return {
@@ -193,19 +196,31 @@ def protected(netdev: NetdevFeatures, mode: str, policy: Policy | str | None, un
     """The XDP program, attached, and its shield, with the policy loaded if there is one. `multi_buffer` as
     `XdpProgram` has it. `attached`: what another process has attached, to go on with: its
     `XdpProgram.descriptors` and `facts`. A policy that is in force there stays, and a file is not read then.
+    Where the kernel refuses what only helps to bear an attack, or to look on, the program is without it: see
+    `told_of_refused`. What a policy filters by is never left out.
     """
     adopted, facts = attached or (None, None)
     first = policy_of(policy) if not attached else None
     features = admission.features | (features_of(first) if first is not None else frozenset())
     program = undo.enter_context(closing(XdpProgram(
         netdev, mode, multi_buffer, features=features, entries=admission.sizes, adopted=adopted,
-        facts=facts)))
+        facts=facts, spared=SPARED)))
     shield = Shield(program, netdev.index)
     if attached and not shield.is_loaded():
         first = policy_of(policy)
     if first is not None:
         shield.load(first)
     return program, shield
+
+
+def told_of_refused(program: XdpProgram, shield: Shield, say: Say) -> dict[str, str]:
+    """What the kernel refuses, by feature, once everybody has been told of it."""
+    refused = program.refused | shield.left_out
+    for feature, why in refused.items():
+        name = program.netdev.name
+        say(f"{name}: the kernel refuses {feature} in the XDP program, and we go on without: {why}",
+            Event.FEATURE_REFUSED, interface=name, feature=feature, reason=why)
+    return refused
 
 
 def tend(shield: Shield) -> None:

@@ -14,7 +14,7 @@ from underpass.testing.namespaces import VethPair
 def test_the_machine_is_examined_without_an_interface() -> None:
     names = [finding.name for finding in examine()]
     assert names == ["kernel", "multi-buffer", "TX metadata", "libbpf", "privileges", "locked memory",
-                     "BPF JIT", "source ports"]
+                     "BPF JIT", "XDP features", "source ports"]
 
 
 def test_every_finding_is_one_line_and_what_is_not_ok_says_what_would_be() -> None:

@@ -153,6 +153,8 @@ def run_load(options: argparse.Namespace) -> int:
     policy = policy_file.read(options.policy)
     with opened(options) as shield:
         sizes = shield.load(policy)
+        for name, why in shield.left_out.items():
+            print(f"the kernel refuses {name}, all the rest is in force: {why}", file=sys.stderr)
     print(f"{options.policy} is in force: {described(policy, sizes)}")
     return 0
 

@@ -5,7 +5,7 @@
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,12 @@ class AdmissionPlan:
         buckets = buckets_for(self.flows)
         tags = buckets // FLOWS_IN_A_BUCKET
         return {"flows": buckets + tags + buckets // SOURCES_SHARE} if self.features else {}
+
+    def without(self, refused: Iterable[str]) -> "AdmissionPlan":
+        """The same, without features of the XDP program that the kernel refuses."""
+        none = frozenset(refused)
+        return dataclasses.replace(self, syn_cookies="off" if "cookies" in none else self.syn_cookies,
+                                   overload=self.overload and "flows" not in none)
 
     def with_room(self, flows: int) -> "AdmissionPlan":
         """The same, with room for so many flows at least."""

@@ -13,6 +13,7 @@ from underpass.linux.interface import InterfaceFacts, facts, most_channels, take
 from underpass.linux.kernel import KERNEL_FLOOR, KERNEL_MULTI_BUFFER, KERNEL_TX_METADATA, kernel_version
 from underpass.linux.netdev_features import ADDING_DRIVERS, ZERO_COPY_NEEDS, netdev_features
 from underpass.linux.netlink import LinkRecord
+from underpass.xdp.steer_object import FEATURES, why_not, why_refused
 
 CAP_IPC_LOCK = 14
 UMEM_BYTES = 16384 * 2048               # of the default number of frames
@@ -28,7 +29,7 @@ def examine(interface: str | None = None, addresses: Sequence[str] = (),
     host that no longer see it are named.
     """
     findings = [*_kernel(kernel_version()), _libbpf(), _privileges(), _locked_memory(), _jit(),
-                _source_ports()]
+                _features(), _source_ports()]
     if interface is not None:
         try:
             found = facts(interface)
@@ -91,6 +92,22 @@ def _jit() -> Finding:
         return Finding("BPF JIT", "warn", "switched off: XDP programs are interpreted",
                        "sysctl net.core.bpf_jit_enable=1")
     return Finding("BPF JIT", "ok", "XDP programs run as machine code")
+
+
+def _features() -> Finding:
+    """Which parts of the XDP program the kernel takes: they are loaded for a moment, and attached nowhere."""
+    name = "XDP features"
+    if privileges.lacking():
+        return Finding(name, "warn", "not known without privileges", "run as root (sudo)")
+    bare = why_not(())
+    if bare is not None:
+        return Finding(name, "fail", f"the kernel refuses the program: {bare}", "Underpass needs Linux 6.1")
+    refused = why_refused(FEATURES)
+    if not refused:
+        return Finding(name, "ok", f"the kernel takes all: {', '.join(FEATURES)}")
+    taken = ", ".join(it for it in FEATURES if it not in refused) or "none"
+    said = "; ".join(f"{feature} ({why})" for feature, why in refused.items())
+    return Finding(name, "warn", f"refused: {said}; taken: {taken}", "another kernel, or go on without them")
 
 
 def _source_ports() -> Finding:

@@ -28,7 +28,7 @@ from underpass.shield.ranges import Classes, Ranges
 from underpass.xdp.admission_maps import counted_octets, sources_at
 from underpass.xdp.attachment import Attachment
 from underpass.xdp.bpf_map import BpfMap, array_map
-from underpass.xdp.steer_object import COUNTERS
+from underpass.xdp.steer_object import COUNTERS, FeatureRefused
 
 LOCK_S = 10.0                           # how long to wait for somebody else's change
 IPV4_BITS = 32
@@ -105,6 +105,7 @@ class Shield:
 
     def __init__(self, steered: Steered, index: int) -> None:
         self._steered, self._index = steered, index
+        self.left_out: dict[str, str] = {}      # of the last policy, as the kernel refuses it, and why
 
     # the policy
 
@@ -219,6 +220,8 @@ class Shield:
         policy = self.policy()
         if policy is None or not policy.samples:
             raise OSError(errno.ENOENT, "the policy has no `samples = true`, without which none are kept")
+        if "samples" not in self._steered.features:
+            raise OSError(errno.ENOTSUP, "the kernel refuses samples: `underpass doctor` says why")
         with closing(self._steered.map("samples")) as samples:
             yield Drops(samples, [it.name for it in policy.sections()])
 
@@ -251,7 +254,17 @@ class Shield:
     # inside
 
     def _have_features(self, policy: Policy) -> None:
-        needed = features_of(policy)
+        """Samples only help to look on: where the kernel refuses them, the rest is there. Raises OSError."""
+        needed, self.left_out = features_of(policy), {}
+        try:
+            self._switch_to(needed, policy)
+        except FeatureRefused as refused:
+            if refused.features.keys() != {"samples"}:
+                raise
+            self.left_out = refused.features
+            self._switch_to(needed - {"samples"}, policy)
+
+    def _switch_to(self, needed: frozenset[str], policy: Policy) -> None:
         sizes = {"sources": sets_for(policy.sources)} if needed & NEED_SOURCES else {}
         has_sizes = self._steered.features & NEED_SOURCES and self._entries("sources") == sizes.get("sources")
         if not needed <= self._steered.features or (sizes and not has_sizes):

@@ -36,7 +36,7 @@ from underpass.linux.netdev_features import as_attached
 from underpass.linux.ports import PortRange
 from underpass.linux.rss import Queues, queues
 from underpass.log import Event, Log, Say
-from underpass.nic import checked, path_in_words, policy_of, protected, tend
+from underpass.nic import checked, path_in_words, policy_of, protected, tend, told_of_refused
 from underpass.shield.policy import Policy
 from underpass.tcp.flows import FlowTable
 from underpass.tcp.services import ServiceTable
@@ -128,7 +128,9 @@ class Supervisor:
         self.netdev = as_attached(self.netdev)
         if first:
             self.netdev = dataclasses.replace(self.netdev, copy_because=first.plan["netdev"]["copy_because"])
-        self.admission = self._admission(admission)
+        self.refused = told_of_refused(self.program, self.shield, self.say)
+        self._admitting = admission.without(self.refused)
+        self.admission = self._admission(self._admitting)
         self.queues = queues(self.name, self.netdev.index) or Queues(self.netdev.queues, None)
         self.workers = [RemoteWorker(*it) for it in shares(self.netdev.queues, number, self.name, cores)]
         for worker in self.workers:
@@ -268,8 +270,8 @@ class Supervisor:
             "readable": list(its.readable), "user": its.user, "moderation": its.moderation,
             "drain_s": its.drain_s, "log": its.log_format,
             "flows_bytes": self.flows.bytes,
-            "gate": {"cookies": self.division.admission.syn_cookies != "off",
-                     "refuses": self.division.admission.overload} if self.admission else None,
+            "gate": {"cookies": self._admitting.syn_cookies != "off",
+                     "refuses": self._admitting.overload} if self.admission else None,
         }
 
     def _holdings_for(self, worker: RemoteWorker) -> Holdings:
@@ -649,7 +651,7 @@ class Supervisor:
         """What is active, in lines for people."""
         link = self.workers[0].link
         assert link is not None
-        return path_in_words(self.netdev, self.program.mode, link, link.why)
+        return path_in_words(self.netdev, self.program.mode, link, link.why | self.refused)
 
     def close(self) -> None:
         """End all workers at once, detach, and give everything back. May be called twice."""

@@ -49,7 +49,11 @@ cdef extern from "<bpf/libbpf.h>" nogil:
         pass
     ctypedef int (*libbpf_print_fn_t)(libbpf_print_level, const char *, ...)
     libbpf_print_fn_t libbpf_set_print(libbpf_print_fn_t print)
-    bpf_object *bpf_object__open_mem(const void *image, size_t bytes, const void *options)
+    struct bpf_object_open_opts:
+        size_t sz
+        char *kernel_log_buf
+        size_t kernel_log_size
+    bpf_object *bpf_object__open_mem(const void *image, size_t bytes, const bpf_object_open_opts *options)
     int bpf_object__load(bpf_object *object)
     void bpf_object__close(bpf_object *object)
     bpf_program *bpf_object__find_program_by_name(const bpf_object *object, const char *name)

@@ -26,6 +26,7 @@ class Netdev(Protocol):
 class XdpProgram:
     netdev: Netdev
     mode: str
+    refused: dict[str, str]
     why_not_better: str | None
     multi_buffer: bool
     link_fd: int
@@ -34,6 +35,7 @@ class XdpProgram:
         features: Iterable[str] = (), entries: dict[str, int] | None = None,
         adopted: Mapping[str, int] | None = None,
         facts: Mapping[str, Any] | None = None,
+        spared: Iterable[str] = (),
     ) -> None: ...
     @property
     def features(self) -> frozenset[str]: ...

@@ -18,7 +18,7 @@ from underpass.xdp.libbpf cimport *
 from underpass.xdp.steer_object cimport SteerObject
 
 from underpass.xdp.query import attached_program
-from underpass.xdp.steer_object import VERSION, check_version, checked_features
+from underpass.xdp.steer_object import VERSION, FeatureRefused, check_version, checked_features
 
 cdef extern from "<arpa/inet.h>" nogil:
     uint16_t htons(uint16_t value)
@@ -63,6 +63,8 @@ cdef class XdpProgram:
 
     `adopted` are the descriptors, by name, that `descriptors()` gave in another process, and which are this one's from now on:
     with them, and its `facts()`, it goes on with what that process has attached.
+
+    Of features that the kernel refuses those in `spared` are left out: `refused` says why, by name.
     Raises OSError: EBUSY where another program is attached, EPERM without CAP_BPF and CAP_NET_ADMIN.
     """
     cdef SteerObject _object
@@ -73,6 +75,8 @@ cdef class XdpProgram:
     cdef dict _flags_by_address     # octets -> address_flags, as in the map
     cdef dict _claimed_ports        # octets -> number of claims
     cdef readonly object netdev
+    cdef frozenset _spared
+    cdef readonly dict refused
     cdef readonly str mode
     cdef readonly object why_not_better
     cdef readonly bint multi_buffer
@@ -81,7 +85,8 @@ cdef class XdpProgram:
     def __cinit__(self):
         self.link_fd = -1
 
-    def __init__(self, netdev, str mode="auto", multi_buffer=None, features=(), entries=None, adopted=None, facts=None):
+    def __init__(self, netdev, str mode="auto", multi_buffer=None, features=(), entries=None, adopted=None, facts=None,
+                 spared=()):
         if mode != "auto" and mode not in MODES:
             raise ValueError(f"mode is auto, native or generic, not {mode!r}")
         self.netdev = netdev
@@ -91,6 +96,7 @@ cdef class XdpProgram:
             netdev.mtu > PLAIN_MTU_MAX or netdev.hands_over_whole(wanted[0]))
         self._flags_by_address = {}
         self._claimed_ports = {}
+        self._spared, self.refused = checked_features(spared), {}
         if adopted is not None:
             self._adopt(dict(adopted), dict(facts), chosen, entries or {})
             return
@@ -115,10 +121,19 @@ cdef class XdpProgram:
                                  f"stop what attached it, or `ip link set dev {interface} xdp off`")
 
     cdef _load(self, frozenset features, dict entries):
+        self._object = self._object_with(features, None, entries)
+        self._find_maps()
+
+    cdef SteerObject _object_with(self, frozenset features, dict reuse, dict entries):
         """Load it, and where the driver forgets it on new queues, the one for the other kind of packets too: see renew()."""
         forgetful = self.netdev.driver in FORGETFUL_DRIVERS
-        self._object = SteerObject(features, self.multi_buffer, both=forgetful, entries=entries)
-        self._find_maps()
+        try:
+            return SteerObject(features, self.multi_buffer, both=forgetful, reuse=reuse, entries=entries)
+        except FeatureRefused as error:
+            if not error.features.keys() <= self._spared:
+                raise
+            self.refused = error.features
+        return SteerObject(features - self.refused.keys(), self.multi_buffer, both=forgetful, reuse=reuse, entries=entries)
 
     cdef _find_maps(self):
         self._claims = self._object.map_fd("claims")
@@ -145,8 +160,7 @@ cdef class XdpProgram:
         try:
             check_version(facts.get("version"))
             there, maps = self._there(facts, given)
-            self._object = SteerObject(features | there, self.multi_buffer, both=self.netdev.driver in FORGETFUL_DRIVERS,
-                                       reuse=maps, entries=entries)
+            self._object = self._object_with(features | there, maps, entries)
         finally:
             for fd in given.values():
                 os.close(fd)

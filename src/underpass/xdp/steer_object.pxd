@@ -6,6 +6,7 @@ from underpass.xdp.libbpf cimport bpf_object
 
 cdef class SteerObject:
     cdef bpf_object *object
+    cdef char *log                  # what the verifier says, where it is asked; else NULL
     cdef readonly int program_fd
     cdef readonly int other_fd      # the program for packets of the other kind, or -1
     cdef readonly frozenset features

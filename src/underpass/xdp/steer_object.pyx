@@ -3,8 +3,9 @@
 A feature that is off has neither code nor maps there. To switch one, a second object is loaded that reuses the maps of
 the first, and takes its place in the attachment.
 """
-from libc.errno cimport EEXIST, ENOEXEC, errno
+from libc.errno cimport EEXIST, ENOEXEC, EPERM, errno
 from libc.stdint cimport uint32_t
+from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 import os
@@ -37,6 +38,13 @@ MAPS = {
     "pressures": {"cookies", "flows"}, "admit_how": {"cookies", "flows"},
 }
 
+NEED_FILTERS = FEATURES.keys() - {"filters", "cookies", "flows"}
+SMALL = {"flows": 64, "sources": 4}                     # maps of a program that is loaded to see what the kernel says
+ABOUT_THE_LOG = ("processed ", "verification time", "stack depth")
+
+cdef enum:
+    LOG_BYTES = 1 << 24
+
 libbpf_set_print(NULL)              # its messages go to stderr; ours are in the exceptions
 
 
@@ -64,6 +72,48 @@ def raise_memlock_limit():
             continue
 
 
+class FeatureRefused(OSError):
+    """The kernel refuses the program with some of its features: `features` has what it says of each, by name."""
+
+    def __init__(self, number, features):
+        said = "; ".join([f"{name}: {why}" for name, why in features.items()])
+        super().__init__(number, f"the kernel refuses what XDP needs for {said}")
+        self.features = features
+
+
+def why_refused(features, bint multi_buffer=False):
+    """What the kernel says of each of the features that it refuses, by name: the program is loaded with one more of them at a
+    time, where it does not take all. Empty, too, where it does not even take the program without any.
+    """
+    refused, taken = {}, set()
+    if why_not(features, multi_buffer) is None or why_not(taken, multi_buffer) is not None:
+        return refused
+    for name in [it for it in FEATURES if it in features]:
+        if "filters" in refused and name in NEED_FILTERS:
+            continue
+        why = why_not(taken | {name}, multi_buffer)
+        if why:
+            refused[name] = why
+        else:
+            taken.add(name)
+    return refused
+
+
+def why_not(features, bint multi_buffer=False):
+    """Why the kernel does not take the program with these features; None: it does."""
+    try:
+        SteerObject(features, multi_buffer, entries=SMALL, explain=True).close()
+    except OSError as error:
+        return error.strerror
+    return None
+
+
+def last_words(str log):
+    """What the verifier has to say in the end, without what it says of itself."""
+    lines = [it.strip() for it in log.splitlines() if it.strip() and not it.startswith(ABOUT_THE_LOG)]
+    return next(reversed(lines), "")
+
+
 cdef int descriptor_of(const bpf_map *it) noexcept:
     """-1 where the map is not in the kernel; since libbpf 1.4 bpf_map__fd has a number for those too."""
     cdef int fd = bpf_map__fd(it)
@@ -74,20 +124,27 @@ cdef class SteerObject:
     """Loaded with `features`, for packets of one or of several buffers, and where `both` with the program for the other kind.
 
     `reuse` has descriptors of maps, by name, that are shared; `entries` how large others are to be; `measured` names a
-    program of the bench instead. Raises OSError, ValueError.
+    program of the bench instead. With `explain` an error is the verifier's own words. Raises OSError, ValueError;
+    FeatureRefused where the kernel takes the program without some of the features.
     """
 
     def __cinit__(self):
         self.program_fd = self.other_fd = -1
 
     def __init__(self, features, bint multi_buffer, bint both=False, dict reuse=None, dict entries=None,
-                 str measured=None):
+                 str measured=None, bint explain=False):
+        cdef bpf_object_open_opts options
         self.features = checked_features(features)
         self.multi_buffer = multi_buffer
         image = files("underpass.xdp").joinpath("bench.bpf.o" if measured else "steer.bpf.o").read_bytes()
         name, other = (b"steer_frags", b"steer") if multi_buffer else (b"steer", b"steer_frags")
         raise_memlock_limit()
-        self.object = bpf_object__open_mem(<const char *>image, len(image), NULL)
+        memset(&options, 0, sizeof(options))
+        options.sz = sizeof(options)
+        if explain:
+            self.log = <char *>calloc(1, LOG_BYTES)
+            options.kernel_log_buf, options.kernel_log_size = self.log, LOG_BYTES if self.log != NULL else 0
+        self.object = bpf_object__open_mem(<const char *>image, len(image), &options)
         if self.object == NULL:
             raise OSError(errno, f"cannot open the XDP program: {os.strerror(errno)}")
         try:
@@ -135,10 +192,15 @@ cdef class SteerObject:
             bpf_program__set_autoload(it, bpf_program__name(it) in (name, other))
             it = bpf_object__next_program(self.object, it)
         cdef int failed = bpf_object__load(self.object)
+        if failed and self.log != NULL:
+            raise OSError(-failed, last_words(self.log.decode(errors="replace")) or os.strerror(-failed))
         if failed:
+            refused = {} if failed == -EPERM else why_refused(self.features, self.multi_buffer)
+            if refused:
+                raise FeatureRefused(-failed, refused)
             named = f" with the features {', '.join(sorted(self.features))}" if self.features else ""
             raise OSError(-failed, f"the kernel refuses the XDP program{named}: {os.strerror(-failed)}"
-                          + (" (CAP_BPF and CAP_NET_ADMIN are needed)" if failed == -1 else ""))
+                          + (" (CAP_BPF and CAP_NET_ADMIN are needed)" if failed == -EPERM else ""))
         self.program_fd = bpf_program__fd(bpf_object__find_program_by_name(self.object, name))
         self._bind_maps()
         if other:
@@ -186,4 +248,6 @@ cdef class SteerObject:
         if self.object != NULL:
             bpf_object__close(self.object)
             self.object = NULL
+        free(self.log)
+        self.log = NULL
         self.program_fd = self.other_fd = -1
