@@ -315,6 +315,20 @@ def test_who_changes_it_is_alone(
             shield_of(program).load(policy_file.parse(""))
 
 
+def test_who_serves_waits_for_nobody_to_sweep(
+    program: XdpProgram, veth: VethPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shield = shield_of(program)
+    shield.load(policy_file.parse(""))
+    shield.block(ipaddress.ip_network("9.9.9.9"), 0.000001)
+    monkeypatch.delattr("underpass.shield.shield.time.sleep")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as lock:
+        lock.bind(f"\0underpass-shield-{program.netdev.index}")
+        with pytest.raises(OSError, match="another process is changing the shield"):
+            shield.sweep()
+    assert shield.sweep() == 1
+
+
 def test_an_interface_without_underpass_is_named(veth: VethPair) -> None:
     with (
         veth.ours.entered(),

@@ -190,11 +190,13 @@ class Shield:
             return maps["blocks"].has_keys()
 
     def sweep(self) -> int:
-        """Remove blocks whose time is over, which no packet minds any more; how many."""
+        """Remove blocks whose time is over, which no packet minds any more; how many. Who serves does this in
+        between: it waits for nobody. Raises OSError EBUSY while another process is changing the shield.
+        """
         if not self.blocked():
             return 0
         now, gone = time.monotonic_ns(), 0
-        with self._changing(), self._maps() as maps:
+        with self._changing(wait_s=0), self._maps() as maps:
             for key, value in maps["blocks"].items():
                 until_ns = policy_image.block_fields(value)[1]
                 gone += bool(until_ns and until_ns <= now) and maps["blocks"].delete(key)
@@ -303,9 +305,9 @@ class Shield:
             return it.max_entries
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
+    def _changing(self, wait_s: float | None = None) -> Iterator[None]:
         """Alone: a name in the network namespace that the kernel gives back however we end."""
-        end = time.monotonic() + LOCK_S
+        end = time.monotonic() + (LOCK_S if wait_s is None else wait_s)
         with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as lock:
             while True:
                 try:
@@ -314,7 +316,7 @@ class Shield:
                 except OSError as error:
                     if error.errno != errno.EADDRINUSE:
                         raise
-                    if time.monotonic() > end:
+                    if time.monotonic() >= end:
                         raise OSError(errno.EBUSY, "another process is changing the shield") from None
                     time.sleep(0.02)
             yield
