@@ -68,12 +68,17 @@ class Outcome(unittest.TestResult):
     def addFailure(self, test: unittest.TestCase, err: Any) -> None:
         """A failure."""
         super().addFailure(test, err)
-        self.bad[short(test)] = last_line(self.failures[-1][1])
+        self.note(test, self.failures[-1][1])
 
     def addError(self, test: unittest.TestCase, err: Any) -> None:
         """An error."""
         super().addError(test, err)
-        self.bad[short(test)] = last_line(self.errors[-1][1])
+        self.note(test, self.errors[-1][1])
+
+    def note(self, test: unittest.TestCase, text: str) -> None:
+        """That it is bad, and, for who looks into it, why."""
+        self.bad[short(test)] = last_line(text)
+        print(text, file=sys.stderr, flush=True)
 
     def addSubTest(self, test: unittest.TestCase, subtest: unittest.TestCase, err: Any) -> None:
         """A part of a test."""
@@ -139,6 +144,7 @@ def run(module: types.ModuleType, outcome: Outcome) -> None:
     names = None
     for _ in range(TRIES):
         outcome.on_kernel.clear()
+        vars(outcome)["_previousTestClass"] = None      # else that of the run before would not be set up anew
         suite = unittest.defaultTestLoader.loadTestsFromModule(module)
         unittest.TestSuite(chosen(suite, names)).run(outcome)
         asyncio.set_event_loop_policy(None)

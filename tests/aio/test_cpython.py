@@ -69,6 +69,7 @@ def test_cpython_s_tests_of_asyncio_pass(site: Site, module: str) -> None:
         pytest.skip("this Python came without it (Debian's: `make system` installs libpython3.X-testsuite)")
     done = site.pair.server.run(sys.executable, str(RUNNER), site.pair.server.interface, site.host, module,
                                 timeout_s=850)
+    print(done.stdout)                  # shown where it fails
     result = json.loads(done.stdout[done.stdout.rindex("[\n {"):])[0]
     assert result["ran"] > 0
     assert {name: why for name, why in result["bad"].items() if name not in EXPLAINED} == {}
