@@ -64,16 +64,17 @@ def test_goals_are_judged() -> None:
     assert [cells[3] for cells in shield_cost.cells({"rows": rows})[1:]] == ["not met", "met", ""]
     loads = shield_cost.load_cells({"load_s": {"v4": 4.9, "v6": 5.1}, "load_goal_s": 5})
     assert [cells[3] for cells in loads[1:]] == ["met", "not met"]
-    found = {"bare drop": {"mpps": 2.0, "core_percent": 50.0, "of_bare": 1.0, "goal": 0.9},
-             "UDP rule": {"mpps": 1.0, "core_percent": 99.0, "of_bare": 0.5, "goal": 0.9}}
+    found = {"bare drop": {"mpps": 2.0, "core_mpps": 4.0, "of_bare": 1.0, "goal": 0.9},
+             "UDP rule": {"mpps": 1.0, "core_mpps": 2.0, "of_bare": 0.5, "goal": 0.9}}
     assert [cells[5] for cells in drop_rate.cells(found)[1:]] == ["", "not met"]
 
 
 def test_the_flood_comes_in_and_none_of_it_gets_through(
         netns_allowed: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drop_rate, "SECONDS", 0.2)
+    monkeypatch.setattr(drop_rate, "OFFERED_MPPS", 0.01)
     with drop_rate.CONFIGURATIONS["deny list"]() as target:
-        assert drop_rate.rate(target)["mpps"] > 0
+        found = drop_rate.rate(target)
+        assert found["mpps"] == pytest.approx(0.01, rel=0.1) and found["core_mpps"] > found["mpps"]
         said = target.lab.pair.server.run(
             "underpass", "shield", "stats", "-i", target.lab.pair.server.interface, "--json").stdout
     assert '"dropped_denied"' in said
