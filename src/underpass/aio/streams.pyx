@@ -29,6 +29,18 @@ cdef bytes first_of(bytearray buffer, Py_ssize_t count):
     return octets
 
 
+cdef object new_waiter(object reader, str caller):
+    """A future that whoever feeds the reader sets; as StreamReader._wait_for_data begins."""
+    if reader._waiter is not None:
+        raise RuntimeError(f"{caller}() called while another coroutine is already waiting for incoming data")
+    assert not reader._eof, "_wait_for_data after EOF"
+    if reader._paused:
+        reader._paused = False
+        reader._transport.resume_reading()
+    reader._waiter = waiter = reader._loop.create_future()
+    return waiter
+
+
 class StreamReader(Reader):
     """See streams.pyi."""
 
@@ -44,22 +56,20 @@ class StreamReader(Reader):
                 blocks.append(block)
             return b"".join(blocks)
         if not self._buffer and not self._eof:
-            await self._wait_for_data("read")
+            waiter = new_waiter(self, "read")           # here: a coroutine less
+            try:
+                await waiter
+            finally:
+                self._waiter = None
         data = first_of(self._buffer, n)
         if self._paused:
             self._maybe_resume_transport()
         return data
 
     async def _wait_for_data(self, func_name):
-        if self._waiter is not None:
-            raise RuntimeError(f"{func_name}() called while another coroutine is already waiting for incoming data")
-        assert not self._eof, "_wait_for_data after EOF"
-        if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
-        self._waiter = self._loop.create_future()
+        waiter = new_waiter(self, func_name)
         try:
-            await self._waiter
+            await waiter
         finally:
             self._waiter = None
 
