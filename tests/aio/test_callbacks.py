@@ -78,7 +78,8 @@ class RaisesBuffered(Raises, asyncio.BufferedProtocol):     # type: ignore[misc]
 
 def provoke(client: socket.socket, where: str, context: ssl.SSLContext | None, host: str) -> None:
     """What a peer does for that callback to be called, and then its end of the connection."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):      # a reset, perhaps before connect() has returned
+        client.connect((host, PORT))
         if context is not None:
             client = context.wrap_socket(client, server_hostname=host)
         client.sendall(b"x")
@@ -108,8 +109,8 @@ def test_what_a_callback_raises_is_told_and_ends_no_other_connection(
         async with await running().create_server(factory, site.host, PORT, ssl=context), \
                 await asyncio.start_server(echo, site.host, PORT + 1):
             other = await site.connected(PORT + 1)
-            client = await site.connected(PORT)
-            await asyncio.to_thread(provoke, client, where, asking(certificates) if tls else None, site.host)
+            asked_by = asking(certificates) if tls else None
+            await asyncio.to_thread(provoke, site.client(), where, asked_by, site.host)
             await until(lambda: heard)
             await until(lambda: len(open_connections()) == 1)
             assert [repr(it["exception"]) for it in heard] == [repr(Mishap(where))]
