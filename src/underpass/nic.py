@@ -215,9 +215,8 @@ def protected(netdev: NetdevFeatures, mode: str, policy: Policy | str | None, un
 
 def told_of_refused(program: XdpProgram, shield: Shield, say: Say) -> dict[str, str]:
     """What the kernel refuses, by feature, once everybody has been told of it."""
-    refused = program.refused | shield.left_out
+    refused, name = program.refused | shield.left_out, program.netdev.name
     for feature, why in refused.items():
-        name = program.netdev.name
         say(f"{name}: the kernel refuses {feature} in the XDP program, and we go on without: {why}",
             Event.FEATURE_REFUSED, interface=name, feature=feature, reason=why)
     return refused

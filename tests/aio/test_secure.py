@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 from tests.aio.conftest import Site, asking, serving
 from tests.aio.test_socket import Page, connected, opened, peer_s_http
-from tests.netns.inside import inside
 
 from underpass.socket import Network
 
@@ -204,24 +203,8 @@ def test_the_kernel_s_sockets_are_wrapped_as_ever(net: Network, certificates: Pa
             shaking.result().close()
 
 
-@contextlib.contextmanager
-def peer_s_https(site: Site, certificates: Path) -> Iterator[str]:
-    """An HTTPS server on the kernel's TCP at the peer."""
-    with inside(site.pair.client.name):
-        server = http.server.ThreadingHTTPServer((site.peer, 0), Page)
-    server.socket = serving(certificates).wrap_socket(server.socket, server_side=True)
-    serve = threading.Thread(target=server.serve_forever, args=(0.05,))
-    serve.start()
-    try:
-        yield f"{site.peer}:{server.server_port}"
-    finally:
-        server.shutdown()
-        serve.join()
-        server.server_close()
-
-
 def test_http_client_asks(site: Site, net: Network, certificates: Path) -> None:
-    with peer_s_https(site, certificates) as where, net.lend(http.client):
+    with peer_s_http(site, serving(certificates)) as where, net.lend(http.client):
         client = http.client.HTTPSConnection(where, timeout=20, context=asking(certificates))
         for path in ("/a", "/b"):
             client.request("GET", path)
@@ -254,7 +237,7 @@ def test_http_server_serves_curl(site: Site, net: Network, certificates: Path) -
 def test_requests_ask_by_an_adapter(site: Site, net: Network, certificates: Path) -> None:
     """Other sessions are the kernel's."""
     requests = pytest.importorskip("requests")
-    with peer_s_http(site) as plain, peer_s_https(site, certificates) as tls, \
+    with peer_s_http(site) as plain, peer_s_http(site, serving(certificates)) as tls, \
             requests.Session() as session, requests.Session() as other:
         for it in (session, other):
             it.verify = str(certificates / "server.crt")
@@ -271,7 +254,7 @@ def test_requests_ask_by_an_adapter(site: Site, net: Network, certificates: Path
 
 def test_requests_errors_are_its_own(site: Site, net: Network, certificates: Path) -> None:
     requests = pytest.importorskip("requests")
-    with requests.Session() as session, peer_s_https(site, certificates) as tls:
+    with requests.Session() as session, peer_s_http(site, serving(certificates)) as tls:
         session.trust_env = False
         for scheme in ("http://", "https://"):
             session.mount(scheme, net.adapter(max_retries=0))

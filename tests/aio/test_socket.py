@@ -10,6 +10,7 @@ import os
 import select
 import socket
 import socketserver
+import ssl
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -410,10 +411,12 @@ def test_http_server_serves_curl(site: Site, net: Network) -> None:
 
 
 @contextlib.contextmanager
-def peer_s_http(site: Site) -> Iterator[str]:
-    """An HTTP server on the kernel's TCP at the peer."""
+def peer_s_http(site: Site, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """An HTTP server on the kernel's TCP at the peer, over TLS where there is a context."""
     with inside(site.pair.client.name):
         server = http.server.ThreadingHTTPServer((site.peer, 0), Page)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     serving = threading.Thread(target=server.serve_forever, args=(0.05,))
     serving.start()
     try:

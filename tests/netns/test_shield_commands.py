@@ -76,13 +76,18 @@ def test_what_is_loaded_and_blocked_for_people_and_programs(
     assert last["left_s"] is None
 
 
-def test_tallies_in_a_table(veth: VethPair, serve: Server, site: Path) -> None:  # noqa: F811
+def has_counted(veth: VethPair, serve: Server, site: Path) -> None:  # noqa: F811
+    """A server with a policy that has dropped ten datagrams, let one request in, and holds a block."""
     (site / "shield.toml").write_text(
         POLICY + '[[services.rule]]\nname = "web"\naction = "count"\nprotocol = "tcp"\nto-ports = 80\n')
     serve("--shield", str(site / "shield.toml"))
     assert datagrams(veth, 5000) == 0
     assert fetch(veth) == "hello\n"
     shield(veth.ours, "block", "203.0.113.0/24")
+
+
+def test_tallies_in_a_table(veth: VethPair, serve: Server, site: Path) -> None:  # noqa: F811
+    has_counted(veth, serve, site)
     head, *found, last = rows(shield(veth.ours, "stats"))
     assert head == ["WHAT", "WHERE", "REASON", "PACKETS", "BYTES"]
     assert ["dropped", "interface", "protocol", "10", "430"] in found       # 14 + 20 + 8 + 1 octets each
@@ -183,12 +188,7 @@ def test_prometheus_gets_what_a_server_s_shield_has_counted(
     pytest.importorskip("prometheus_client", reason="the extra `metrics` is not installed")
     from underpass.observe.shield_metrics import all_shields
 
-    (site / "shield.toml").write_text(
-        POLICY + '[[services.rule]]\nname = "web"\naction = "count"\nprotocol = "tcp"\nto-ports = 80\n')
-    serve("--shield", str(site / "shield.toml"))
-    assert datagrams(veth, 5000) == 0
-    assert fetch(veth) == "hello\n"
-    shield(veth.ours, "block", "203.0.113.0/24")
+    has_counted(veth, serve, site)
     said = veth.ours.run(sys.executable, "-m", "underpass.cli", "metrics", "--once").stdout.splitlines()
     where = f'{{interface="{veth.ours.interface}"'
     for line in (

@@ -39,6 +39,15 @@ def test_each_pair_of_networks_and_ports_takes_a_place() -> None:
         "networks into a list, and name it in from-lists")
 
 
+def test_places_are_counted_without_being_made() -> None:
+    """Of a rule that would need 10^15 there is no list anywhere."""
+    networks = [[f"{first}.{at >> 8}.{at & 255}.0/24" for at in range(1000)] for first in (10, 11)]
+    ports = [list(range(1, 30_002, 30)), list(range(2, 30_003, 30))]
+    both = f"[[services.rule]]\naction = 'drop'\nfrom = {networks[0]}\nto = {networks[1]}\n"
+    assert refused(f"{both}from-ports = {ports[0]}\nto-ports = {ports[1]}\n").startswith(
+        f"the rules of services need {1000 * 1000 * 1001 * 1001} places, more than 64")
+
+
 def test_a_section_has_places_for_what_it_inherits_too() -> None:
     inherited = rule("services", 60) + "[[service]]\nport = 1\n"
     prepare(policy_file.parse(inherited + rule("service", RULES_OF_SECTION - 60)))

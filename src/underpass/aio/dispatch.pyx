@@ -272,31 +272,26 @@ cdef class Dispatcher:
         endpoint.happened(events)
         return endpoint
 
-    def dispatch(self):
-        """Tell every endpoint what happened to it; what happens meanwhile is told the next time."""
+    def dispatch(self, slow=None, double limit_s=0):
+        """Tell every endpoint what happened to it; what happens meanwhile is told the next time. `slow(endpoint, seconds)` is
+        called, where given, for each whose callbacks have taken `limit_s` or longer.
+        """
         cdef EventQueue *queue = &self.app.queue
         cdef uint32_t end = queue.tail
-        try:
-            while queue.head != end:
-                if self.step() is not None:
-                    self.breathe()
-        finally:
-            queue.waiting = queue.tail - queue.head
-
-    def dispatch_watched(self, double limit_s, slow):
-        """As `dispatch`; `slow(endpoint, seconds)` is called where an endpoint's callbacks have taken so long."""
-        cdef EventQueue *queue = &self.app.queue
-        cdef uint32_t end = queue.tail
-        cdef uint64_t began_ns
-        cdef double taken_s
+        cdef uint64_t began_ns = 0
+        cdef double taken_s = 0
         cdef Endpoint endpoint
         try:
             while queue.head != end:
-                began_ns = monotonic_ns()
+                if slow is not None:
+                    began_ns = monotonic_ns()
                 endpoint = self.step()
-                taken_s = <double>(monotonic_ns() - began_ns) / 1e9
+                if endpoint is None:
+                    continue
+                if slow is not None:
+                    taken_s = <double>(monotonic_ns() - began_ns) / 1e9
                 self.breathe()
-                if endpoint is not None and taken_s >= limit_s:
+                if slow is not None and taken_s >= limit_s:
                     slow(endpoint, taken_s)
         finally:
             queue.waiting = queue.tail - queue.head

@@ -394,7 +394,7 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
         if event_list:
             super()._process_events(event_list)         # type: ignore[misc]
         if self._engaged and self.get_debug():
-            self._dispatcher.dispatch_watched(self.slow_callback_duration, tell_slow)
+            self._dispatcher.dispatch(tell_slow, self.slow_callback_duration)
         elif self._engaged:
             self._dispatcher.dispatch()
 

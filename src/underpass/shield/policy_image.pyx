@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 import os
+from collections import Counter
 from itertools import product
 
 from underpass.xdp.contract cimport *
@@ -52,6 +53,18 @@ cdef list combinations(rule_):
     return [it for it in product(rule_.sources or ANY_NETWORK, rule_.destinations or ANY_NETWORK,
                                  rule_.source_ports or ANY_PORTS, rule_.ports or ANY_PORTS)
             if len(versions_of(rule_, it[0], it[1])) <= 1]
+
+
+cdef object counted(networks):
+    """How many there are by version of IP; one of any where none is named."""
+    return Counter([it.version for it in networks]) if networks else {None: 1}
+
+
+cdef object places_of(rule_):
+    """How many combinations those are, without making them: there may be any number."""
+    pairs = sum([many * more for source, many in counted(rule_.sources).items()
+                 for to, more in counted(rule_.destinations).items() if len({source, to, rule_.version} - {None}) <= 1])
+    return pairs * max(len(rule_.source_ports), 1) * max(len(rule_.ports), 1)
 
 
 cdef class PolicyImage:
@@ -113,19 +126,20 @@ cdef class PolicyImage:
     cdef _set_rules(self, scope *into, section, dict numbers):
         """A place for each combination of what a rule asks."""
         into.rule_first = self._rules
-        places = [(rule_, it) for rule_ in section.rules for it in combinations(rule_)]
-        if len(places) > SCOPE_RULES_MAX:
-            raise ValueError(f"the rules of {section.name} need {len(places)} places, more than {SCOPE_RULES_MAX}: one "
+        places = sum([places_of(rule_) for rule_ in section.rules])
+        if places > SCOPE_RULES_MAX:
+            raise ValueError(f"the rules of {section.name} need {places} places, more than {SCOPE_RULES_MAX}: one "
                              "for each pair of networks and ports; put networks into a list, and name it in from-lists")
-        if self._rules + len(places) > RULES_MAX:
+        if self._rules + places > RULES_MAX:
             raise ValueError(f"the rules need more than {RULES_MAX} places, those of {section.name} and of sections before it: "
                              "one for each pair of networks and ports, and in each section that inherits them; put networks "
                              "into a list, and name it in from-lists")
-        for rule_, combination in places:
-            self._fill(&self.at.rules[self._rules], rule_, combination)
-            self.at.rules[self._rules].number = numbers[rule_]
-            self._rules += 1
-        into.rule_count = len(places)
+        for rule_ in section.rules:
+            for combination in combinations(rule_):
+                self._fill(&self.at.rules[self._rules], rule_, combination)
+                self.at.rules[self._rules].number = numbers[rule_]
+                self._rules += 1
+        into.rule_count = places
 
     cdef _fill(self, rule *into, rule_, tuple combination):
         cdef uint32_t asks = 0

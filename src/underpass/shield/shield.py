@@ -7,6 +7,7 @@ Everything lies in the maps. Whoever may reach them, the process that attached t
 """
 
 import errno
+import functools
 import ipaddress
 import socket
 import struct
@@ -346,8 +347,7 @@ class Shield:
             return None
         octets = maps["policy_texts"].lookup(active.to_bytes(4, "little")) or bytes(4)
         size = int.from_bytes(octets[:4], "little")
-        folder, _, text = octets[4 : 4 + size].decode().partition("\n")
-        return parse(text, folder=folder)
+        return _parsed(octets[4 : 4 + size])
 
     def _say_of(self, network: Network, kind: str, for_s: float | None) -> None:
         now = time.monotonic_ns()
@@ -489,6 +489,13 @@ def chosen_ports() -> tuple[int, int]:
     except (OSError, ValueError):
         return 32768, 60999             # Linux's own default
     return first, last
+
+
+@functools.lru_cache(maxsize=2)
+def _parsed(octets: bytes) -> Policy:
+    """What stands in the maps; who serves asks for it every other second. Raises PolicyError."""
+    folder, _, text = octets.decode().partition("\n")
+    return parse(text, folder=folder)
 
 
 def network_of(key: bytes) -> Network:

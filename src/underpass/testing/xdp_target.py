@@ -6,11 +6,9 @@ up to the counters.
 
 import ipaddress
 import random
-import socket
 import struct
 from collections import Counter
-from collections.abc import Iterable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from typing import Any, Self
 
 from underpass.linux.admission import AdmissionPlan, buckets_for
@@ -19,11 +17,10 @@ from underpass.shield.shield import Shield, sets_for
 from underpass.testing.probe_xdp import VERDICTS
 from underpass.testing.shield_frames import arbitrary_frame, likely_frame
 from underpass.xdp.admission_maps import AdmissionMaps
-from underpass.xdp.bpf_map import BpfMap
-from underpass.xdp.steer_object import COUNTERS, FEATURES, SteerObject
+from underpass.xdp.steer_object import FEATURES
 from underpass.xdp.test_run import test_run
+from underpass.xdp.unattached import Unattached, octets_of
 
-PF_XDP = 44                             # not in Python's socket module
 PORT, OTHER_PORT = 80, 443
 OURS = ("10.77.0.1", "fd77::1")
 MAC = b"\2\x75\x70\0\0\1"
@@ -109,37 +106,24 @@ class XdpTarget:
         plan = AdmissionPlan("auto" if multi_buffer else "always", overload=True, flows=FLOWS)
         self.longest = LONGEST[multi_buffer]
         with ExitStack() as undo:
-            self._program = undo.enter_context(closing(SteerObject(
-                FEATURES, multi_buffer, entries=plan.sizes | {"sources": sets_for(SOURCES)})))
-            self.features = self._program.features
-            self._counters = undo.enter_context(closing(self.map("counters")))
-            taker = undo.enter_context(socket.socket(PF_XDP, socket.SOCK_RAW))
-            self._put("xsks", bytes(4), struct.pack("=I", taker.fileno()))
-            self._put("config", bytes(4), MAC + struct.pack("=HHH", 61000, 61099, 0))
+            self._program = undo.enter_context(Unattached(
+                FEATURES, multi_buffer, mac=MAC, flow_range=(61000, 61099),
+                entries=plan.sizes | {"sources": sets_for(SOURCES)}))
             for address in OURS:
-                octets = octets_of(address)
-                self._put("addresses", octets, struct.pack("=I", 1))
+                self._program.put("addresses", octets_of(address), struct.pack("=I", 1))
                 for port in (PORT, OTHER_PORT):
-                    self._put("claims", octets + struct.pack("!HBB", port, 6, 0), struct.pack("=I", 1))
-            self._admission = AdmissionMaps(self._program)
+                    self._program.claim(address, port)
+            self._admission = AdmissionMaps(self._program.object)
             self._admit(plan)
-            self.shield = Shield(self, 0)
+            self.shield = Shield(self._program, 0)
             self.shield.load(policy_file.parse(COUNTED_POLICY))
             say_by_hand(self.shield)
             self._undo = undo.pop_all()
         self._first = self.counters()
 
-    def map(self, name: str) -> BpfMap:
-        """One of the program's."""
-        return self._program.map(name)
-
-    def switch(self, features: Iterable[str], entries: dict[str, int] | None = None) -> None:
-        """It has all features, and the sizes that the policy asks for."""
-        raise AssertionError(f"asked for {features} and {entries}")
-
     def counters(self) -> Counter[str]:
         """Packets by reason."""
-        return Counter({name: self._count(reason) for reason, name in enumerate(COUNTERS)})
+        return Counter(self._program.counters())
 
     def look(self, frame: bytes) -> str:
         """Have the program look at a frame; the verdict."""
@@ -171,14 +155,6 @@ class XdpTarget:
     def __exit__(self, *_exc: object) -> None:
         self.close()
 
-    def _count(self, reason: int) -> int:
-        octets = self._counters.lookup(reason.to_bytes(4, "little")) or b""
-        return sum(struct.unpack(f"={len(octets) // 8}Q", octets))
-
-    def _put(self, name: str, key: bytes, value: bytes) -> None:
-        with closing(self.map(name)) as it:
-            it.update(key, value)
-
     def _admit(self, plan: AdmissionPlan) -> None:
         buckets = buckets_for(FLOWS)
         self._admission.set_keys(bytes(range(48)), buckets=buckets, source_buckets=buckets // 4)
@@ -197,12 +173,6 @@ def tallied(shield: Shield) -> tuple[dict[str, Counter[str]], Counter[str], Coun
     rules, lists = (Counter({name: it.packets for name, it in stats[kind].items()})
                     for kind in ("rules", "lists"))
     return dropped, rules, lists
-
-
-def octets_of(address: str) -> bytes:
-    """As claims have it."""
-    octets = ipaddress.ip_address(address).packed
-    return octets if len(octets) == 16 else bytes(10) + b"\xff\xff" + octets
 
 
 # A fuzzer's input: a number of two octets, how many zeros lie behind the frame, and the frame; it is to our

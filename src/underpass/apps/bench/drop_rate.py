@@ -13,9 +13,8 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
-from underpass.apps.bench.ddos_figure import Shielded, ready, received
-from underpass.apps.bench.floods import Target, drop_first, flooding
-from underpass.apps.bench.servers import Underpass
+from underpass.apps.bench.ddos_figure import Shielded, configurations, ready, received
+from underpass.apps.bench.floods import Target, flooding
 
 SECONDS, WARM_S = 1.0, 0.3
 OFFERED_MPPS = 1.0
@@ -34,17 +33,9 @@ class ByList(Shielded):
         return LISTED
 
 
-class ByProtocol(Shielded):
-    """The same with a policy that drops UDP."""
-
-    flood = "udp"
-
-
+UNDER_UDP = configurations("udp")       # figure 5's
 CONFIGURATIONS: dict[str, Callable[[], AbstractContextManager[Target]]] = {
-    BARE: partial(ready, Underpass, "udp", drop_first),
-    "UDP rule": partial(ready, ByProtocol, "udp"),
-    "deny list": partial(ready, ByList, "udp"),
-}
+    BARE: UNDER_UDP["bare drop"], "UDP rule": UNDER_UDP["shield"], "deny list": partial(ready, ByList, "udp")}
 
 
 def rate(target: Target) -> dict[str, float]:

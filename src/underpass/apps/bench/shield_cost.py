@@ -7,13 +7,12 @@ round.
 """
 
 import random
-import socket
 import statistics
 import struct
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,13 +36,12 @@ from underpass.apps.bench.shield_frames import (
 )
 from underpass.shield import policy_file
 from underpass.shield.shield import Shield
-from underpass.xdp.steer_object import SteerObject
 from underpass.xdp.test_run import test_run
+from underpass.xdp.unattached import ONLY, Unattached
 
 PREFIXES = 1_000_000
 RUNS = 1_000_000                # of one measurement, no more than there are prefixes: each source is met once
 SEED = 1
-PF_XDP = 44
 LOAD_S = 5                      # what a million prefixes may take until they are in force
 HOW = ("nanoseconds a packet above an empty program that returns XDP_DROP; BPF_PROG_TEST_RUN, "
        f"{RUNS:,} packets a measurement, {PREFIXES:,} random prefixes in the deny list")
@@ -141,7 +139,7 @@ def measure(rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
         write_lists(Path(folder))
         loaded = []
         for row in ROWS:
-            base = undo.enter_context(closing(SteerObject((), False, measured=f"empty{row.before}")))
+            base = undo.enter_context(Unattached((), mac=MAC, measured=f"empty{row.before}"))
             put_back(base, row)
             started = time.monotonic()
             program = undo.enter_context(prepared(row, Path(folder)))
@@ -169,54 +167,32 @@ def write_lists(folder: Path) -> None:
 
 
 @contextmanager
-def prepared(row: Row, folder: Path) -> Iterator[SteerObject]:
-    """The program of a row, with its policy, a claim and a socket."""
+def prepared(row: Row, folder: Path) -> Iterator[Unattached]:
+    """The program of a row, with its policy and a claim."""
     sizes = PLAN.sizes if set(ADMISSION) <= set(row.features) else {}
     with ExitStack() as undo:
-        program = undo.enter_context(closing(
-            SteerObject(row.features, False, measured=f"steer{row.before}", entries=sizes)))
-        taker = undo.enter_context(socket.socket(PF_XDP, socket.SOCK_RAW))
-        put(program, "config", bytes(4), MAC + struct.pack("=HHH", 1, 0, 0))
-        for address in (bytes(10) + b"\xff\xff" + socket.inet_aton(TO_V4),
-                        socket.inet_pton(socket.AF_INET6, TO_V6)):
-            put(program, "claims", address + struct.pack("!HBB", PORT, 6, 0), struct.pack("=I", 1))
-        put(program, "xsks", bytes(4), struct.pack("=I", taker.fileno()))
+        program = undo.enter_context(
+            Unattached(row.features, mac=MAC, entries=sizes, measured=f"steer{row.before}"))
+        for address in (TO_V4, TO_V6):
+            program.claim(address, PORT)
         put_back(program, row)
         if sizes:
-            undo.enter_context(admission(program, row.cookies))
+            undo.enter_context(admission(program.object, row.cookies))
         if row.policy is not None:
             family = "v6" if row.frame is udp_v6 else "v4"
             text = row.policy.replace("{name}", f"{row.sources}-{family}")
-            Shield(Fixed(program), 0).load(policy_file.parse(text, folder=str(folder)))
+            Shield(program, 0).load(policy_file.parse(text, folder=str(folder)))
         yield program
 
 
-def put_back(program: SteerObject, row: Row) -> None:
+def put_back(program: Unattached, row: Row) -> None:
     """Tell a program that puts a frame back which one."""
     if row.before == PUT_BACK:
         frame = row.frame()
-        put(program, "originals", bytes(4), struct.pack("=I124s", len(frame), frame))
+        program.put("originals", ONLY, struct.pack("=I124s", len(frame), frame))
 
 
-class Fixed:
-    """A program whose features are those that it was loaded with."""
-
-    def __init__(self, program: SteerObject) -> None:
-        self.features = program.features
-        self.map = program.map
-
-    def switch(self, features: Any, entries: Any = None) -> None:
-        """Not here."""
-        raise ValueError("the policy needs features that the row does not name")
-
-
-def put(program: SteerObject, name: str, key: bytes, value: bytes) -> None:
-    """One entry of one map."""
-    with closing(program.map(name)) as it:
-        it.update(key, value)
-
-
-def timed(program: SteerObject, row: Row, verdict: int) -> float:
+def timed(program: Unattached, row: Row, verdict: int) -> float:
     """Nanoseconds of one run."""
     said, nanoseconds, _ = test_run(program.program_fd, row.frame(), RUNS)
     if said != verdict:
