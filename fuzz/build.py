@@ -15,7 +15,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 OUT = ROOT / "build" / "fuzz"
 PACKAGE = OUT / "package"
-FLAGS = ["-fsanitize=fuzzer-no-link,address,undefined", "-fno-sanitize-recover=undefined", "-g", "-O1"]
+FLAGS = ["-fsanitize=fuzzer-no-link,address,undefined", "-fno-sanitize-recover=undefined",
+         f"-fsanitize-ignorelist={HERE / 'cython.ignorelist'}", "-g", "-O1"]
 COMPILERS = ["clang-16", "clang-19", "clang-18", "clang-17", "clang-15", "clang-14", "clang"]
 
 
