@@ -6,8 +6,9 @@ import struct
 import pytest
 from tests.netns.inside import inside
 
-from underpass.linux import genetlink, interface
+from underpass.linux import interface
 from underpass.linux.namespaces import Pair
+from underpass.linux.netlink_message import attribute, attributes
 from underpass.linux.rss import Queues, Spread, queues, spread_from
 
 KEY = bytes(range(40))
@@ -20,8 +21,8 @@ def answer(**changed: bytes) -> dict[int, bytes]:
     fields = {"context": bytes(4), "hfunc": struct.pack("=I", 1), "hkey": KEY, "input_xfrm": bytes(4),
               "indir": struct.pack(f"={len(TABLE)}I", *TABLE)}
     numbers = {"context": 2, "hfunc": 3, "indir": 4, "hkey": 5, "input_xfrm": 6}
-    octets = b"".join(genetlink.attribute(numbers[name], value) for name, value in (fields | changed).items())
-    return genetlink.attributes(octets)
+    octets = b"".join(attribute(numbers[name], value) for name, value in (fields | changed).items())
+    return attributes(octets)
 
 
 def test_key_table_and_fields_are_read() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from underpass.linux import netdev, netlink
 from underpass.linux.netlink import LinkRecord
+from underpass.linux.netlink_socket import NetlinkSocket
 
 SIOCETHTOOL = 0x8946
 ETHTOOL_GDRVINFO, ETHTOOL_GFLAGS, ETHTOOL_GRXFH, ETHTOOL_GCHANNELS = 0x03, 0x25, 0x29, 0x3C
@@ -29,7 +30,7 @@ class InterfaceFacts:
 
 def missing(ifname: str) -> OSError:
     """The error for an interface that is not here; it names those that are."""
-    with netlink.NetlinkSocket() as asked:
+    with NetlinkSocket() as asked:
         here = ", ".join(sorted(it.name for it in netlink.links(asked)))
     return OSError(errno.ENODEV, f"interface {ifname} does not exist; interfaces here: {here}")
 
@@ -39,7 +40,7 @@ def facts(ifname: str) -> InterfaceFacts:
 
     Raises OSError: ENODEV, which names those that are here, or EOPNOTSUPP where it is no Ethernet.
     """
-    with netlink.NetlinkSocket() as asked:
+    with NetlinkSocket() as asked:
         link = netlink.link(asked, name=ifname)
         if link is None:
             raise missing(ifname)

@@ -16,6 +16,7 @@ from typing import Protocol
 from underpass.linux import netlink
 from underpass.linux.interface import missing
 from underpass.linux.netlink import NeighbourRecord, Route
+from underpass.linux.netlink_socket import NetlinkSocket
 
 USED_LATELY_NS = 30_000_000_000     # a neighbour is kept fresh this long after the last packet to it
 REFRESH_SECONDS = 5.0               # how often `refresh` ought to be called
@@ -54,8 +55,8 @@ class Mirror:
     """
 
     def __init__(self, ifname: str) -> None:
-        self._events = netlink.NetlinkSocket(netlink.EVENT_GROUPS)
-        self._requests = netlink.NetlinkSocket()
+        self._events = NetlinkSocket(netlink.EVENT_GROUPS)
+        self._requests = NetlinkSocket()
         self.gone = False
         self.resyncs = 0                # how often events were lost and everything was read again
         self._was_down = False
@@ -213,10 +214,7 @@ class Mirror:
             self._was_down |= kind == netlink.RTM_NEWLINK and not netlink.link_is_up(datagram)
             changed.update({"link", "addresses", "routes"})
             return
-        for message in self._events.parse(datagram):
-            record = netlink.neighbour_record(message)
-            if record is None:
-                continue
+        for record in netlink.neighbour_records(datagram):
             if record.gone:
                 self.neighbours.pop(record.address, None)
             else:

@@ -7,6 +7,7 @@ import struct
 from dataclasses import dataclass
 
 from underpass.linux import genetlink
+from underpass.linux.netlink_message import integer
 
 NETDEV_CMD_DEV_GET = 1
 NETDEV_A_DEV_IFINDEX = 1
@@ -33,9 +34,9 @@ def features(index: int) -> Features | None:
     if answer is None:
         return None
     return Features(
-        xdp=_names(XDP_FEATURES, genetlink.integer(answer, NETDEV_A_DEV_XDP_FEATURES)),
-        xsk=_names(XSK_FEATURES, genetlink.integer(answer, NETDEV_A_DEV_XSK_FEATURES)),
-        zc_max_segs=genetlink.integer(answer, NETDEV_A_DEV_XDP_ZC_MAX_SEGS) or 1,
+        xdp=_names(XDP_FEATURES, integer(answer, NETDEV_A_DEV_XDP_FEATURES)),
+        xsk=_names(XSK_FEATURES, integer(answer, NETDEV_A_DEV_XSK_FEATURES)),
+        zc_max_segs=integer(answer, NETDEV_A_DEV_XDP_ZC_MAX_SEGS) or 1,
     )
 
 

@@ -1,50 +1,65 @@
-"""rtnetlink in plain records: what Linux knows of one interface, asked for or told as it changes.
-
-Only pyroute2's message classes are used, on a socket of our own: its ready-made sockets run an asyncio loop
-each, which cannot be done from within an application's loop.
-"""
+"""rtnetlink in plain records: what Linux knows of one interface, asked for or told as it changes."""
 
 import errno
-import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any, Self
 
-from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-from pyroute2.netlink.rtnl.marshal import MarshalRtnl
-from pyroute2.netlink.rtnl.ndmsg import ndmsg
-from pyroute2.netlink.rtnl.rtmsg import rtmsg
+from underpass.linux.netlink_message import (
+    NLM_F_CREATE,
+    NLM_F_REPLACE,
+    Attributes,
+    Message,
+    attribute,
+    attributes,
+    integer,
+    messages,
+    nested,
+    text,
+)
+from underpass.linux.netlink_socket import NetlinkSocket
 
-# linux/netlink.h
-SOL_NETLINK = 270
-NETLINK_NO_ENOBUFS, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 5, 11, 12
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_DUMP, NLM_F_CREATE = 0x1, 0x4, 0x100, 0x300, 0x400
-NLMSG_ERROR, NLMSG_DONE = 2, 3
-NLM_F_DUMP_INTR = 0x10
 # linux/rtnetlink.h
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
 RT_TABLE_MAIN = 254
-RTA_OIF = 4
 RTN_UNICAST = 1
 RTNH_F_DEAD, RTNH_F_LINKDOWN = 0x1, 0x10
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC = 1, 4, 5, 6, 7
+RTA_METRICS, RTA_MULTIPATH, RTA_TABLE, RTA_VIA = 8, 9, 15, 18
+RTAX_MTU, RTAX_ADVMSS = 2, 8
 # RTMGRP_LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE and, as a bit, RTNLGRP_NEXTHOP
 EVENT_GROUPS = 0x1 | 0x4 | 0x10 | 0x40 | 0x100 | 0x400 | 1 << 31
-# linux/if.h, if_addr.h, neighbour.h
+# linux/if.h, if_link.h
 IFF_UP, IFF_LOOPBACK, IFF_RUNNING, IFF_LOWER_UP = 0x1, 0x8, 0x40, 0x10000
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINKINFO = 1, 3, 4, 18
+IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES, IFLA_XDP = 31, 32, 43
+IFLA_INFO_KIND = 1
+IFLA_XDP_ATTACHED, IFLA_XDP_PROG_ID = 2, 4
+XDP_MODES = {1: "native", 2: "generic", 3: "offloaded", 4: "several"}       # XDP_ATTACHED_DRV and so on
+# linux/if_addr.h
 IFA_F_DADFAILED, IFA_F_DEPRECATED, IFA_F_TENTATIVE = 0x08, 0x20, 0x40
 IFA_F_OPTIMISTIC = 0x04
+IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
+# linux/neighbour.h
 NTF_USE = 0x01
 NUD_INCOMPLETE, NUD_REACHABLE, NUD_STALE = 0x01, 0x02, 0x04
 NUD_DELAY, NUD_PROBE, NUD_FAILED = 0x08, 0x10, 0x20
 NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
 NUD_HAS_MAC = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_NOARP | NUD_PERMANENT
+NDA_DST, NDA_LLADDR, NDA_IFINDEX = 1, 2, 8
+
+UINT = struct.Struct("=I")
+IFINFOMSG = struct.Struct("=BxHiII")        # family, type, index, flags, change
+IFADDRMSG = struct.Struct("=BBBBI")         # family, prefix length, flags, scope, index
+RTMSG = struct.Struct("=BBxxxxxBI")         # family, prefix length, type, flags
+RTNEXTHOP = struct.Struct("=HBBi")          # length with its attributes, flags, hops, index
+NDMSG = struct.Struct("=BxxxiHBB")          # family, index, state, flags, type
+NETLINK_HEADER_BYTES = 16
 
 Route = tuple[str, int, str | None, str | None, int, int, int]
 
@@ -77,131 +92,70 @@ class NeighbourRecord:
     gone: bool = False
 
 
-class NetlinkSocket:
-    """One rtnetlink socket of the current network namespace. `groups`: multicast groups to be told of."""
-
-    def __init__(self, groups: int = 0) -> None:
-        kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
-        self._socket = socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE)
-        self._socket.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        self._socket.bind((0, groups))
-        self._marshal = MarshalRtnl()
-        self._sequence = 0
-
-    def fileno(self) -> int:
-        """The descriptor; readable when events wait."""
-        return self._socket.fileno()
-
-    def close(self) -> None:
-        """Close the socket. May be called twice."""
-        self._socket.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _send(self, kind: int, message: Any, flags: int) -> None:
-        self._sequence += 1
-        header = message["header"]
-        header["type"], header["flags"] = kind, NLM_F_REQUEST | flags
-        header["sequence_number"] = self._sequence
-        message.encode()
-        self._socket.send(message.data)
-
-    def _answers(self) -> Iterator[Any]:
-        """Messages that answer the last request. An error in them is raised as OSError."""
-        while True:
-            for message in self._marshal.parse(self._socket.recv(1 << 18)):
-                header = message["header"]
-                if header["sequence_number"] != self._sequence:
-                    continue
-                if header["type"] == NLMSG_ERROR and header["error"] is not None:
-                    raise OSError(header["error"].code, os.strerror(header["error"].code))
-                if header["type"] in (NLMSG_ERROR, NLMSG_DONE):
-                    return
-                yield message
-
-    def request(self, kind: int, message: Any, flags: int = 0) -> list[Any]:
-        """Send one request and return what answers it, the acknowledgment left out. Raises OSError."""
-        self._send(kind, message, flags | NLM_F_ACK)
-        return list(self._answers())
-
-    def dump(self, kind: int, message: Any) -> list[Any]:
-        """All objects that match; asked again when the table changed meanwhile (NLM_F_DUMP_INTR)."""
-        while True:
-            self._send(kind, message, NLM_F_DUMP)
-            found = list(self._answers())
-            if not any(it["header"]["flags"] & NLM_F_DUMP_INTR for it in found):
-                return found
-
-    def receive(self) -> bytes | None:
-        """One datagram of events, or None when none waits. Raises OSError ENOBUFS where events were lost."""
-        try:
-            return self._socket.recv(1 << 18, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return None
-
-    def parse(self, datagram: bytes) -> Iterator[Any]:
-        """The messages in a datagram."""
-        yield from self._marshal.parse(datagram)
+def _address(octets: bytes | None) -> str | None:
+    """An IP address as text; None for none, and for another family's."""
+    families = {4: socket.AF_INET, 16: socket.AF_INET6}
+    if octets is None or len(octets) not in families:
+        return None
+    return socket.inet_ntop(families[len(octets)], octets)
 
 
-def mac_octets(text: str | None) -> bytes:
-    """The octets of a MAC address in pyroute2's notation; none for an interface that has no MAC."""
-    return bytes.fromhex(text.replace(":", "")) if text else b""
-
-
-XDP_MODES = {"xdp": "native", "xdpgeneric": "generic", "xdpoffload": "offloaded", "xdpmulti": "several"}
-
-
-def link_record(message: Any) -> LinkRecord:
+def link_record(message: Message) -> LinkRecord:
     """The record of an RTM_NEWLINK message."""
-    xdp, info = message.get_attr("IFLA_XDP"), message.get_attr("IFLA_LINKINFO")
-    mode = xdp and XDP_MODES.get(xdp.get_attr("IFLA_XDP_ATTACHED"))
+    _, arp_type, index, flags, _ = IFINFOMSG.unpack_from(message.body)
+    found = attributes(message.body[IFINFOMSG.size:])
+    xdp = nested(found, IFLA_XDP)
     return LinkRecord(
-        index=message["index"],
-        name=message.get_attr("IFLA_IFNAME"),
-        mac=mac_octets(message.get_attr("IFLA_ADDRESS")),
-        mtu=message.get_attr("IFLA_MTU"),
-        up=bool(message["flags"] & IFF_UP),
-        carrier=bool(message["flags"] & IFF_LOWER_UP),
-        arp_type=message["ifi_type"],
-        kind=info and info.get_attr("IFLA_INFO_KIND"),
-        rx_queues=message.get_attr("IFLA_NUM_RX_QUEUES") or 1,
-        tx_queues=message.get_attr("IFLA_NUM_TX_QUEUES") or 1,
-        xdp=mode or None,
-        xdp_program=(xdp.get_attr("IFLA_XDP_PROG_ID") or None) if xdp else None,
+        index=index,
+        name=text(found, IFLA_IFNAME) or "",
+        mac=found.get(IFLA_ADDRESS, b""),
+        mtu=integer(found, IFLA_MTU),
+        up=bool(flags & IFF_UP),
+        carrier=bool(flags & IFF_LOWER_UP),
+        arp_type=arp_type,
+        kind=text(nested(found, IFLA_LINKINFO), IFLA_INFO_KIND),
+        rx_queues=integer(found, IFLA_NUM_RX_QUEUES) or 1,
+        tx_queues=integer(found, IFLA_NUM_TX_QUEUES) or 1,
+        xdp=XDP_MODES.get(integer(xdp, IFLA_XDP_ATTACHED)),
+        xdp_program=integer(xdp, IFLA_XDP_PROG_ID) or None,
     )
 
 
-def neighbour_record(message: Any) -> NeighbourRecord | None:
+def neighbour_record(message: Message) -> NeighbourRecord | None:
     """The record of an RTM_NEWNEIGH or RTM_DELNEIGH message; None for what is no unicast IP neighbour."""
-    address = message.get_attr("NDA_DST")
-    if message["family"] not in (socket.AF_INET, socket.AF_INET6) or address is None:
+    family, _, state, _, _ = NDMSG.unpack_from(message.body)
+    found = attributes(message.body[NDMSG.size:])
+    address = _address(found.get(NDA_DST))
+    if family not in (socket.AF_INET, socket.AF_INET6) or address is None:
         return None
     if ip_address(address).is_multicast:
         return None
-    state = message["state"]
-    mac = mac_octets(message.get_attr("NDA_LLADDR")) if state & NUD_HAS_MAC else None
-    return NeighbourRecord(address, mac or None, state, message["header"]["type"] == RTM_DELNEIGH)
+    mac = found.get(NDA_LLADDR) if state & NUD_HAS_MAC else None
+    return NeighbourRecord(address, mac or None, state, message.kind == RTM_DELNEIGH)
+
+
+def neighbour_records(datagram: bytes) -> list[NeighbourRecord]:
+    """What a datagram of neighbour events says."""
+    return _neighbours(messages(datagram))
+
+
+def _neighbours(told: Iterable[Message]) -> list[NeighbourRecord]:
+    records = [neighbour_record(it) for it in told]
+    return [it for it in records if it is not None]
 
 
 def links(netlink: NetlinkSocket) -> list[LinkRecord]:
     """Every interface of the namespace."""
-    return [link_record(it) for it in netlink.dump(RTM_GETLINK, ifinfmsg())]
+    return [link_record(it) for it in netlink.dump(RTM_GETLINK, IFINFOMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0))]
 
 
 def link(netlink: NetlinkSocket, *, name: str | None = None, index: int = 0) -> LinkRecord | None:
     """One interface by name or index, or None when there is none."""
-    message = ifinfmsg()
-    message["index"] = index
+    asked = IFINFOMSG.pack(socket.AF_UNSPEC, 0, index, 0, 0)
     if name is not None:
-        message["attrs"] = [("IFLA_IFNAME", name)]
+        asked += attribute(IFLA_IFNAME, name.encode(errors="surrogateescape") + b"\0")
     try:
-        return link_record(netlink.request(RTM_GETLINK, message)[0])
+        return link_record(netlink.request(RTM_GETLINK, asked)[0])
     except OSError as error:
         if error.errno in (errno.ENODEV, errno.EINVAL, errno.ERANGE):
             return None
@@ -213,73 +167,72 @@ def addresses(netlink: NetlinkSocket, index: int) -> list[tuple[str, int]]:
 
     An IPv6 address whose uniqueness is not known yet is none (RFC 4862 5.4), an optimistic one is (RFC 4429).
     """
-    message = ifaddrmsg()
-    message["index"] = index
     rows = []
-    for it in netlink.dump(RTM_GETADDR, message):
-        flags = it.get_attr("IFA_FLAGS") or it["flags"]
+    for it in netlink.dump(RTM_GETADDR, IFADDRMSG.pack(socket.AF_UNSPEC, 0, 0, 0, index)):
+        _, length, flags, _, of = IFADDRMSG.unpack_from(it.body)
+        found = attributes(it.body[IFADDRMSG.size:])
+        flags = integer(found, IFA_FLAGS) or flags
         tentative = flags & IFA_F_TENTATIVE and not flags & IFA_F_OPTIMISTIC
-        if it["index"] != index or tentative or flags & IFA_F_DADFAILED:
+        address = _address(found.get(IFA_LOCAL) or found.get(IFA_ADDRESS))
+        if of != index or tentative or flags & IFA_F_DADFAILED or address is None:
             continue
-        address = it.get_attr("IFA_LOCAL") or it.get_attr("IFA_ADDRESS")
-        rows.append((bool(flags & IFA_F_DEPRECATED), (address, it["prefixlen"])))
+        rows.append((bool(flags & IFA_F_DEPRECATED), (address, length)))
     return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
 
 
-def _next_hops(message: Any, index: int) -> Iterator[str | None]:
-    """The gateways of a route over the interface; None for on-link."""
-    hops = message.get_attr("RTA_MULTIPATH") or [message]
-    for hop in hops:
-        oif = hop["oif"] if "oif" in hop else hop.get_attr("RTA_OIF")
-        if oif != index or hop["flags"] & (RTNH_F_DEAD | RTNH_F_LINKDOWN):
-            continue
-        via = hop.get_attr("RTA_VIA")
-        yield hop.get_attr("RTA_GATEWAY") or (via and via["addr"]) or None
+def _hops(flags: int, found: Attributes) -> Iterator[tuple[int, int, Attributes]]:
+    """Flags, interface and attributes of each next hop of a route; a truncated one ends the walk."""
+    rest = found.get(RTA_MULTIPATH, b"")
+    if not rest:
+        yield flags, integer(found, RTA_OIF), found
+    while len(rest) >= RTNEXTHOP.size:
+        length, flags, _, oif = RTNEXTHOP.unpack_from(rest)
+        if not RTNEXTHOP.size <= length <= len(rest):
+            return
+        yield flags, oif, attributes(rest[RTNEXTHOP.size:length])
+        rest = rest[(length + 3) & ~3:]
+
+
+def _gateways(flags: int, found: Attributes, index: int) -> Iterator[str | None]:
+    """The gateways of a route over the interface; None for on-link. RTA_VIA begins with a family."""
+    for hop_flags, oif, hop in _hops(flags, found):
+        if oif == index and not hop_flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN):
+            yield _address(hop.get(RTA_GATEWAY)) or _address(hop.get(RTA_VIA, b"")[2:])
 
 
 def routes(netlink: NetlinkSocket, index: int) -> list[Route]:
     """The unicast routes of the main table by the interface: rows as `Stack.set_routes` takes them."""
     rows: list[Route] = []
+    wanted = attribute(RTA_TABLE, UINT.pack(RT_TABLE_MAIN)) + attribute(RTA_OIF, UINT.pack(index))
     for family, anywhere in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
-        message = rtmsg()
-        message["family"] = family
-        message["attrs"] = [("RTA_TABLE", RT_TABLE_MAIN), ("RTA_OIF", index)]
-        for it in netlink.dump(RTM_GETROUTE, message):
-            if it["type"] != RTN_UNICAST or it.get_attr("RTA_TABLE") != RT_TABLE_MAIN:
+        for it in netlink.dump(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0) + wanted):
+            _, length, kind, flags = RTMSG.unpack_from(it.body)
+            found = attributes(it.body[RTMSG.size:])
+            if kind != RTN_UNICAST or integer(found, RTA_TABLE) != RT_TABLE_MAIN:
                 continue
-            metrics = it.get_attr("RTA_METRICS")
-            mtu = (metrics and metrics.get_attr("RTAX_MTU")) or 0
-            advmss = (metrics and metrics.get_attr("RTAX_ADVMSS")) or 0
-            metric = it.get_attr("RTA_PRIORITY") or 0
-            destination = it.get_attr("RTA_DST") or anywhere
-            source = it.get_attr("RTA_PREFSRC")
-            for via in _next_hops(it, index):
-                rows.append((destination, it["dst_len"], via, source, metric, mtu, advmss))
+            metrics = nested(found, RTA_METRICS)
+            for via in _gateways(flags, found, index):
+                rows.append((_address(found.get(RTA_DST)) or anywhere, length, via,
+                             _address(found.get(RTA_PREFSRC)), integer(found, RTA_PRIORITY),
+                             integer(metrics, RTAX_MTU), integer(metrics, RTAX_ADVMSS)))
     return rows
 
 
 def route_of_another(datagram: bytes, index: int) -> bool:
-    """Whether a route event names another interface than this one, told without the cost of decoding it."""
-    at = 28                             # netlink header and struct rtmsg
-    while at + 4 <= len(datagram):
-        length, kind = struct.unpack_from("=HH", datagram, at)
-        if kind == RTA_OIF:
-            return bool(struct.unpack_from("=I", datagram, at + 4)[0] != index)
-        at += max(4, (length + 3) & ~3)
-    return False
+    """Whether a route event names another interface than this one."""
+    oif = attributes(datagram[NETLINK_HEADER_BYTES + RTMSG.size:]).get(RTA_OIF)
+    return oif is not None and oif != UINT.pack(index)
 
 
 def link_is_up(datagram: bytes) -> bool:
-    """Whether a link event says that the interface is up (struct ifinfomsg)."""
-    return bool(struct.unpack_from("=I", datagram, 24)[0] & IFF_UP)
+    """Whether a link event says that the interface is up."""
+    return bool(IFINFOMSG.unpack_from(datagram, NETLINK_HEADER_BYTES)[3] & IFF_UP)
 
 
 def neighbours(netlink: NetlinkSocket, index: int) -> list[NeighbourRecord]:
     """The interface's neighbour table, IPv4 and IPv6."""
-    message = ndmsg()
-    message["attrs"] = [("NDA_IFINDEX", index)]
-    records = [neighbour_record(it) for it in netlink.dump(RTM_GETNEIGH, message)]
-    return [it for it in records if it is not None]
+    of = attribute(NDA_IFINDEX, UINT.pack(index))
+    return _neighbours(netlink.dump(RTM_GETNEIGH, NDMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + of))
 
 
 def ask_neighbour(netlink: NetlinkSocket, index: int, address: str, probe: bool) -> None:
@@ -289,13 +242,7 @@ def ask_neighbour(netlink: NetlinkSocket, index: int, address: str, probe: bool)
     being asked again, but the entry would stay behind, and be solicited forever, when this process is killed.
     Not to be used on a permanent entry: either request makes it an ordinary one.
     """
-    message = ndmsg()
-    message["family"] = socket.AF_INET6 if ":" in address else socket.AF_INET
-    message["ifindex"] = index
-    message["attrs"] = [("NDA_DST", address)]
-    if probe:
-        message["state"] = NUD_PROBE
-        netlink.request(RTM_NEWNEIGH, message, NLM_F_REPLACE)
-    else:
-        message["flags"] = NTF_USE
-        netlink.request(RTM_NEWNEIGH, message, NLM_F_CREATE)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    state, flags, how = (NUD_PROBE, 0, NLM_F_REPLACE) if probe else (0, NTF_USE, NLM_F_CREATE)
+    asked = NDMSG.pack(family, index, state, flags, 0) + attribute(NDA_DST, socket.inet_pton(family, address))
+    netlink.request(RTM_NEWNEIGH, asked, how)

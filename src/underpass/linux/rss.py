@@ -10,6 +10,7 @@ import struct
 from dataclasses import dataclass
 
 from underpass.linux import genetlink, interface
+from underpass.linux.netlink_message import NLA_F_NESTED, Attributes, attribute, integer
 
 # linux/ethtool_netlink.h, linux/ethtool.h
 ETHTOOL_MSG_RSS_GET = 38
@@ -51,8 +52,8 @@ def queues(ifname: str, index: int) -> Queues | None:
 
 def spread(ifname: str, index: int) -> Spread | None:
     """How TCP is spread, where that is known."""
-    header = genetlink.attribute(ETHTOOL_A_HEADER_DEV_INDEX, struct.pack("=I", index))
-    nest = ETHTOOL_A_RSS_HEADER | genetlink.NLA_F_NESTED
+    header = attribute(ETHTOOL_A_HEADER_DEV_INDEX, struct.pack("=I", index))
+    nest = ETHTOOL_A_RSS_HEADER | NLA_F_NESTED
     answer = genetlink.ask("ethtool", ETHTOOL_MSG_RSS_GET, nest, header)
     if answer is None:
         return None
@@ -60,14 +61,14 @@ def spread(ifname: str, index: int) -> Spread | None:
                        interface.hash_fields(ifname, TCP_V6_FLOW))
 
 
-def spread_from(answer: dict[int, bytes], fields_v4: int, fields_v6: int) -> Spread | None:
+def spread_from(answer: Attributes, fields_v4: int, fields_v6: int) -> Spread | None:
     """The answer's attributes; another hash than Toeplitz, or of other input, is not known."""
     key, table = answer.get(ETHTOOL_A_RSS_HKEY, b""), answer.get(ETHTOOL_A_RSS_INDIR, b"")
-    if genetlink.integer(answer, ETHTOOL_A_RSS_HFUNC) != TOEPLITZ or not key:
+    if integer(answer, ETHTOOL_A_RSS_HFUNC) != TOEPLITZ or not key:
         return None
     if not table or len(table) % 4 or len(table) > 4 * INDIRECTION_MAX:
         return None
-    if genetlink.integer(answer, ETHTOOL_A_RSS_INPUT_XFRM):
+    if integer(answer, ETHTOOL_A_RSS_INPUT_XFRM):
         return None
     v4, v6 = fields_v4 == ADDRESSES_AND_PORTS, fields_v6 == ADDRESSES_AND_PORTS
     return Spread(key, tuple(array.array("I", table)), v4, v6) if v4 or v6 else None
