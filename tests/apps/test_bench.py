@@ -1,6 +1,8 @@
 """The bench's arithmetic: accounting, goals, and the report, without measuring anything."""
 
 import os
+import socket
+from contextlib import ExitStack
 from io import StringIO
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from rich.console import Console
 
 from underpass.apps.bench import paths, peers, present, recovery, workers
 from underpass.apps.bench.clients import field
-from underpass.apps.bench.cost import Usage, core_ticks, run_ns
+from underpass.apps.bench.cost import Usage, core_ticks, run_ns, socket_slab_bytes
 from underpass.apps.bench.lab import PLACEMENTS
 from underpass.apps.bench.rows import ROWS, Goal
 from underpass.apps.bench_engine import EngineBench
@@ -44,6 +46,15 @@ def test_processor_time_of_this_process_grows() -> None:
     assert len(core_ticks(0)) >= 8
     with pytest.raises(OSError, match="no core 9999"):
         core_ticks(9999)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="/proc/slabinfo is root's")
+def test_the_kernel_s_sockets_are_counted_by_what_they_are_made_of() -> None:
+    before = socket_slab_bytes()
+    with ExitStack() as opened:
+        for _ in range(500):
+            opened.enter_context(socket.socket())
+        assert socket_slab_bytes() - before > 500 * 2000
 
 
 def test_ab_s_report_is_read() -> None:

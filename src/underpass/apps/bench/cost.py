@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+# What a connection of Linux's TCP is made of, the socket's file and its place in an epoll set among it.
+SOCKET_CACHES = ("TCP", "TCPv6", "sock_inode_cache", "filp", "dentry", "eventpoll_epi", "eventpoll_pwq")
 HOW = "process and threads: /proc/PID/task/*/schedstat; soft interrupts: /proc/stat"
 
 
@@ -90,6 +92,12 @@ def resident_bytes(pids: Iterable[int]) -> int:
             if line.startswith("Pss:"):
                 total += int(line.split()[1]) * 1024
     return total
+
+
+def socket_slab_bytes() -> int:
+    """Memory of the kernel's sockets on this machine (objects in use of SOCKET_CACHES, /proc/slabinfo)."""
+    rows = [line.split() for line in Path("/proc/slabinfo").read_text().splitlines()[2:]]
+    return sum(int(in_use) * int(size) for name, in_use, _, size, *_ in rows if name in SOCKET_CACHES)
 
 
 class Meter:
