@@ -1,12 +1,14 @@
 """Runs modules of CPython's own test_asyncio on our event loop, in the namespace that it is started in.
 
-Usage: python cpython.py INTERFACE ADDRESS MODULE...
+Usage: python cpython.py INTERFACE ADDRESS PEER PEER_ADDRESS MODULE...
 
-Wherever the tests say 127.0.0.1 they get ADDRESS, which is the interface's, so that client and server meet
-within the stack. A test that fails is run again, as `python -m test --rerun` does: some measure time. One
-JSON document on stdout: how many tests ran, how many connections the stack had, which tests failed every
-time, with the last line of why, and which made a loop that got no interface. The XDP program is loaded once
-for all of their loops: that takes longer than most of the tests.
+Wherever the tests say 127.0.0.1 they get ADDRESS, which is the interface's, so that client and server
+meet within the stack. The blocking sockets that some have for the other end, in threads of their own, are
+made in the namespace PEER, at PEER_ADDRESS: those are the kernel's, and meet the stack over the
+interface. A test that fails is run again, as `python -m test --rerun` does: some measure time. One JSON
+document on stdout: how many tests ran, how many connections the stack had, which tests failed every time,
+with the last line of why, and which made a loop that got no interface. The XDP program is loaded once for
+all of their loops: that takes longer than most of the tests.
 """
 
 import asyncio
@@ -16,12 +18,14 @@ import importlib.util
 import json
 import os
 import signal
+import socket
 import sys
 import tempfile
 import time
 import types
 import unittest
 from asyncio import sslproto
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +35,66 @@ from underpass.aio.launch import take_over
 from underpass.aio.loop import StackEventLoop, _loops
 from underpass.aio.tls import TlsProtocol
 
+sys.path.append(str(Path(__file__).parents[2]))
+from tests.netns.inside import inside
+
 # The same tests again over other selectors: the selector is ours in each.
 REPEATED = ("SelectEventLoopTests", "PollEventLoopTests", "SelectLoopSockTests")
 LIMIT_S = 100                   # for one test, then it hangs
 TRIES = 3
+ON_ONE_HOST = "test_create_connection_local_addr_in_use"        # whose server has our address
 
 
 class Hangs(Exception):
     """What the alarm raises."""
 
 
+class Peer:
+    """The host on the other end: what the tests run in threads has its blocking sockets there."""
+
+    def __init__(self, name: str, address: str) -> None:
+        self.name, self.address = name, address
+        self.is_away = True             # else it is on our host, as the tests were written
+
+    def place(self) -> contextlib.AbstractContextManager[None]:
+        """Where this thread's sockets are made now."""
+        return inside(self.name) if self.is_away else contextlib.nullcontext()
+
+    def run_test_server(self, run: Any) -> Any:
+        """`utils.run_test_server` there."""
+        @contextlib.contextmanager
+        def served(**options: Any) -> Iterator[Any]:
+            if self.is_away:
+                options = {"host": self.address} | options
+            with contextlib.ExitStack() as running:
+                with self.place():
+                    httpd = running.enter_context(run(**options))
+                yield httpd
+        return served
+
+    def take_ends(self, case: Any) -> None:
+        """A class of tests makes its other ends by tcp_server() and tcp_client(): there from now on."""
+        tcp_server, tcp_client = case.tcp_server, case.tcp_client
+
+        def server(test: Any, program: Any, *, family: int = socket.AF_INET, **options: Any) -> Any:
+            if family == socket.AF_INET:
+                options = {"addr": (self.address, 0)} | options
+            with self.place():
+                return tcp_server(test, program, family=family, **options)
+
+        def client(*args: Any, **options: Any) -> Any:
+            with self.place():
+                return tcp_client(*args, **options)
+
+        case.tcp_server, case.tcp_client = server, client
+
+
 class Outcome(unittest.TestResult):
     """Keeps the last line of each failure, and what the test's loops were."""
 
-    def __init__(self) -> None:
+    def __init__(self, peer: Peer) -> None:
         super().__init__()
+        self.peer = peer
         self.bad: dict[str, str] = {}
         self.on_kernel: set[str] = set()
         self.opened = 0
@@ -57,6 +106,7 @@ class Outcome(unittest.TestResult):
         super().startTest(test)
         self.now, self.began = short(test), time.monotonic()
         self.bad.pop(self.now, None)
+        self.peer.is_away = not self.now.endswith(ON_ONE_HOST)
         signal.alarm(LIMIT_S)
 
     def stopTest(self, test: unittest.TestCase) -> None:
@@ -98,7 +148,7 @@ class Outcome(unittest.TestResult):
         def close(loop: StackEventLoop, whole: Any = StackEventLoop.close) -> None:
             if not loop.is_closed():
                 counters = loop.nic.stack().stats()["tcp"]
-                outcome.opened += counters["active_opens"]
+                outcome.opened += counters["active_opens"] + counters["passive_opens"]
             whole(loop)
 
         vars(factory)["KernelLoop"] = OnKernel
@@ -116,13 +166,14 @@ def last_line(text: str) -> str:
 
 
 def module_of(name: str, address: str) -> types.ModuleType:
-    """The test module, with the address in the place of loopback's."""
+    """The test module, with the address in the place of loopback's, and of a server's on the same host."""
     full = f"test.test_asyncio.{name}"
     spec = importlib.util.find_spec(full)
     assert spec is not None and spec.origin is not None
     source = Path(spec.origin).read_text()
     for quote in "'\"":
         source = source.replace(f"{quote}127.0.0.1{quote}", repr(address))
+    source = source.replace("local_addr=(httpd.address[0]", f"local_addr=({address!r}")
     module = types.ModuleType(full)
     module.__file__, module.__package__, module.__spec__ = spec.origin, "test.test_asyncio", spec
     sys.modules[full] = module
@@ -175,9 +226,12 @@ def hangs(*_: Any) -> None:
     raise Hangs(f"no end after {LIMIT_S} s")
 
 
-def main(interface: str, address: str, *names: str) -> None:
+def main(interface: str, address: str, peer_name: str, peer_address: str, *names: str) -> None:
     """Run them and say what came of it."""
     from test.support import socket_helper
+    from test.test_asyncio import functional, utils
+
+    peer = Peer(peer_name, peer_address)
 
     signal.signal(signal.SIGINT, signal.default_int_handler)    # ignored in the background of a shell
     signal.signal(signal.SIGALRM, hangs)
@@ -185,13 +239,19 @@ def main(interface: str, address: str, *names: str) -> None:
                           "late": False})
     vars(sslproto)["SSLProtocol"] = TlsProtocol         # for start_tls and the kernel's sockets, too
     vars(socket_helper).update(HOST=address, HOSTv4=address)
+    vars(utils)["run_test_server"] = peer.run_test_server(utils.run_test_server)
+    peer.take_ends(functional.FunctionalTestCaseMixin)
     rows = []
     with contextlib.ExitStack() as holding:
         load_once(holding)
         for name in names:
-            outcome = Outcome()
+            outcome = Outcome(peer)
             outcome.watch()
-            run(module_of(name, address), outcome)
+            module = module_of(name, address)
+            for case in vars(module).values():
+                if "tcp_server" in getattr(case, "__dict__", ()):
+                    peer.take_ends(case)
+            run(module, outcome)
             rows.append({"module": name, "ran": outcome.testsRun, "skipped": len(outcome.skipped),
                          "opened": outcome.opened, "bad": outcome.bad,
                          "on_kernel": sorted(outcome.on_kernel)})

@@ -14,12 +14,12 @@ from tests.aio.conftest import Site
 RUNNER = Path(__file__).with_name("cpython.py")
 DOCS = Path(__file__).parents[2] / "docs" / "asyncio.md"
 
-# What concerns the network, by module, and whether its connections must have been the stack's: in the others
-# an end is a blocking socket of the kernel's on the same host, or a mock.
+# What concerns the network, by module, and whether it has connections of the stack: the last one makes loops
+# of asyncio's base classes for those, and mocks.
 NETWORK = {
-    "test_events": True, "test_streams": True, "test_sslproto": False, "test_server": False,
-    "test_sendfile": True, "test_sock_lowlevel": False, "test_buffered_proto": True,
-    "test_base_events": False,
+    "test_events": True, "test_streams": True, "test_sslproto": True, "test_server": True,
+    "test_sendfile": True, "test_sock_lowlevel": True, "test_buffered_proto": True,
+    "test_ssl": True, "test_base_events": False,
 }
 
 
@@ -67,8 +67,8 @@ def test_cpython_s_tests_of_asyncio_pass(site: Site, module: str) -> None:
         pytest.skip("one of those of `make test-cpython`")
     if importlib.util.find_spec(f"test.test_asyncio.{module}") is None:
         pytest.skip("this Python came without it (Debian's: `make system` installs libpython3.X-testsuite)")
-    done = site.pair.server.run(sys.executable, str(RUNNER), site.pair.server.interface, site.host, module,
-                                timeout_s=850)
+    done = site.pair.server.run(sys.executable, str(RUNNER), site.pair.server.interface, site.host,
+                                site.pair.client.name, site.peer, module, timeout_s=850)
     print(done.stdout)                  # shown where it fails
     result = json.loads(done.stdout[done.stdout.rindex("[\n {"):])[0]
     assert result["ran"] > 0
