@@ -63,5 +63,6 @@ cdef class Dispatcher:
     # Accept by a listener that another process has left, and what waits for it; its number.
     cdef uint32_t take_over(self, uint32_t number, object accepted) except? 0xFFFFFFFF
     cdef bint is_awaited(self, uint32_t conn) except -1
+    cpdef void turn(self) noexcept
     # Called between callbacks: a turn, if the latest one is long ago.
     cdef void breathe(self) noexcept

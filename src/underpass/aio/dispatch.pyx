@@ -248,13 +248,16 @@ cdef class Dispatcher:
                 tcp_abort(self.tcp, conn)
         return 0
 
+    cpdef void turn(self) noexcept:
+        """Take in what has come and send what was written, without waiting."""
+        self.turned_ns = monotonic_ns()
+        with nogil:
+            self.stack.turn(self.turned_ns)
+
     cdef void breathe(self) noexcept:
-        cdef uint64_t now_ns = monotonic_ns()
-        if now_ns - self.turned_ns > TURN_WITHIN_NS:
-            self.turned_ns = now_ns
+        if monotonic_ns() - self.turned_ns > TURN_WITHIN_NS:
             self.stretched += 1
-            with nogil:
-                self.stack.turn(now_ns)
+            self.turn()
 
     cdef Endpoint step(self):
         """Tell the next one in the queue; who that was, or None where nobody has the connection."""

@@ -7,6 +7,7 @@ script, or a command that a package installed runs in this process, as if it had
 import asyncio
 import multiprocessing
 import os
+import pkgutil  # noqa: F401   runpy asks for it late, when the user may not read Python's own folder any more
 import runpy
 import shutil
 import signal

@@ -98,6 +98,16 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
         """The interface, once it is attached: which path is active, counters, connections."""
         return getattr(self._nic, "nic", None) or self._nic
 
+    def run_forever(self) -> None:
+        """As asyncio's. What the last iteration has written, or ended, leaves before this returns, as by the
+        kernel's sockets: nobody turns the stack then, until the loop runs again.
+        """
+        try:
+            super().run_forever()
+        finally:
+            if self._engaged and os.getpid() == self._pid:
+                self._dispatcher.turn()
+
     # -- the end
 
     def close(self) -> None:
