@@ -45,7 +45,7 @@ class Stopped:
         self.loop.run_forever()
 
     def last_but_one(self, does: Any) -> None:
-        """What it does in the iteration before: an abort ends a connection in the next one, as with asyncio."""
+        """What it does in the iteration before: an abort takes effect in the next one, as with asyncio."""
         async def main() -> None:
             does()
         self.loop.run_until_complete(main())
