@@ -65,6 +65,34 @@ def test_both_directions_at_once(site: Site, net: Network, certificates: Path) -
             it.result()
 
 
+def test_who_reads_does_not_wait_for_who_sends(site: Site, net: Network, certificates: Path) -> None:
+    """The peer takes nothing before it was read from."""
+    octets = os.urandom(10_000_000)
+    with secured(site, net, certificates) as (ours, theirs), ThreadPoolExecutor() as threads:
+        sending = threads.submit(ours.sendall, octets)
+        for _ in range(20):
+            theirs.sendall(b"first")
+            assert ours.recv(5) == b"first"
+        assert not sending.done()
+        assert theirs.makefile("rb").read(len(octets)) == octets
+        sending.result()
+
+
+def test_what_a_call_that_does_not_wait_has_taken_arrives_although_the_socket_is_closed(
+        site: Site, net: Network, certificates: Path) -> None:
+    octets = os.urandom(10_000_000)
+    with secured(site, net, certificates) as (ours, theirs):
+        theirs.sendall(b"first")
+        assert ours.recv(5) == b"first"         # and the session's tickets: else it is reset
+        ours.setblocking(False)
+        taken = 0
+        with contextlib.suppress(ssl.SSLWantWriteError):
+            while True:
+                taken += ours.send(octets[taken:])
+        ours.close()
+        assert theirs.makefile("rb").read() == octets[:taken]
+
+
 def test_it_tells_what_an_ssl_socket_tells(site: Site, net: Network, certificates: Path) -> None:
     with secured(site, net, certificates) as (ours, theirs):
         assert ours.version() == theirs.version() == "TLSv1.3"

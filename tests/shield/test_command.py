@@ -18,7 +18,7 @@ from underpass.xdp.loader import XdpProgram
 # Another user cannot read every installation: what the command needs is read before.
 AS_NOBODY = """
 import os, sys
-import underpass.cli.shield, underpass.shield.policy_file, underpass.shield.shield
+import underpass.cli.shield, underpass.linux.namespaces, underpass.shield.policy_file, underpass.shield.shield
 from underpass.cli import main, parser_for
 parser_for(["shield"])
 os.setgroups([])

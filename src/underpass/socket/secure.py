@@ -4,6 +4,7 @@ OpenSSL works in memory, in the thread of the event loop: records go to the sock
 the program's thread waits for the whole of what it has asked for.
 """
 
+import asyncio
 import functools
 import inspect
 import socket as standard
@@ -13,11 +14,12 @@ from contextlib import suppress
 from typing import Any, NoReturn, Self, TypeVar
 
 from underpass.aio.stand_in import found
-from underpass.socket.blocking import Socket
+from underpass.socket.blocking import Socket, end
 
 T = TypeVar("T")
 
 PART = 65536                        # octets that are read, or made records of, at once
+REST_S = 5.0                        # how long what is left of them may take once the socket is closed
 
 
 @functools.cache
@@ -61,6 +63,7 @@ class TlsSocket(Socket):
     do_handshake_on_connect: bool
     suppress_ragged_eofs: bool
     _tls: ssl.SSLObject | None
+    _rest: asyncio.Task[None] | None            # it sends what nobody waits for
     _session: Any
 
     def __init__(self, *_: Any) -> None:
@@ -73,7 +76,7 @@ class TlsSocket(Socket):
         if context.check_hostname and not server_hostname:
             raise ValueError("check_hostname requires server_hostname")
         it = cls.__new__(cls)
-        it._network, it._tls = sock._network, None
+        it._network, it._tls, it._rest = sock._network, None, None
         it.context, it.server_side, it.server_hostname = context, server_side, server_hostname
         it.do_handshake_on_connect, it.suppress_ragged_eofs = do_handshake_on_connect, suppress_ragged_eofs
         it._session = session
@@ -90,6 +93,7 @@ class TlsSocket(Socket):
     def _begin(self) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._unsent, self._ahead = bytearray(), b""
+        self._sending = asyncio.Lock()          # who has it waits until there is room for what is unsent
         self._tls = self.context.wrap_bio(self._incoming, self._outgoing, self.server_side,
                                           self.server_hostname, self._session)
 
@@ -103,20 +107,34 @@ class TlsSocket(Socket):
     # -- in the loop's thread
 
     def _step(self, call: Callable[[], T]) -> T:
-        """What a call of the TLS object gives. Raises SSLWantReadError, SSLWantWriteError where it has to
-        wait.
+        """What a call of the TLS object gives. Raises SSLWantReadError where it has to wait. It does not wait
+        for room to send: another thread may read while one sends to a peer that first wants to be read from.
         """
-        self._flush()
         while True:
             try:
                 return call()
             except ssl.SSLWantReadError:
-                self._flush()
+                self._flush_soon()
                 self._fill()
             except ssl.SSLError:
                 with suppress(OSError):             # an alert
-                    self._flush()
+                    self._flush_soon()
                 raise
+
+    def _flush_soon(self) -> None:
+        """Send what there is room for; the rest leaves by itself."""
+        if self._sending.locked():                  # by whom this is sent, too
+            return
+        try:
+            self._flush()
+        except ssl.SSLWantWriteError:
+            self._rest = self._network.loop.create_task(self._flushed())
+            self._rest.add_done_callback(lambda rest: rest.cancelled() or rest.exception())
+
+    async def _flushed(self) -> None:
+        """Until all records are sent. One at a time, or the second would wait for what the first has seen."""
+        async with self._sending:
+            await self._retried(self._flush)
 
     def _flush(self) -> None:
         self._unsent += self._outgoing.read()
@@ -143,22 +161,29 @@ class TlsSocket(Socket):
 
     # -- waiting for it
 
-    def _op(self, call: Callable[[ssl.SSLObject], T]) -> T:
+    def _op(self, call: Callable[[ssl.SSLObject], T], sends: bool = True) -> T:
+        """A call of the TLS object, which may wait. One that `sends` waits until all is sent that was written
+        before, and what it writes itself.
+        """
         tls = self._tls
         if tls is None:
             raise ValueError(f"No SSL wrapper around {self!r}")
 
         async def whole() -> T:
+            if sends:
+                await self._flushed()
             result = await self._retried(lambda: self._step(lambda: call(tls)))
-            await self._retried(self._flush)
+            if sends:
+                await self._flushed()
+            else:
+                self._flush_soon()
             return result
 
         def at_once() -> T:
-            result = self._step(lambda: call(tls))
-            try:
+            if sends:
                 self._flush()
-            except ssl.SSLWantWriteError:           # it is taken: the rest leaves by itself
-                self._network.loop.create_task(self._retried(self._flush))
+            result = self._step(lambda: call(tls))
+            self._flush_soon()
             return result
 
         return self._run(whole(), at_once)
@@ -213,7 +238,7 @@ class TlsSocket(Socket):
         if bufsize == 0:
             return nothing
         try:
-            return self._op(take)
+            return self._op(take, sends=False)
         except ssl.SSLEOFError:
             if not self.suppress_ragged_eofs:
                 raise
@@ -259,7 +284,7 @@ class TlsSocket(Socket):
                 part = rest[begin:begin + PART]
                 await self._retried(lambda part=part: self._step(   # type: ignore[misc]
                     lambda: tls.write(part)))
-            await self._retried(self._flush)
+                await self._flushed()
 
         return self._run(sent())
 
@@ -310,7 +335,19 @@ class TlsSocket(Socket):
 
     def _real_close(self) -> None:
         self._tls = None
-        super()._real_close()
+        with suppress(OSError, RuntimeError):
+            self._network.call(self._end)
+
+    def _end(self) -> None:
+        """In the loop's thread: at once, or when what was taken is sent."""
+        def ended(*_: Any) -> None:
+            end(self._inner, self._ready, self._opening)
+
+        if self._rest is None or self._rest.done():
+            ended()
+        else:
+            self._rest.add_done_callback(ended)
+            self._network.loop.call_later(REST_S, self._rest.cancel)
 
     # -- settings and questions
 
