@@ -13,7 +13,7 @@ import socketserver
 import ssl
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
@@ -21,6 +21,8 @@ from tests.aio.conftest import Site
 from tests.netns.inside import inside
 
 import underpass.socket
+from underpass.aio.stand_in import arrivals_of
+from underpass.linux.namespaces import until
 from underpass.socket import Network
 
 PORT = 7200
@@ -286,6 +288,24 @@ def test_a_server(site: Site, net: Network) -> None:
             # closed with octets that nobody read: a reset (RFC 2525 2.17)
             with contextlib.suppress(ConnectionResetError):
                 assert client.recv(6) == b"answer"
+        assert opened(net, "passive_opens") == 1
+
+
+def test_threads_that_accept_on_one_socket_are_given_connections_of_both(site: Site, net: Network) -> None:
+    """Each accepts one, and serves it as long as the test lasts."""
+    with net.create_server((site.host, 0)) as server, ThreadPoolExecutor() as threads, \
+            contextlib.ExitStack() as held:
+        server.settimeout(20)
+        accepting = [threads.submit(server.accept) for _ in range(4)]
+        assert until(lambda: net.call(lambda: len(arrivals_of(server._inner).waiters) == 4), 5)
+        for near in (True, True, False, True):              # from this host, or over the interface
+            with inside((site.pair.server if near else site.pair.client).name):
+                client = held.enter_context(socket.create_connection(server.getsockname(), 5))
+            done, rest = wait(accepting, 10, FIRST_COMPLETED)
+            ours, address = done.pop().result()
+            held.enter_context(ours)
+            assert address == client.getsockname() and not done
+            accepting = list(rest)
         assert opened(net, "passive_opens") == 1
 
 

@@ -315,7 +315,7 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
             try:
                 return accept_now(sock)
             except (BlockingIOError, InterruptedError):
-                await self._readable_or(sock, arrivals.wait(self))
+                await self._arrives(sock, arrivals)
 
     def listen_beside(self, sock: socket.socket) -> Arrivals | None:
         """The stack listens beside a kernel socket from now on; None where that is not on the interface."""
@@ -335,14 +335,20 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
         listen_beside(sock, arrivals)
         return arrivals
 
-    async def _readable_or(self, sock: socket.socket, happened: "asyncio.Future[None]") -> None:
-        """Until a kernel socket is readable, or something else has happened."""
+    async def _arrives(self, sock: socket.socket, arrivals: Arrivals) -> None:
+        """Until a connection has come, to the stack or to the kernel. As a descriptor has one reader, all who
+        wait look again.
+        """
         number = sock.fileno()
-        self.add_reader(number, wake, happened)
+        happened = arrivals.wait(self)
+        self.add_reader(number, arrivals.wake)
+        arrivals.accepting += 1
         try:
             await happened
         finally:
-            self.remove_reader(number)
+            arrivals.accepting -= 1
+            if arrivals.accepting == 0:
+                self.remove_reader(number)
 
     def _check(self, sock: socket.socket) -> None:
         """As asyncio's own sock_ calls do."""
@@ -431,12 +437,6 @@ def tell_slow(endpoint: Endpoint, seconds: float) -> None:
     protocol = endpoint.get_protocol() if isinstance(endpoint, StackTransport) else None
     protocol = getattr(protocol, "_app_protocol", protocol)         # of TLS
     logger.warning("Executing callbacks of %r on %r took %.3f seconds", protocol, endpoint, seconds)
-
-
-def wake(waiter: "asyncio.Future[None]") -> None:
-    """Unless it is awake."""
-    if not waiter.done():
-        waiter.set_result(None)
 
 
 def plain(host: str) -> str:

@@ -102,11 +102,16 @@ class Arrivals:
     def __init__(self) -> None:
         self.ends: collections.deque[SocketEnd] = collections.deque()
         self.waiters: list[asyncio.Future[None]] = []
+        self.accepting = 0              # calls of sock_accept that wait
         self.stop: Callable[[], None] = lambda: None
 
     def add(self, end: SocketEnd) -> None:
-        """One more; whoever waits looks again."""
+        """One more."""
         self.ends.append(end)
+        self.wake()
+
+    def wake(self) -> None:
+        """Whoever waits looks again."""
         waiters, self.waiters = self.waiters, []
         for waiter in waiters:
             if not waiter.done():
