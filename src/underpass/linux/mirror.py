@@ -9,21 +9,18 @@ are in use.
 """
 
 import errno
-import sys
 from collections.abc import Iterable
 from typing import Protocol
 
 from underpass.linux import netlink
 from underpass.linux.interface import missing
 from underpass.linux.netlink import NeighbourRecord, Route
+from underpass.linux.netlink_message import Message
 from underpass.linux.netlink_socket import NetlinkSocket
 
 USED_LATELY_NS = 30_000_000_000     # a neighbour is kept fresh this long after the last packet to it
 REFRESH_SECONDS = 5.0               # how often `refresh` ought to be called
 
-# Where link, address and neighbour messages have their interface's index: after the netlink header and one
-# 32-bit word.
-_INDEX_AT = 20
 _ROUTE_EVENTS = (netlink.RTM_NEWROUTE, netlink.RTM_DELROUTE)
 _NEIGHBOUR_EVENTS = (netlink.RTM_NEWNEIGH, netlink.RTM_DELNEIGH)
 _OF_ONE_INTERFACE = (netlink.RTM_NEWLINK, netlink.RTM_DELLINK, netlink.RTM_NEWADDR, netlink.RTM_DELADDR,
@@ -95,8 +92,9 @@ class Mirror:
         """
         changed: set[str] = set()
         try:
-            while (datagram := self._events.receive()) is not None:
-                self._take(datagram, changed)
+            while (events := self._events.receive()) is not None:
+                for event in events:
+                    self._take(event, changed)
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 raise
@@ -202,24 +200,24 @@ class Mirror:
         else:
             stack.set_neighbour(address, None)
 
-    def _take(self, datagram: bytes, changed: set[str]) -> None:
-        """Note what the messages of one datagram change, by the header alone except for our neighbours."""
-        kind = int.from_bytes(datagram[4:6], sys.byteorder)
-        index = int.from_bytes(datagram[_INDEX_AT:_INDEX_AT + 4], sys.byteorder)
-        if kind in _OF_ONE_INTERFACE and index != self.link.index:
+    def _take(self, event: Message, changed: set[str]) -> None:
+        """Note what an event changes: of a neighbour what it says, of others that they must be read again."""
+        if event.kind in _OF_ONE_INTERFACE and netlink.index_of(event) != self.link.index:
             return
-        if kind in _ROUTE_EVENTS and netlink.route_of_another(datagram, self.link.index):
+        if event.kind in _ROUTE_EVENTS and netlink.route_of_another(event, self.link.index):
             return
-        if kind not in _NEIGHBOUR_EVENTS:
-            self._was_down |= kind == netlink.RTM_NEWLINK and not netlink.link_is_up(datagram)
+        if event.kind not in _NEIGHBOUR_EVENTS:
+            self._was_down |= event.kind == netlink.RTM_NEWLINK and not netlink.link_is_up(event)
             changed.update({"link", "addresses", "routes"})
             return
-        for record in netlink.neighbour_records(datagram):
-            if record.gone:
-                self.neighbours.pop(record.address, None)
-            else:
-                self.neighbours[record.address] = record
-            changed.add(record.address)
+        record = netlink.neighbour_record(event)
+        if record is None:
+            return
+        if record.gone:
+            self.neighbours.pop(record.address, None)
+        else:
+            self.neighbours[record.address] = record
+        changed.add(record.address)
 
 
 def _push_neighbour(stack: Told, record: NeighbourRecord) -> None:

@@ -3,7 +3,7 @@
 import errno
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -15,7 +15,6 @@ from underpass.linux.netlink_message import (
     attribute,
     attributes,
     integer,
-    messages,
     nested,
     text,
 )
@@ -59,7 +58,6 @@ IFADDRMSG = struct.Struct("=BBBBI")         # family, prefix length, flags, scop
 RTMSG = struct.Struct("=BBxxxxxBI")         # family, prefix length, type, flags
 RTNEXTHOP = struct.Struct("=HBBi")          # length with its attributes, flags, hops, index
 NDMSG = struct.Struct("=BxxxiHBB")          # family, index, state, flags, type
-NETLINK_HEADER_BYTES = 16
 
 Route = tuple[str, int, str | None, str | None, int, int, int]
 
@@ -132,16 +130,6 @@ def neighbour_record(message: Message) -> NeighbourRecord | None:
         return None
     mac = found.get(NDA_LLADDR) if state & NUD_HAS_MAC else None
     return NeighbourRecord(address, mac or None, state, message.kind == RTM_DELNEIGH)
-
-
-def neighbour_records(datagram: bytes) -> list[NeighbourRecord]:
-    """What a datagram of neighbour events says."""
-    return _neighbours(messages(datagram))
-
-
-def _neighbours(told: Iterable[Message]) -> list[NeighbourRecord]:
-    records = [neighbour_record(it) for it in told]
-    return [it for it in records if it is not None]
 
 
 def links(netlink: NetlinkSocket) -> list[LinkRecord]:
@@ -218,21 +206,28 @@ def routes(netlink: NetlinkSocket, index: int) -> list[Route]:
     return rows
 
 
-def route_of_another(datagram: bytes, index: int) -> bool:
+def index_of(message: Message) -> int:
+    """The interface of a link, address or neighbour message: all of them have it behind one 32-bit word."""
+    index: int = UINT.unpack_from(message.body, UINT.size)[0]
+    return index
+
+
+def route_of_another(message: Message, index: int) -> bool:
     """Whether a route event names another interface than this one."""
-    oif = attributes(datagram[NETLINK_HEADER_BYTES + RTMSG.size:]).get(RTA_OIF)
+    oif = attributes(message.body[RTMSG.size:]).get(RTA_OIF)
     return oif is not None and oif != UINT.pack(index)
 
 
-def link_is_up(datagram: bytes) -> bool:
+def link_is_up(message: Message) -> bool:
     """Whether a link event says that the interface is up."""
-    return bool(IFINFOMSG.unpack_from(datagram, NETLINK_HEADER_BYTES)[3] & IFF_UP)
+    return bool(IFINFOMSG.unpack_from(message.body)[3] & IFF_UP)
 
 
 def neighbours(netlink: NetlinkSocket, index: int) -> list[NeighbourRecord]:
     """The interface's neighbour table, IPv4 and IPv6."""
     of = attribute(NDA_IFINDEX, UINT.pack(index))
-    return _neighbours(netlink.dump(RTM_GETNEIGH, NDMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + of))
+    found = netlink.dump(RTM_GETNEIGH, NDMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + of)
+    return [it for it in map(neighbour_record, found) if it is not None]
 
 
 def ask_neighbour(netlink: NetlinkSocket, index: int, address: str, probe: bool) -> None:

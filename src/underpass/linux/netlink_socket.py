@@ -82,9 +82,9 @@ class NetlinkSocket:
             if not self._interrupted:
                 return found
 
-    def receive(self) -> bytes | None:
-        """One datagram of events, or None when none waits. Raises OSError ENOBUFS where events were lost."""
+    def receive(self) -> list[Message] | None:
+        """A datagram's events, or None when none waits. Raises OSError ENOBUFS where events were lost."""
         try:
-            return self._socket.recv(DATAGRAM_BYTES, socket.MSG_DONTWAIT)
+            return list(messages(self._socket.recv(DATAGRAM_BYTES, socket.MSG_DONTWAIT)))
         except BlockingIOError:
             return None

@@ -340,7 +340,11 @@ class Socket:
 
     def _real_close(self) -> None:
         with contextlib.suppress(OSError, RuntimeError):      # detached, or of another process
-            self._network.call(lambda: end(self._inner, self._ready, self._opening))
+            self._network.call(self._end)
+
+    def _end(self) -> None:
+        """In the loop's thread."""
+        end(self._inner, self._ready, self._opening)
 
     def __del__(self) -> None:
         if hasattr(self, "_inner") and self._inner.fileno() != -1 and os.getpid() == self._network._pid:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any, NoReturn, Self, TypeVar
 
 from underpass.aio.stand_in import found
-from underpass.socket.blocking import Socket, end
+from underpass.socket.blocking import Socket
 
 T = TypeVar("T")
 
@@ -335,18 +335,15 @@ class TlsSocket(Socket):
 
     def _real_close(self) -> None:
         self._tls = None
-        with suppress(OSError, RuntimeError):
-            self._network.call(self._end)
+        super()._real_close()
 
     def _end(self) -> None:
-        """In the loop's thread: at once, or when what was taken is sent."""
-        def ended(*_: Any) -> None:
-            end(self._inner, self._ready, self._opening)
-
+        """At once, or when what was taken is sent."""
+        ended = super()._end
         if self._rest is None or self._rest.done():
             ended()
         else:
-            self._rest.add_done_callback(ended)
+            self._rest.add_done_callback(lambda _: ended())
             self._network.loop.call_later(REST_S, self._rest.cancel)
 
     # -- settings and questions
