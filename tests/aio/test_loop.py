@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import errno
-import gc
 import io
 import os
 import resource
@@ -631,53 +630,6 @@ def test_callbacks_of_5_ms_do_not_starve_the_stack(
             assert len(verdicts) >= 3 and set(verdicts) == {0}
             assert running()._dispatcher.stretched > 0
     site.run(main())
-
-
-@pytest.mark.parametrize("size", [60_000, 30_000_000])
-def test_what_the_stack_has_taken_arrives_although_the_loop_is_closed(site: Site, size: int) -> None:
-    """What it has not is lost, and the peer is told so by a reset."""
-    octets = os.urandom(size)
-    listener = site.listener()
-
-    async def main() -> None:
-        _, writer = await asyncio.open_connection(*listener.getsockname())
-        writer.write(octets)
-        writer.close()
-
-    heard: list[bytes | OSError] = []
-
-    def peer() -> None:
-        sock, _ = listener.accept()
-        got = bytearray()
-        try:
-            while more := sock.recv(1 << 16):
-                got += more
-            heard.append(bytes(got))
-        except OSError as error:
-            heard.append(error)
-
-    thread = threading.Thread(target=peer)
-    thread.start()
-    site.run(main())
-    thread.join(20)
-    listener.close()
-    if size < 65536:
-        assert heard == [octets]
-    else:
-        assert isinstance(heard[0], ConnectionResetError)
-
-
-def test_a_closed_loop_leaves_nothing_behind(site: Site) -> None:
-    async def main() -> None:
-        await asyncio.start_server(echo, site.host, PORT)
-        for _ in range(3):
-            await site.connected(PORT)
-
-    before = len(os.listdir("/proc/self/fd"))
-    site.run(main())
-    gc.collect()
-    assert "xdp" not in site.pair.server.run("ip", "link", "show", site.pair.server.interface).stdout
-    assert len(os.listdir("/proc/self/fd")) <= before + 3       # the peers' own
 
 
 def test_a_forked_process_is_told_that_the_loop_is_not_its(site: Site) -> None:

@@ -20,6 +20,7 @@ class Dispatcher:
     stack: Stack
     stretched: int
     open: int
+    unacknowledged: int
     inherited: dict[tuple[str, int], int]
     left: dict[int, bytes | None]
     def __init__(self, stack: Stack) -> None: ...

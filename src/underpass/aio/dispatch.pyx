@@ -17,7 +17,7 @@ from underpass.stack.turn cimport monotonic_ns
 from underpass.tcp.accept cimport accept_find
 from underpass.tcp.api cimport tcp_abort, tcp_close, tcp_connect_preset, tcp_hold, tcp_listen, tcp_unlisten
 from underpass.tcp.preset cimport preset_change, preset_default
-from underpass.tcp.tcb cimport CONN_NODELAY, EVENT_ACCEPTED, NO_CONN, NO_LISTENER
+from underpass.tcp.tcb cimport CONN_FIN_QUEUED, CONN_NODELAY, ESTABLISHED, EVENT_ACCEPTED, LAST_ACK, NO_CONN, NO_LISTENER, Tcb
 from underpass.wire.address cimport Address, address_from_text, address_is_v4, address_to_text
 
 
@@ -311,3 +311,15 @@ cdef class Dispatcher:
     def open(self):
         """Connections that the stack still works on, closed ones included."""
         return self.tcp.state.tcb_used
+
+    @property
+    def unacknowledged(self):
+        """Octets that the stack has taken and the peers have not yet, with the FINs that follow them."""
+        cdef const Tcb *tcb
+        cdef uint32_t conn
+        cdef uint64_t octets = 0
+        for conn in range(self.tcp.state.tcb_fresh):
+            tcb = &self.tcp.tcbs[conn]
+            if ESTABLISHED <= tcb.state <= LAST_ACK:
+                octets += <uint32_t>(tcb.snd_end - tcb.snd_una + ((tcb.flags & CONN_FIN_QUEUED) != 0))
+        return octets

@@ -32,7 +32,9 @@ from underpass.aio.tls import TlsProtocol
 from underpass.aio.transport import StackTransport
 from underpass.nic import Nic
 
-LINGER_S = 2.0                  # a closed loop waits so long for the peers to have all that was written
+LINGER_S = 2.0                  # a closed loop waits so long for peers that acknowledge nothing more
+LINGER_MOST_S = 10.0            # and so long for those that acknowledge a little now and then
+LINGER_TURN_S = 0.01
 BACKLOG = 1024                  # handshakes under way; beyond them the stack sends cookies
 SSL_ARGUMENTS = ("ssl_handshake_timeout", "ssl_shutdown_timeout")
 
@@ -111,16 +113,27 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
     # -- the end
 
     def close(self) -> None:
-        """End every connection, wait a little for the peers to have what was written, and detach."""
+        """End every connection, wait while the peers take what was written, and detach."""
         if self._engaged and not self.is_running() and not self.is_closed() and os.getpid() == self._pid:
             self._dispatcher.close()
-            end = time.monotonic() + LINGER_S
-            while self._dispatcher.open and time.monotonic() < end:
-                self._stack.run(0.01)
+            self._linger()
             super().close()
             self._nic.close()
         else:
             super().close()
+
+    def _linger(self) -> None:
+        """Turn the stack until all is acknowledged and closed, or no peer goes on with it."""
+        left, quiet_s = self._dispatcher.unacknowledged, 0.0
+        began = now = time.monotonic()
+        while self._dispatcher.open and quiet_s < LINGER_S and now - began < LINGER_MOST_S:
+            self._stack.run(LINGER_TURN_S)
+            before, now = now, time.monotonic()
+            # A process that did not run has not waited: neither could it send again what was lost.
+            quiet_s += min(now - before, 2 * LINGER_TURN_S)
+            before_left, left = left, self._dispatcher.unacknowledged
+            if left != before_left:
+                quiet_s = 0.0
 
     def _after_fork(self) -> None:
         if self._waiting.poller is not None:
