@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.netns.inside import inside
 
 import underpass
 import underpass.socket
-from underpass.linux.namespaces import Pair
+from underpass.linux.namespaces import Pair, inside
 from underpass.socket import Network
 
 NAMES = "IP:198.18.0.1,IP:198.18.0.2,DNS:localhost"

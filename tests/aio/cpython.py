@@ -36,7 +36,7 @@ from underpass.aio.loop import StackEventLoop, _loops
 from underpass.aio.tls import TlsProtocol
 
 sys.path.append(str(Path(__file__).parents[2]))
-from tests.netns.inside import inside
+from underpass.linux.namespaces import inside
 
 # The same tests again over other selectors: the selector is ours in each.
 REPEATED = ("SelectEventLoopTests", "PollEventLoopTests", "SelectLoopSockTests")

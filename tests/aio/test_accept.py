@@ -6,8 +6,9 @@ import socket
 import pytest
 from tests.aio.conftest import Site, exactly
 from tests.aio.test_loop import echo, running, until
-from tests.netns.inside import inside
 from tests.netns.opens import opened_by_kernel
+
+from underpass.linux.namespaces import inside, join
 
 PORT = 7100
 
@@ -67,7 +68,7 @@ def test_sock_accept_accepts_from_the_kernel_as_well(site: Site) -> None:
 def test_another_interface_is_served_by_the_kernel_s_listener(site: Site, host: str) -> None:
     """A listener on every address, or on that interface's; the stack is in the way of neither."""
     pair = site.pair
-    pair.veth(pair.client, "second", pair.server, "second")
+    join(pair.client, "second", pair.server, "second")
     for side, address in ((pair.client, "10.9.0.1/24"), (pair.server, "10.9.0.2/24")):
         side.run("ip", "addr", "add", address, "dev", "second")
         side.run("ip", "link", "set", "second", "up")

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from tests.aio.conftest import Site, exactly
 from tests.aio.test_loop import PORT, Accepting, running
-from tests.netns.inside import inside
 
 from underpass.aio import carried
 from underpass.aio.carried import CARRIED, LISTENING, options_of
+from underpass.linux.namespaces import inside
 
 IPPROTO_MPTCP = 262             # not in Python's socket module
 SOCKET, TCP, IP, IPV6 = socket.SOL_SOCKET, socket.IPPROTO_TCP, socket.IPPROTO_IP, socket.IPPROTO_IPV6

@@ -10,9 +10,8 @@ from tests.aio.conftest import Site
 from tests.aio.test_programs import redis_server
 from tests.aio.test_run import program
 from tests.aio.test_socket import peer_s_http
-from tests.netns.inside import inside
 
-from underpass.linux.namespaces import until
+from underpass.linux.namespaces import inside, until
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "asyncio"
 PORT = 7000

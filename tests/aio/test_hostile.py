@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 from tests.aio.conftest import Site, asking, exactly, serving
 from tests.aio.test_loop import PORT, echo, running, until
-from tests.netns.inside import inside
 
 from underpass.aio.stand_in import arrivals_of
 from underpass.aio.transport import StackTransport
+from underpass.linux.namespaces import inside
 
 RESET = (socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 RSS_MAX = 40 << 20

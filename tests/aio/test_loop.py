@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 from tests.aio.conftest import Site, exactly
-from tests.netns.inside import inside
 
 import underpass
 from underpass.aio.loop import StackEventLoop
 from underpass.aio.transport import StackTransport
+from underpass.linux.namespaces import inside
 
 PORT = 7000
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from tests.aio.conftest import Site, asking, exactly, serving
 from tests.aio.test_loop import Accepting, Recorder, echo, running, until
-from tests.netns.inside import inside
 
 from underpass.aio.member import ProgramMember
+from underpass.linux.namespaces import inside
 
 PORT = 7300
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from tests.aio.conftest import Site
 from tests.aio.test_loop import running
-from tests.netns.inside import inside
 
 import underpass
+from underpass.linux.namespaces import inside
 from underpass.nic import Nic
 from underpass.shield import policy_file
 from underpass.shield.shield import open_shield

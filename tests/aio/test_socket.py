@@ -18,11 +18,10 @@ from typing import Any
 
 import pytest
 from tests.aio.conftest import Site
-from tests.netns.inside import inside
 
 import underpass.socket
 from underpass.aio.stand_in import arrivals_of
-from underpass.linux.namespaces import until
+from underpass.linux.namespaces import inside, until
 from underpass.socket import Network
 
 PORT = 7200

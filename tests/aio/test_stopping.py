@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from tests.aio.conftest import Site
-from tests.netns.inside import inside
+
+from underpass.linux.namespaces import inside
 
 PORT = 7000
 HANDLERS = [pytest.param(False, id="compiled"), pytest.param(True, id="debug")]

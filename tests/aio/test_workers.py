@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.netns.inside import inside
 from tests.workers.test_restart import no_errors_under_load
 from tests.workers.test_supervisor import Workers, asks, running
 
 from underpass import observe
-from underpass.linux.namespaces import Pair, until
+from underpass.linux.namespaces import Pair, inside, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")
 

@@ -15,7 +15,7 @@ from underpass.apps.bench import peers, present, python_rows
 from underpass.apps.bench.lab import PLACEMENTS
 from underpass.apps.bench.python_programs import LARGE, NATIVE, PROGRAMS, loop_of
 from underpass.apps.bench.python_servers import LOOPS, PORT, PythonServer
-from underpass.linux.namespaces import Namespace
+from underpass.linux.namespaces import side
 
 BY_NAME = {row.name: row for row in python_rows.ROWS}
 
@@ -58,7 +58,7 @@ def test_each_row_has_the_same_program_on_each_loop(row: "python_rows.Row", tmp_
 class Namespaces:
     """As much of a pair as a command needs."""
 
-    server = Namespace("server", "here", 1)
+    server = side("server", "here", 1)
 
 
 def test_goals_are_of_figures_that_have_units() -> None:

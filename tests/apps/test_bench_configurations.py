@@ -10,7 +10,7 @@ from underpass.apps.bench import cores_figure, ddos_figure, offered, primes_figu
 from underpass.apps.bench.cores_figure import Asked, several
 from underpass.apps.bench.servers import Dpdk, Server, Underpass
 from underpass.cli import parser_for, settings
-from underpass.linux.namespaces import Namespace
+from underpass.linux.namespaces import side
 from underpass.shield import policy_file
 
 SERVERS = [it for it in cores_figure.SERVERS if issubclass(it, Underpass)]
@@ -19,7 +19,7 @@ SERVERS = [it for it in cores_figure.SERVERS if issubclass(it, Underpass)]
 class Namespaces:
     """As much of a pair as a command needs."""
 
-    server = Namespace("server", "here", 1)
+    server = side("server", "here", 1)
 
 
 def command(kind: type[Server], folder: Path) -> list[str]:

@@ -31,11 +31,10 @@ from tests.drivers.cards import Card
 from tests.drivers.image import Modules, initramfs
 from tests.drivers.packages import REPOSITORY, Packages
 
-from underpass.linux.namespaces import die_with_parent
-from underpass.testing.namespaces import Namespace
+from underpass.linux.namespaces import die_with_parent, remove, run, sweep
+from underpass.testing.namespaces import End
 
 HERE = Path(__file__).resolve().parent
-STEM = "up-guest-"               # of the namespaces' names; our pid and the card's name follow
 SERIAL = "/dev/ttyS1"
 MODULES = ("virtio_pci", "9pnet_virtio", "9p", "veth")
 BOOT_S, ANSWER_S = 120.0, 60.0
@@ -82,8 +81,8 @@ class Ground:
 
     card: Card
     agent: Agent
-    ours: Namespace                     # of the guest: only its names and addresses count
-    peer: Namespace
+    ours: End                           # of the guest: only its names and addresses count
+    peer: End
     set_cable: Callable[[bool], None]   # pull the cable, or put it back
 
     @property
@@ -98,14 +97,6 @@ class Ground:
     def ask(self, name: str, **arguments: Any) -> Any:
         """The same, of a function about an interface, which is ours."""
         return self.agent.call(name, interface=self.interface, **arguments)
-
-
-def end(name: str, interface: str, number: int, network: int) -> Namespace:
-    """An end of the wire of that network, 10.77.N.0/24; number 1 is ours, 2 the peer's."""
-    made = Namespace(name, interface, number)
-    made.mac = bytes((2, 0x75, 0x70, 0, network, number))
-    made.v4, made.v6 = f"10.77.{network}.{number}", f"fd77:{network}::{number}"
-    return made
 
 
 class Guest:
@@ -141,26 +132,20 @@ class Guest:
 
     # before it runs
 
-    def _wire(self, card: Card, network: int) -> tuple[Namespace, Namespace, list[int]]:
+    def _wire(self, card: Card, network: int) -> tuple[End, End, list[int]]:
         """Both ends, and the descriptors of the tap device between them: one for each queue."""
-        peer = end(f"{STEM}{os.getpid()}-{card.name}", f"tap{network}", 2, network)
-        ours = end("", card.name, 1, network)
-        ip("netns", "add", peer.name)
-        self._undo.callback(ip, "netns", "del", peer.name)
+        peer = End(f"up-{os.getpid()}-guest-{card.name}", f"tap{network}", 2, network)
+        ours = End("", card.name, 1, network)
+        run("ip", "netns", "add", peer.name)
+        self._undo.callback(remove, [peer])
         with peer.entered():
             queues = [tap(peer.interface, card.queues > 1) for _ in range(card.queues)]
         for queue in queues:
             self._undo.callback(os.close, queue)
-        for command in (
-            "link set lo up", f"link set {peer.interface} address {peer.mac_text} up",
-            f"addr add {peer.v4}/24 dev {peer.interface}",
-            f"addr add {peer.v6}/64 dev {peer.interface} nodad",
-            *(f"neigh replace {it} lladdr {ours.mac_text} dev {peer.interface}" for it in (ours.v4, ours.v6)),
-        ):
-            ip("-n", peer.name, *command.split())
+        peer.set_up(1500, 24, *peer.knows(ours))
         return ours, peer, queues
 
-    def _start(self, wires: Sequence[tuple[Namespace, Namespace, list[int]]]) -> None:
+    def _start(self, wires: Sequence[tuple[End, End, list[int]]]) -> None:
         listening = {name: listen(self.folder / name) for name in ("agent", "monitor")}
         drivers = (it.driver for it in self.cards)
         (self.folder / "initramfs").write_bytes(initramfs(
@@ -182,7 +167,7 @@ class Guest:
         assert self.agent.hear() == "ready"
         line.settimeout(ANSWER_S)
 
-    def _arguments(self, wires: Sequence[tuple[Namespace, Namespace, list[int]]]) -> list[str]:
+    def _arguments(self, wires: Sequence[tuple[End, End, list[int]]]) -> list[str]:
         """qemu's command line."""
         arguments = shlex.split(
             f"-M q35 -accel tcg,thread=multi -cpu max -smp {CORES} -m {MEMORY_MIB}"
@@ -200,7 +185,7 @@ class Guest:
 
     # once it runs
 
-    def _configure(self, wires: Sequence[tuple[Namespace, Namespace, list[int]]]) -> None:
+    def _configure(self, wires: Sequence[tuple[End, End, list[int]]]) -> None:
         for card, (ours, peer, _) in zip(self.cards, wires, strict=True):
             ground = Ground(card, self.agent, ours, peer, partial(self.set_link, card.name))
             ground.ask("configure", mac=ours.mac_text, addresses=[f"{ours.v4}/24", f"{ours.v6}/64"],
@@ -249,20 +234,6 @@ def link_all(tree: Mapping[str, Any], folder: Path) -> None:
             (folder / name).symlink_to(it)
         else:
             link_all(it, folder / name)
-
-
-def sweep() -> None:
-    """Delete the namespaces of a run that was killed."""
-    for path in Path("/run/netns").glob(f"{STEM}*"):
-        if not Path("/proc", path.name.removeprefix(STEM).split("-")[0]).exists():
-            ip("netns", "del", path.name)
-
-
-def ip(*command: str) -> None:
-    """iproute2."""
-    done = subprocess.run(["ip", *command], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise OSError(f"ip {' '.join(command)}: {done.stderr.strip()}")
 
 
 def tap(name: str, several: bool) -> int:

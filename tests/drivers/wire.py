@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from underpass.testing.namespaces import Namespace
+from underpass.testing.namespaces import End
 
 ETH_P_ALL = 3
 SO_RCVBUFFORCE = 33
@@ -28,7 +28,7 @@ class Seen:
 class Wire:
     """A packet socket on the peer's interface."""
 
-    def __init__(self, peer: Namespace) -> None:
+    def __init__(self, peer: End) -> None:
         with peer.entered():
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         self._socket.bind((peer.interface, ETH_P_ALL))
@@ -64,7 +64,7 @@ def _partial(messages: list[tuple[int, int, bytes]]) -> bool:
 
 
 @contextlib.contextmanager
-def wire(peer: Namespace) -> Iterator[Wire]:
+def wire(peer: End) -> Iterator[Wire]:
     """An open one."""
     opened = Wire(peer)
     try:

@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from tests.netns.inside import inside
 
 import underpass
 from underpass.apps.bulk import bulk
 from underpass.apps.bulk.bulk import Bulk
 from underpass.apps.bulk.tcp_info import tcp_info
 from underpass.apps.relay.path import RelayedPair
+from underpass.linux.namespaces import inside
 
 TCP, SOCKET = socket.IPPROTO_TCP, socket.SOL_SOCKET
 # What `ss` says, our row, and what the relay counted rightward and leftward.

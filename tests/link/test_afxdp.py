@@ -17,7 +17,7 @@ from underpass.link.frames import Frames
 from underpass.link.memory import memory_pair
 from underpass.linux.namespaces import until
 from underpass.linux.netdev_features import netdev_features
-from underpass.testing.namespaces import Namespace, VethPair
+from underpass.testing.namespaces import End, VethPair
 from underpass.testing.packets import TcpSegment
 from underpass.testing.probe_link import LinkProbe
 from underpass.xdp.loader import XdpProgram
@@ -30,7 +30,7 @@ TX_CHECKSUM, RX_PARTIAL, SEGMENTATION = 1, 2, 4
 class End:
     """One end of a pair with everything on it."""
 
-    space: Namespace
+    space: End
     program: XdpProgram
     link: AfXdpLink
     probe: LinkProbe
@@ -60,7 +60,7 @@ def open_end() -> Iterator[Callable[..., End]]:
     with ExitStack() as opened:
 
         def open_one(
-            space: Namespace, mode: str = "auto", frames: int = 4096, chunk: int = 0, **more: Any
+            space: End, mode: str = "auto", frames: int = 4096, chunk: int = 0, **more: Any
         ) -> End:
             with space.entered():
                 netdev = netdev_features(space.interface)
@@ -75,7 +75,7 @@ def open_end() -> Iterator[Callable[..., End]]:
         yield open_one
 
 
-def segment(sender: Namespace, receiver: Namespace, family: str = "v4", **more: Any) -> TcpSegment:
+def segment(sender: End, receiver: End, family: str = "v4", **more: Any) -> TcpSegment:
     return TcpSegment(
         src=getattr(sender, family), dst=getattr(receiver, family), src_port=PORT, dst_port=PORT,
         src_mac=sender.mac_text, dst_mac=receiver.mac_text, **more,

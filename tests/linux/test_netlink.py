@@ -8,10 +8,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.netns.inside import inside
 
 from underpass.linux import netlink
-from underpass.linux.namespaces import Pair
+from underpass.linux.namespaces import Pair, inside
 from underpass.linux.netlink_message import (
     NLM_F_REQUEST,
     NLMSG_DONE,

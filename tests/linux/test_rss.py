@@ -4,10 +4,9 @@ import os
 import struct
 
 import pytest
-from tests.netns.inside import inside
 
 from underpass.linux import interface
-from underpass.linux.namespaces import Pair
+from underpass.linux.namespaces import Pair, inside
 from underpass.linux.netlink_message import attribute, attributes
 from underpass.linux.rss import Queues, Spread, queues, spread_from
 

@@ -4,8 +4,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.netns.inside import inside
-
+from underpass.linux.namespaces import inside
 from underpass.observe.sample import take
 from underpass.observe.workers import connections
 

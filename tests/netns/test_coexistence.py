@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 from tests.netns.beside import get, is_served, ours
-from tests.netns.inside import inside
 
 from underpass.apps.bench.servers import Underpass
-from underpass.linux.namespaces import Pair, until
+from underpass.linux.namespaces import Pair, inside, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")
 
@@ -58,7 +57,7 @@ def test_linux_answers_arp_and_neighbour_discovery(served: Underpass, host: str)
     client = served.pair.client
     client.run("ip", "neigh", "flush", "dev", client.interface)
     assert is_served(served, f"[{host}]" if ":" in host else host)
-    assert served.pair.server.mac in client.run("ip", "neigh", "show", host).stdout
+    assert served.pair.server.mac_text in client.run("ip", "neigh", "show", host).stdout
 
 
 @pytest.mark.parametrize("host", ["198.18.0.2", "fd00:18::2"])

@@ -96,9 +96,9 @@ def by_hand(where: Namespace, vdev: str, root: Path, *words: str, log: Path) -> 
 
 def test_af_packet(root: Path, tmp_path: Path) -> None:
     with Pair() as pair:
-        ours, mac = "198.18.0.99", pair.server.mac
+        ours, mac = "198.18.0.99", pair.server.mac_text
         label = by_hand(pair.server, f"net_af_packet0,iface={pair.server.interface}", root, mac, ours,
-                        pair.client.address, pair.client.mac, log=tmp_path / "log")
+                        pair.client.address, pair.client.mac_text, log=tmp_path / "log")
         assert label == "DPDK over AF_PACKET"
         pair.client.run("ip", "neigh", "replace", ours, "lladdr", mac, "dev", pair.client.interface)
         out = tmp_path / "out"

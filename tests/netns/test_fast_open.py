@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.netns.inside import inside
 
 import underpass
-from underpass.linux.namespaces import Namespace, Pair
+from underpass.linux.namespaces import Namespace, Pair, inside
 from underpass.nic import NicStack
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")

@@ -6,10 +6,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from tests.netns.inside import inside
 
 import underpass
-from underpass.linux.namespaces import Namespace, Pair
+from underpass.linux.namespaces import Namespace, Pair, inside
 from underpass.nic import NicStack
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")

@@ -8,10 +8,9 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from tests.netns.inside import inside
 
 from underpass.linux.claims import PortClaim
-from underpass.linux.namespaces import Namespace, Pair, until
+from underpass.linux.namespaces import Namespace, Pair, inside, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")
 

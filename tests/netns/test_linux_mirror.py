@@ -7,10 +7,9 @@ import select
 from collections.abc import Callable, Iterable, Iterator
 
 import pytest
-from tests.netns.inside import inside
 
 from underpass.linux.mirror import Mirror
-from underpass.linux.namespaces import Pair, until
+from underpass.linux.namespaces import Pair, inside, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")
 
@@ -86,7 +85,7 @@ def mac(text: str) -> bytes:
 
 def test_the_snapshot_holds_what_linux_holds(followed: Followed) -> None:
     server, stack = followed.pair.server, followed.stack
-    assert stack.mac == mac(server.mac)
+    assert stack.mac == server.mac
     assert stack.mtu == 1500
     assert (server.address, 15) in stack.addresses and (server.address6, 64) in stack.addresses
     assert ("198.18.0.0", 15, None, server.address, 0, 0, 0) in stack.routes
@@ -176,9 +175,10 @@ def test_a_missing_interface_is_named_with_those_that_are_here(followed: Followe
 
 @pytest.mark.parametrize("address", ["198.18.0.1", "fd00:18::1"])
 def test_a_wanted_neighbour_is_resolved_by_linux(followed: Followed, address: str) -> None:
+    assert all(until(end.carries, 20) for end in (followed.pair.client, followed.pair.server))
     followed.stack.asked = [(address, "resolve")]
     followed.mirror.serve_wanted(followed.stack)
-    answer = (mac(followed.pair.client.mac), False)
+    answer = (followed.pair.client.mac, False)
     assert followed.comes_to(lambda stack: stack.known.get(address) == answer)
 
 
@@ -215,10 +215,10 @@ def test_a_static_neighbour_stays_static_whatever_the_stack_asks(followed: Follo
 
 def test_a_stale_neighbour_in_use_is_checked_and_an_unused_one_is_not(followed: Followed) -> None:
     server, client = followed.pair.server, followed.pair.client
-    followed.ip(f"neigh add {client.address} lladdr {client.mac} dev {{dev}} nud stale")
+    followed.ip(f"neigh add {client.address} lladdr {client.mac_text} dev {{dev}} nud stale")
     followed.ip("neigh add 198.18.0.53 lladdr 02:00:00:00:00:53 dev {dev} nud stale")
     assert followed.comes_to(lambda stack: "198.18.0.53" in stack.known)
-    followed.stack.used = [(client.address, mac(client.mac), "valid", 10 ** 9),
+    followed.stack.used = [(client.address, client.mac, "valid", 10 ** 9),
                            ("198.18.0.53", mac("02:00:00:00:00:53"), "valid", 10 ** 11)]
     followed.mirror.refresh(followed.stack)
     assert "DELAY" in server.run("ip", "neigh", "show", client.address).stdout
@@ -229,10 +229,10 @@ def test_a_neighbour_in_use_that_linux_forgets_is_asked_for_again(followed: Foll
     server, client = followed.pair.server, followed.pair.client
     server.run("ping", "-c1", "-W2", client.address)
     assert followed.comes_to(lambda stack: client.address in stack.known)
-    followed.stack.used = [(client.address, mac(client.mac), "valid", 0)]
+    followed.stack.used = [(client.address, client.mac, "valid", 0)]
     followed.stack.known.clear()
     followed.ip(f"neigh del {client.address} dev {{dev}}")
-    assert followed.comes_to(lambda stack: stack.known.get(client.address) == (mac(client.mac), False))
+    assert followed.comes_to(lambda stack: stack.known.get(client.address) == (client.mac, False))
 
 
 def test_lost_events_lead_to_a_full_reading(followed: Followed) -> None:

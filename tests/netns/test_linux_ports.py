@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.netns.inside import inside
 
 from underpass.linux import ports
 from underpass.linux.cookie import namespace_cookie
-from underpass.linux.namespaces import Namespace, Pair
+from underpass.linux.namespaces import Namespace, Pair, inside
 from underpass.linux.ports import PortRange
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")

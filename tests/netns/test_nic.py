@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.netns.inside import inside
 
 import underpass
-from underpass.linux.namespaces import Namespace, Pair, until
+from underpass.linux.namespaces import Namespace, Pair, inside, until
 from underpass.nic import Nic, NicStack
 from underpass.shield import policy_file
 

@@ -15,10 +15,9 @@ from typing import Any
 
 import pytest
 from tests.netns import exchange
-from tests.netns.inside import inside
 
 from underpass.apps.bench.servers import Underpass
-from underpass.linux.namespaces import Pair, run, until
+from underpass.linux.namespaces import Pair, inside, run, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")
 

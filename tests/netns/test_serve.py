@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.netns.inside import inside
 
 from underpass.apps.bench.servers import Underpass
-from underpass.linux.namespaces import Pair, until
+from underpass.linux.namespaces import Pair, inside, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")
 

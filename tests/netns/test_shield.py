@@ -13,7 +13,7 @@ import pytest
 
 from underpass.linux.namespaces import until
 from underpass.linux.netdev_features import netdev_features
-from underpass.testing.namespaces import Namespace, VethPair
+from underpass.testing.namespaces import End, VethPair
 from underpass.xdp.loader import XdpProgram
 
 POLICY = """
@@ -58,7 +58,7 @@ def serve(veth: VethPair, site: Path) -> Iterator[Server]:
         process.wait(20)
 
 
-def shield(end: Namespace, *words: str, status: int = 0) -> str:
+def shield(end: End, *words: str, status: int = 0) -> str:
     done = subprocess.run(end.command(sys.executable, "-m", "underpass.cli", "shield", *words),
                           capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == status, done.stderr

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.netns.inside import inside
 from tests.readable import make_readable
 
 from underpass import observe
 from underpass.apps.bench.servers import Underpass
-from underpass.linux.namespaces import Pair, until
+from underpass.linux.namespaces import Pair, inside, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")
 

@@ -16,11 +16,10 @@ from pathlib import Path
 
 import pytest
 from tests.netns.beside import get, is_served, ours
-from tests.netns.inside import inside
 from tests.netns.test_paths import Served
 
 from underpass.apps.bench.servers import Underpass
-from underpass.linux.namespaces import Pair, until
+from underpass.linux.namespaces import Pair, inside, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")
 
@@ -127,7 +126,7 @@ def advertise(served: Underpass, lifetime_s: int) -> None:
     """A router advertisement (RFC 4861 4.2) from the client: it is a router, and PREFIX is on this link."""
     client = served.pair.client
     header = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, lifetime_s, 0, 0)
-    station = struct.pack("!BB6s", 1, 1, bytes.fromhex(client.mac.replace(":", "")))
+    station = struct.pack("!BB6s", 1, 1, client.mac)
     prefix = struct.pack("!BBBBIII16s", 3, 4, 64, 0xC0, 3600, 1800, 0,
                          socket.inet_pton(socket.AF_INET6, PREFIX))
     with inside(client.name), socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as raw:

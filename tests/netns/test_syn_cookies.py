@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.netns.inside import inside
 
 from underpass.apps.bench.floods import frame
 from underpass.apps.bench.servers import Underpass
-from underpass.linux.namespaces import Pair, until
+from underpass.linux.namespaces import Pair, inside, until
 from underpass.linux.netdev_features import netdev_features
 from underpass.observe.workers import stats
 from underpass.testing.packets import Flags, TcpSegment
@@ -88,7 +87,8 @@ def root(tmp_path: Path) -> Path:
 
 @contextmanager
 def flood(pair: Pair, address: str, rate: int) -> Iterator[None]:
-    words = [str(HERE / "flood.py"), pair.client.interface, pair.client.mac, pair.server.mac, address, "80"]
+    macs = pair.client.mac_text, pair.server.mac_text
+    words = [str(HERE / "flood.py"), pair.client.interface, *macs, address, "80"]
     process = pair.client.start(sys.executable, *words, str(rate), output=subprocess.PIPE)
     try:
         assert process.stdout is not None
@@ -211,8 +211,8 @@ def test_a_port_in_time_wait_is_used_again_by_a_cookie(pair: Pair, root: Path, f
 
 
 def stray(pair: Pair, address: str) -> None:
-    frame = TcpSegment(src="198.19.0.1", dst=address, src_mac=pair.client.mac, dst_mac=pair.server.mac, seq=1,
-                       ack=1, flags=Flags.ACK).build()
+    frame = TcpSegment(src="198.19.0.1", dst=address, src_mac=pair.client.mac_text,
+                       dst_mac=pair.server.mac_text, seq=1, ack=1, flags=Flags.ACK).build()
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as out:
         out.bind((pair.client.interface, 0))
         out.send(frame)

@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.netns.inside import inside
 
 from underpass.apps.bench.servers import Underpass
 from underpass.linux.control_socket import ControlClient, control_sockets
-from underpass.linux.namespaces import Pair, until
+from underpass.linux.namespaces import Pair, inside, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")
 

@@ -11,7 +11,7 @@ from tests.shield.loaded import loaded
 from underpass.linux.netdev_features import netdev_features
 from underpass.shield import policy_file
 from underpass.shield.shield import Shield
-from underpass.testing.namespaces import Namespace, VethPair
+from underpass.testing.namespaces import End, VethPair
 from underpass.testing.packets import TcpSegment, checksum, extension_header
 from underpass.testing.probe_xdp import verdict
 from underpass.xdp.loader import XdpProgram
@@ -129,7 +129,7 @@ def test_fragments_are_let_be(program: XdpProgram, veth: VethPair) -> None:
     assert reason(program, whole) == "passed_fragment"
 
 
-def listener(end: Namespace, family: str, kind: socket.SocketKind, port: int) -> socket.socket:
+def listener(end: End, family: str, kind: socket.SocketKind, port: int) -> socket.socket:
     with end.entered():
         sock = socket.socket({"v4": socket.AF_INET, "v6": socket.AF_INET6}[family], kind)
     sock.settimeout(20)

@@ -9,7 +9,7 @@ from underpass.linux.namespaces import until
 from underpass.linux.netdev_features import netdev_features
 from underpass.shield import policy_file
 from underpass.shield.shield import Shield, chosen_ports
-from underpass.testing.namespaces import Namespace, VethPair
+from underpass.testing.namespaces import End, VethPair
 from underpass.xdp.loader import XdpProgram
 
 POLICIES = {"drop": ("drop = ['udp']", "dropped_protocol"),
@@ -37,7 +37,7 @@ def load(veth: VethPair, program: XdpProgram, text: str) -> None:
         Shield(program, program.netdev.index).load(policy_file.parse(text))
 
 
-def opened(end: Namespace, family: str, port: int = 0) -> socket.socket:
+def opened(end: End, family: str, port: int = 0) -> socket.socket:
     with end.entered():
         sock = socket.socket(FAMILIES[family], socket.SOCK_DGRAM)
     sock.settimeout(20)

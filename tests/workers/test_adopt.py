@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.netns.inside import inside
 from tests.workers.test_crash import killed, load, report
 from tests.workers.test_supervisor import Workers, asks, end, served  # noqa: F401
 
 from underpass.linux.control_socket import ControlClient, control_sockets
-from underpass.linux.namespaces import until
+from underpass.linux.namespaces import inside, until
 from underpass.workers.adoption import Serving, serving
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")

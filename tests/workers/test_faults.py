@@ -11,12 +11,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from tests.netns.inside import inside
 from tests.workers.test_queues import serve, told  # noqa: F401
 from tests.workers.test_supervisor import Workers, asks, served  # noqa: F401
 
 from underpass import observe
-from underpass.linux.namespaces import Pair, run, until
+from underpass.linux.namespaces import Pair, inside, run, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")
 

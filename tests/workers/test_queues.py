@@ -14,12 +14,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from tests.netns.inside import inside
 from tests.readable import web_root
 from tests.workers.test_supervisor import Workers, asks, end
 
 from underpass import observe
-from underpass.linux.namespaces import CommandError, Pair, until
+from underpass.linux.namespaces import CommandError, Pair, inside, until
 from underpass.testing.icmp import icmp_error
 from underpass.testing.packets import TcpSegment
 from underpass.testing.probe_wire import toeplitz

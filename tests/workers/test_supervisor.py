@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from tests.netns.inside import inside
 from tests.readable import web_root
 
 from underpass import observe
 from underpass.apps.bench.servers import Underpass
-from underpass.linux.namespaces import Pair, until
+from underpass.linux.namespaces import Pair, inside, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making network namespaces needs root")
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import pytest
 
 from underpass.linux.netdev_features import NetdevFeatures, netdev_features
-from underpass.testing.namespaces import Namespace, VethPair
+from underpass.testing.namespaces import End, VethPair
 from underpass.xdp.loader import XdpProgram, attached_program
 
 OWNER = """
@@ -27,17 +27,17 @@ time.sleep(60)
 """
 
 
-def features(end: Namespace) -> NetdevFeatures:
+def features(end: End) -> NetdevFeatures:
     with end.entered():
         return netdev_features(end.interface)
 
 
-def attached(end: Namespace) -> tuple[int, str, str] | None:
+def attached(end: End) -> tuple[int, str, str] | None:
     with end.entered():
         return attached_program(features(end).index)
 
 
-def attach(end: Namespace, mode: str = "auto", multi_buffer: bool | None = None) -> XdpProgram:
+def attach(end: End, mode: str = "auto", multi_buffer: bool | None = None) -> XdpProgram:
     with end.entered():
         return XdpProgram(features(end), mode, multi_buffer)
 

@@ -17,15 +17,17 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-OURS = re.compile(r"^up-(\d+)-(client|server|relay)$")
+OURS = re.compile(r"^up-(\d+)-[\w-]+$")
 GRACE_S = 3.0
 PR_SET_PDEATHSIG = 1
-PRCTL = ctypes.CDLL(None).prctl
+CLONE_NEWNET = 0x40000000
+LIBC = ctypes.CDLL(None, use_errno=True)
+PRCTL = LIBC.prctl              # looked up now: `die_with_parent` runs between fork and exec
 
 
 class CommandError(OSError):
@@ -99,16 +101,42 @@ def die_with_parent() -> None:
     PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-class Namespace:
-    """One of the two: its name, its interface and its addresses; commands run inside it."""
+@contextlib.contextmanager
+def inside(name: str) -> Iterator[None]:
+    """This thread is in the namespace within the block: the sockets that are made there stay there."""
+    with (open("/proc/thread-self/ns/net", "rb") as home,
+          open(f"/run/netns/{name}", "rb") as away):
+        _enter(away.fileno())
+        try:
+            yield
+        finally:
+            _enter(home.fileno())
 
-    def __init__(self, role: str, interface: str, host: int) -> None:
-        self.name = f"up-{os.getpid()}-{role}"
+
+def _enter(descriptor: int) -> None:
+    if LIBC.setns(descriptor, CLONE_NEWNET):
+        number = ctypes.get_errno()
+        raise OSError(number, f"setns: {os.strerror(number)}")
+
+
+class Namespace:
+    """Its name, its interface and its addresses; commands run inside it."""
+
+    def __init__(self, name: str, interface: str, address: str, address6: str, mac: bytes) -> None:
+        self.name = name
         self.interface = interface
-        self.address = f"198.18.0.{host}"                   # RFC 2544: set apart for measurements
-        self.address6 = f"fd00:18::{host}"
-        self.mac = f"02:00:00:00:12:{host:02x}"
+        self.address = address
+        self.address6 = address6
+        self.mac = mac
         self.processes: list[subprocess.Popen[str]] = []
+
+    @property
+    def mac_text(self) -> str:
+        return self.mac.hex(":")
+
+    def entered(self) -> contextlib.AbstractContextManager[None]:
+        """See `inside`."""
+        return inside(self.name)
 
     def command(self, *command: str, core: int | None = None) -> list[str]:
         """The command as it is run from outside; `core` pins it."""
@@ -153,6 +181,12 @@ class Namespace:
         """Write a value to a file of /proc/sys/net or /sys/class/net as this namespace sees it."""
         self.run("tee", path, text=f"{value}\n")
 
+    def carries(self) -> bool:
+        """Whether the interface has a carrier and Linux has heard of it: before, up to a second after it came up,
+        what Linux sends is lost.
+        """
+        return self.run("cat", f"/sys/class/net/{self.interface}/operstate").stdout == "up\n"
+
     def offload(self, **features: bool) -> None:
         """Switch offloads of the interface: tx=False, gro=True."""
         words = [word for name, on in features.items() for word in (name, "on" if on else "off")]
@@ -163,14 +197,45 @@ class Namespace:
         text = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
         return [int(pid) for pid in text.split()]
 
+    def set_up(self, mtu: int, prefix_length: int, *more: str) -> None:
+        """Give the interface its addresses, and have it and loopback up; `more` are other commands of ip."""
+        run("ip", "-n", self.name, "-batch", "-", text="\n".join((
+            f"link set {self.interface} address {self.mac_text} mtu {mtu}",
+            f"addr add {self.address}/{prefix_length} dev {self.interface}",
+            f"addr add {self.address6}/64 dev {self.interface} nodad",
+            "link set lo up", f"link set {self.interface} up", *more, "")))
+
+
+def side(role: str, interface: str, host: int) -> Namespace:
+    """A namespace of this process, which `sweep` deletes when that has died."""
+    return Namespace(f"up-{os.getpid()}-{role}", interface, f"198.18.0.{host}", f"fd00:18::{host}",
+                     bytes((2, 0, 0, 0, 0x12, host)))       # RFC 2544: set apart for measurements
+
+
+def join(here: Namespace, interface: str, there: Namespace, peer: str, queues: int = 1) -> None:
+    """Make a veth pair with an end in each of two namespaces."""
+    rings = ["numrxqueues", str(queues), "numtxqueues", str(queues)]
+    run("ip", "-n", here.name, "link", "add", interface, *rings, "type", "veth",
+        "peer", "name", peer, *rings, "netns", there.name)
+
+
+def remove(namespaces: Iterable[Namespace]) -> None:
+    """End the processes of all, and delete them. May be called twice."""
+    with signals_held():
+        for it in namespaces:
+            for process in list(it.processes):
+                it.stop(process)
+        for it in namespaces:
+            delete(it.name)
+
 
 class Pair:
     """Two namespaces `up-PID-client` and `up-PID-server` and their veth pair; a context manager."""
 
     def __init__(self, interfaces: tuple[str, str] | None = None, mtu: int = 1500, queues: int = 1) -> None:
         client, server = interfaces or (f"uc{os.getpid()}", f"us{os.getpid()}")
-        self.client = Namespace("client", client, 1)
-        self.server = Namespace("server", server, 2)
+        self.client = side("client", client, 1)
+        self.server = side("server", server, 2)
         self.namespaces = [self.client, self.server]
         self.mtu = mtu
         self.queues = queues
@@ -191,34 +256,19 @@ class Pair:
         self.close()
 
     def _make(self) -> None:
-        for side in self.namespaces:
-            run("ip", "netns", "add", side.name)
+        for it in self.namespaces:
+            run("ip", "netns", "add", it.name)
         self._join()
-        for side in (self.client, self.server):
-            run("ip", "-n", side.name, "-batch", "-", text="\n".join((
-                f"link set {side.interface} address {side.mac} mtu {self.mtu}",
-                f"addr add {side.address}/15 dev {side.interface}",
-                f"addr add {side.address6}/64 dev {side.interface} nodad",
-                "link set lo up", f"link set {side.interface} up", "")))
+        for it in (self.client, self.server):
+            it.set_up(self.mtu, 15)
 
     def _join(self) -> None:
         """Make the link between the two."""
-        self.veth(self.client, self.client.interface, self.server, self.server.interface)
-
-    def veth(self, here: Namespace, interface: str, there: Namespace, peer: str) -> None:
-        """Make a veth pair with an end in each of two namespaces."""
-        queues = ["numrxqueues", str(self.queues), "numtxqueues", str(self.queues)]
-        run("ip", "-n", here.name, "link", "add", interface, *queues, "type", "veth",
-            "peer", "name", peer, *queues, "netns", there.name)
+        join(self.client, self.client.interface, self.server, self.server.interface, self.queues)
 
     def close(self) -> None:
         """End the processes and delete the namespaces. May be called twice."""
-        with signals_held():
-            for side in self.namespaces:
-                for process in list(side.processes):
-                    side.stop(process)
-            for side in self.namespaces:
-                delete(side.name)
+        remove(self.namespaces)
 
 
 def delete(name: str) -> None:

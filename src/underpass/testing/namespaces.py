@@ -1,18 +1,16 @@
 """Two network namespaces joined by a veth pair: a link between two hosts, on one machine."""
 
-import contextlib
-import ctypes
 import itertools
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from ipaddress import IPv6Address
 from types import TracebackType
 from typing import Self
 
-CLONE_NEWNET = 0x40000000
+from underpass.linux.namespaces import Namespace, join, remove, run, sweep
+
 _numbers = itertools.count()
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def why_not() -> str | None:
@@ -21,63 +19,36 @@ def why_not() -> str | None:
         return "network namespaces need root"
     if shutil.which("ip") is None:
         return "network namespaces need iproute2"
-    run = subprocess.run(["unshare", "-n", "true"], capture_output=True, check=False)
-    return None if run.returncode == 0 else "this machine allows no new network namespaces"
+    tried = subprocess.run(["unshare", "-n", "true"], capture_output=True, check=False)
+    return None if tried.returncode == 0 else "this machine allows no new network namespaces"
 
 
-def _ip(command: str) -> None:
-    run = subprocess.run(["ip", *command.split()], capture_output=True, text=True, check=False)
-    if run.returncode:
-        raise OSError(f"ip {command}: {run.stderr.strip()}")
+class End(Namespace):
+    """One end of the wire of that network, 10.77.N.0/24."""
 
-
-class Namespace:
-    """One end: a namespace with one interface, its addresses and loopback."""
-
-    def __init__(self, name: str, interface: str, number: int) -> None:
-        self.name = name
-        self.interface = interface
-        self.mac = bytes((2, 0x75, 0x70, 0, 0, number))
-        self.v4 = f"10.77.0.{number}"
-        self.v6 = f"fd77::{number}"
+    def __init__(self, name: str, interface: str, number: int, network: int = 0) -> None:
+        super().__init__(name, interface, f"10.77.{network}.{number}",
+                         str(IPv6Address(f"fd77:{network}::{number}")),
+                         bytes((2, 0x75, 0x70, 0, network, number)))
 
     @property
-    def mac_text(self) -> str:
-        return self.mac.hex(":")
+    def v4(self) -> str:
+        return self.address
 
-    def command(self, *argv: str) -> list[str]:
-        """The command line that runs `argv` in this namespace."""
-        return ["ip", "netns", "exec", self.name, *argv]
-
-    def run(self, *argv: str, check: bool = True, timeout: float = 30) -> subprocess.CompletedProcess[str]:
-        """Run a program in this namespace to its end, its output as text."""
-        return subprocess.run(
-            self.command(*argv), capture_output=True, text=True, check=check, timeout=timeout
-        )
+    @property
+    def v6(self) -> str:
+        return self.address6
 
     def popen(self, *argv: str) -> subprocess.Popen[str]:
-        """Start a program in this namespace, its output as text."""
+        """Start a program in this namespace, its output and what it complains of as text."""
         return subprocess.Popen(
             self.command(*argv), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
-    @contextlib.contextmanager
-    def entered(self) -> Iterator[Self]:
-        """Have this thread's new sockets in the namespace; those opened stay there afterwards."""
-        with (
-            open("/proc/thread-self/ns/net", "rb") as back,
-            open(f"/var/run/netns/{self.name}", "rb") as there,
-        ):
-            _setns(there.fileno())
-            try:
-                yield self
-            finally:
-                _setns(back.fileno())
-
-
-def _setns(fd: int) -> None:
-    if _libc.setns(fd, CLONE_NEWNET):
-        raise OSError(ctypes.get_errno(), f"setns: {os.strerror(ctypes.get_errno())}")
+    def knows(self, other: "End") -> list[str]:
+        """The commands of ip by which it knows the other's MAC address from the start."""
+        return [f"neigh replace {it} lladdr {other.mac_text} dev {self.interface}"
+                for it in (other.v4, other.v6)]
 
 
 class VethPair:
@@ -88,9 +59,10 @@ class VethPair:
     """
 
     def __init__(self, tag: str, mtu: int = 1500, queues: int = 1) -> None:
-        stem = f"up-{tag}-{os.getpid()}-{next(_numbers)}"
-        self.ours = Namespace(f"{stem}-a", "up0", 1)
-        self.peer = Namespace(f"{stem}-b", "up1", 2)
+        sweep()
+        stem = f"up-{os.getpid()}-{tag}-{next(_numbers)}"
+        self.ours = End(f"{stem}-a", "up0", 1)
+        self.peer = End(f"{stem}-b", "up1", 2)
         try:
             self._build(mtu, queues)
         except BaseException:
@@ -100,27 +72,14 @@ class VethPair:
     def _build(self, mtu: int, queues: int) -> None:
         ours, peer = self.ours, self.peer
         for end in (ours, peer):
-            _ip(f"netns add {end.name}")
-        here, there = (self._new_link(end, mtu, queues) for end in (ours, peer))
-        _ip(f"-n {ours.name} link add {here} type veth peer {there} netns {peer.name}")
-        for end, other in ((ours, peer), (peer, ours)):
-            _ip(f"-n {end.name} link set lo up")
-            _ip(f"-n {end.name} link set {end.interface} up")
-            _ip(f"-n {end.name} address add {end.v4}/24 dev {end.interface}")
-            _ip(f"-n {end.name} address add {end.v6}/64 dev {end.interface} nodad")
-            for address in (other.v4, other.v6):
-                _ip(f"-n {end.name} neigh replace {address} lladdr {other.mac_text} dev {end.interface}")
-
-    @staticmethod
-    def _new_link(end: Namespace, mtu: int, queues: int) -> str:
-        rings = f"numrxqueues {queues} numtxqueues {queues}"
-        return f"name {end.interface} mtu {mtu} address {end.mac_text} {rings}"
+            run("ip", "netns", "add", end.name)
+        join(ours, ours.interface, peer, peer.interface, queues)
+        ours.set_up(mtu, 24, *ours.knows(peer))
+        peer.set_up(mtu, 24, *peer.knows(ours))
 
     def close(self) -> None:
         """Remove both namespaces, and with them the pair. May be called twice."""
-        for end in (self.ours, self.peer):
-            if os.path.exists(f"/var/run/netns/{end.name}"):
-                _ip(f"netns del {end.name}")
+        remove((self.ours, self.peer))
 
     def __enter__(self) -> Self:
         return self

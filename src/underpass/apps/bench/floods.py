@@ -75,7 +75,7 @@ class Target:
 
 def frame(kind: str, there: Namespace) -> bytes:
     """The packet that all of a flood are made from, as a router would pass it on."""
-    macs = bytes.fromhex((there.mac + ROUTER_MAC).replace(":", ""))
+    macs = there.mac + bytes.fromhex(ROUTER_MAC.replace(":", ""))
     to = socket.inet_aton(there.address)
     if kind == "udp":
         above, protocol = struct.pack("!HHHH", 1024, 9, 26, 0) + bytes(18), socket.IPPROTO_UDP

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from underpass.linux.namespaces import CommandError, Namespace, Pair, run
+from underpass.linux.namespaces import CommandError, Pair, join, run, side
 
 BACKLOG = 4000          # packets that wait at a sender's interface, instead of being lost on veth's ring
 
@@ -26,21 +26,21 @@ class RelayedPair(Pair):
     def __init__(self, core: int | None = None, queues: int = 1) -> None:
         super().__init__(queues=queues)
         self.core = core
-        self.relay = Namespace("relay", self.client.interface.replace("uc", "ul"), 3)
+        self.relay = side("relay", self.client.interface.replace("uc", "ul"), 3)
         self.right = self.client.interface.replace("uc", "ur")
         self.namespaces.append(self.relay)
         self.process: subprocess.Popen[str] | None = None
 
     def _join(self) -> None:
         left, right = self.relay.interface, self.right
-        self.veth(self.client, self.client.interface, self.relay, left)
-        self.veth(self.server, self.server.interface, self.relay, right)
+        join(self.client, self.client.interface, self.relay, left, self.queues)
+        join(self.server, self.server.interface, self.relay, right, self.queues)
         for interface in (left, right):
             self.relay.write(f"/proc/sys/net/ipv6/conf/{interface}/disable_ipv6", 1)
             self.relay.run("ip", "link", "set", interface, "arp", "off", "up")
-        for side in (self.client, self.server):
-            side.offload(tx=False, gso=False, gro=False)
-            side.run("tc", "qdisc", "add", "dev", side.interface, "root", "pfifo", "limit", str(BACKLOG))
+        for end in (self.client, self.server):
+            end.offload(tx=False, gso=False, gro=False)
+            end.run("tc", "qdisc", "add", "dev", end.interface, "root", "pfifo", "limit", str(BACKLOG))
         self._start_process(left, right)
 
     def _start_process(self, left: str, right: str) -> None:
