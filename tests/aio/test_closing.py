@@ -14,6 +14,7 @@ from tests.aio.conftest import Site
 from underpass.aio import loop as event_loop
 
 PORT = 7000
+TCP_CLOSE_WAIT = 8
 
 
 class Taker:
@@ -49,9 +50,9 @@ class Taker:
         return bytes(self.octets), self.error
 
 
-async def written(taker: Taker, octets: bytes) -> None:
+async def written(address: tuple[str, int], octets: bytes) -> None:
     """To the stack; the transport keeps what that does not take."""
-    _, writer = await asyncio.open_connection(*taker.address)
+    _, writer = await asyncio.open_connection(*address)
     writer.write(octets)
     writer.close()
 
@@ -65,13 +66,13 @@ def all_of(octets: bytes, heard: tuple[bytes, OSError | None]) -> bool:
 def test_what_the_stack_has_taken_arrives(site: Site) -> None:
     octets = os.urandom(60_000)
     taker = Taker(site)
-    site.run(written(taker, octets))
+    site.run(written(taker.address, octets))
     assert all_of(octets, taker.heard())
 
 
 def test_what_the_stack_has_not_taken_is_lost_and_the_peer_told_so(site: Site) -> None:
     taker = Taker(site)
-    site.run(written(taker, os.urandom(30_000_000)))
+    site.run(written(taker.address, os.urandom(30_000_000)))
     assert isinstance(taker.heard()[1], ConnectionResetError)
 
 
@@ -81,7 +82,7 @@ def test_a_peer_that_goes_on_taking_has_the_time_that_it_needs(
     monkeypatch.setattr(event_loop, "LINGER_S", 1.0)
     octets = os.urandom(60_000)
     taker = Taker(site, part=4096, rests_s=0.15, buffer=8192)
-    site.run(written(taker, octets))
+    site.run(written(taker.address, octets))
     assert all_of(octets, taker.heard())
 
 
@@ -92,7 +93,7 @@ def test_a_peer_that_takes(site: Site, monkeypatch: pytest.MonkeyPatch, limit: s
     monkeypatch.setattr(event_loop, limit, 0.5)
     octets = os.urandom(60_000)
     taker = Taker(site, part=4096, rests_s=rests_s, buffer=8192)
-    site.run(written(taker, octets))
+    site.run(written(taker.address, octets))
     got, error = taker.heard()
     assert isinstance(error, ConnectionResetError)
     assert len(got) < len(octets) and octets.startswith(got)
@@ -101,7 +102,7 @@ def test_a_peer_that_takes(site: Site, monkeypatch: pytest.MonkeyPatch, limit: s
 def test_a_process_that_was_kept_from_running_has_not_waited(
         site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     octets = os.urandom(60_000)
-    taker = Taker(site)
+    taker = Taker(site, part=4096, rests_s=0.02, buffer=8192)
     asked = 0
 
     def monotonic() -> float:
@@ -110,9 +111,25 @@ def test_a_process_that_was_kept_from_running_has_not_waited(
         return time.monotonic() + (5 if asked > 1 else 0)
 
     monkeypatch.setattr(event_loop, "time", SimpleNamespace(monotonic=monotonic))
-    site.run(written(taker, octets))
+    site.run(written(taker.address, octets))
     assert asked > 1
     assert all_of(octets, taker.heard())
+
+
+def test_a_peer_that_has_all_is_not_reset(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It closes in its own time, for which the process does not wait."""
+    for limit in ("LINGER_S", "LINGER_MOST_S"):
+        monkeypatch.setattr(event_loop, limit, 1000.0)
+    octets = os.urandom(60_000)
+    with site.listener() as listener:
+        site.run(written(listener.getsockname(), octets))
+        sock, _ = listener.accept()
+        with sock:
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE_WAIT
+            got = bytearray()
+            while more := sock.recv(1 << 16):
+                got += more
+            assert got == octets
 
 
 def test_it_leaves_nothing_behind(site: Site) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import contextlib
+import errno
 import socket
 import ssl
 from pathlib import Path
@@ -38,6 +39,75 @@ async def asked(site: Site, times: int) -> collections.Counter[bytes]:
         with await site.connected(PORT) as client:
             seen[await exactly(client, 1)] += 1
     return seen
+
+
+def test_the_stack_listens_before_the_kernel_does(site: Site) -> None:
+    """A client that comes in between must not be accepted by the kernel, whose connection would be reset."""
+    class Listening(socket.socket):
+        def listen(self, backlog: int = 128) -> None:
+            served.append(running()._dispatcher.serves(*self.getsockname()))
+            super().listen(backlog)
+
+    served: list[bool] = []
+
+    async def main() -> None:
+        for begins_later in (False, True):
+            with Listening() as sock:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.bind((site.host, PORT))
+                server = await running().create_server(named(b"1"), sock=sock, start_serving=not begins_later)
+                assert len(served) == (not begins_later)
+                async with server:
+                    await server.start_serving()
+                    assert served == [True]
+                    assert await asked(site, 2) == {b"1": 2}
+            served.clear()
+    site.run(main())
+
+
+def test_a_socket_that_is_bound_to_nothing_gets_a_port(site: Site) -> None:
+    async def main() -> None:
+        async with await running().create_server(named(b"1"), sock=socket.socket()) as server:
+            client = await site.connected(server.sockets[0].getsockname()[1])
+            assert await exactly(client, 1) == b"1"
+            client.close()
+            assert opened() == 1
+    site.run(main())
+
+
+def test_a_server_that_the_kernel_refuses_leaves_the_port(site: Site) -> None:
+    class Refused(socket.socket):
+        def listen(self, backlog: int = 128) -> None:
+            raise OSError(errno.EADDRINUSE, "taken")
+
+    async def main() -> None:
+        with Refused() as sock:
+            sock.bind((site.host, PORT))
+            with pytest.raises(OSError, match="taken"):
+                await running().create_server(named(b"1"), sock=sock)
+            assert not running()._dispatcher.serves(site.host, PORT)
+        async with await running().create_server(named(b"2"), site.host, PORT):
+            assert await asked(site, 1) == {b"2": 1}
+    site.run(main())
+
+
+def test_clients_that_come_while_a_server_begins_are_refused_or_served(site: Site) -> None:
+    """And not reset once they are connected."""
+    async def served(port: int) -> bytes:
+        while True:
+            try:
+                with await site.connected(port) as client:
+                    return await exactly(client, 1)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0)
+
+    async def main() -> None:
+        for port in range(PORT, PORT + 30):
+            clients = [asyncio.create_task(served(port)) for _ in range(3)]
+            await asyncio.sleep(0.005)
+            async with await running().create_server(named(b"1"), site.host, port):
+                assert await asyncio.gather(*clients) == [b"1"] * 3
+    site.run(main())
 
 
 def test_servers_that_reuse_a_port_share_its_connections(site: Site) -> None:

@@ -268,6 +268,18 @@ class TestTheEnd:
         wire.settle()
         peer.expect_nothing(for_ms=1000)
 
+    def test_a_peer_that_has_all_and_may_not_have_read_it_is_left_alone(self, wire, peer):
+        """Some systems throw away at a reset what their application has not read."""
+        closed(peer)
+        peer.expect(ACK | FIN)
+        peer.send(ACK, ack=2)
+        assert states(wire) == ["FIN-WAIT-2"]
+        assert wire.stack.abort_all() == 0
+        wire.settle()
+        peer.expect_nothing(for_ms=1000)
+        assert states(wire) == []
+        assert wire.host.is_idle()
+
     def test_closing_the_stack_tells_them(self, wire, peer):
         peer.open()
         wire.stack.close()

@@ -1,6 +1,6 @@
 """The event loop: asyncio's own, with TCP that comes and goes by one interface taken over by the stack.
 
-    create_server --> _start_serving: the kernel's listener stays, the stack listens beside it
+    create_server --> server.StackServer: the stack listens, and then the kernel's listener beside it
     accepted      --> StackTransport, over it asyncio's TLS where asked
     sock_connect  --> by the stack where the way leads over the interface; the kernel's socket stands for it
     an iteration  --> turns the stack, sleeps for everything; the dispatcher tells transports: scheduler.pxd
@@ -26,6 +26,7 @@ from underpass.aio.dispatch import Dispatcher, Endpoint
 from underpass.aio.listeners import Listeners
 from underpass.aio.scheduler import Scheduler
 from underpass.aio.selector import StackSelector
+from underpass.aio.server import SSL_ARGUMENTS, StackServer
 from underpass.aio.socket_end import SocketEnd
 from underpass.aio.stand_in import Arrivals, accept_now, arrivals_of, found, listen_beside, parted, stand_for
 from underpass.aio.tls import TlsProtocol
@@ -34,9 +35,9 @@ from underpass.nic import Nic
 
 LINGER_S = 2.0                  # a closed loop waits so long for peers that acknowledge nothing more
 LINGER_MOST_S = 10.0            # and so long for those that acknowledge a little now and then
+LINGER_CLOSE_S = 0.5            # who has all has so long to close as well
 LINGER_TURN_S = 0.01
 BACKLOG = 1024                  # handshakes under way; beyond them the stack sends cookies
-SSL_ARGUMENTS = ("ssl_handshake_timeout", "ssl_shutdown_timeout")
 
 if TYPE_CHECKING:
     from underpass.aio.member import ProgramStack
@@ -126,7 +127,8 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
         """Turn the stack until all is acknowledged and closed, or no peer goes on with it."""
         left, quiet_s = self._dispatcher.unacknowledged, 0.0
         began = now = time.monotonic()
-        while self._dispatcher.open and quiet_s < LINGER_S and now - began < LINGER_MOST_S:
+        while (self._dispatcher.open and quiet_s < (LINGER_S if left else LINGER_CLOSE_S)
+               and now - began < LINGER_MOST_S):
             self._stack.run(LINGER_TURN_S)
             before, now = now, time.monotonic()
             # A process that did not run has not waited: neither could it send again what was lost.
@@ -143,26 +145,27 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
 
     # -- servers
 
-    async def create_server(self, *arguments: Any, sock: socket.socket | None = None, **options: Any) -> Any:
-        """As asyncio's. The interface is had before the kernel listens: what that accepts until the port is
-        the stack's is reset.
-        """
+    async def create_server(self, *arguments: Any, sock: socket.socket | None = None,
+                            start_serving: bool = True, **options: Any) -> Any:
+        """As asyncio's. The port is the stack's before the kernel listens: see `StackServer`."""
         if sock is None or (isinstance(sock, socket.socket) and any(addresses_of(sock))):
             self._engage()
-        return await super().create_server(*arguments, sock=sock, **options)
+        server = await super().create_server(*arguments, sock=sock, start_serving=False, **options)
+        server.__class__ = StackServer
+        if start_serving:
+            await server.start_serving()
+        return server
 
-    def _start_serving(self, protocol_factory: Callable[[], asyncio.BaseProtocol], sock: socket.socket,
-                       sslcontext: Any = None, server: Any = None, backlog: int = 100, *arguments: Any,
-                       **options: Any) -> None:
-        addresses = list(addresses_of(sock))
-        if addresses and not self._engage():
-            addresses.clear()
-        super()._start_serving(         # type: ignore[misc]
-            protocol_factory, sock, sslcontext, server, backlog, *arguments, **options)
-        for address in addresses:
-            self._listen(sock, address, backlog, self._acceptor(
-                protocol_factory, sslcontext, server,
-                dict(zip(SSL_ARGUMENTS, arguments, strict=False)) | options))
+    def serve_first(self, sock: socket.socket, backlog: int, accepted: Callable[[int], None]) -> None:
+        """Listen on what a server's socket is bound to."""
+        if any(port == 0 for _, port in addresses_of(sock)):
+            sock.bind(("", 0))                  # as listen(2) would
+        for address in addresses_of(sock):
+            self._listen(sock, address, backlog, accepted)
+
+    def serve_no_more(self, sock: socket.socket) -> None:
+        """Leave it to the kernel, which goes on; what is open stays."""
+        self._unlisten(self._serving.pop(sock, []))
 
     def _listen(self, sock: socket.socket, address: tuple[str, int], backlog: int,
                 accepted: Callable[[int], None]) -> None:
@@ -183,17 +186,18 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
             raise
         self._serving.setdefault(sock, []).append((release, stop))
 
-    def _acceptor(self, protocol_factory: Callable[[], asyncio.BaseProtocol], sslcontext: Any, server: Any,
-                  options: dict[str, Any]) -> Callable[[int], None]:
-        """What is called for each connection, in a copy of the context of now."""
-        dispatcher, context = self._dispatcher, contextvars.copy_context()
-        tls = {name: value for name, value in options.items() if name in SSL_ARGUMENTS}
+    def acceptor(self, protocol_factory: Callable[[], asyncio.BaseProtocol], sslcontext: Any, server: Any,
+                 tls: dict[str, Any]) -> Callable[[int], None]:
+        """What is called for each connection of a server, in a copy of the context of now. `tls`: see
+        `SSL_ARGUMENTS`.
+        """
+        context = contextvars.copy_context()
 
         def accept(conn: int) -> None:
             protocol = protocol_factory()
             if sslcontext:
                 protocol = tls_over(self, protocol, sslcontext, None, True, None, **tls)
-            StackTransport(dispatcher, self, conn, protocol, server=server).made()
+            StackTransport(self._dispatcher, self, conn, protocol, server=server).made()
 
         def accepted(conn: int) -> None:
             try:
@@ -207,7 +211,7 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
         return accepted
 
     def _stop_serving(self, sock: socket.socket) -> None:
-        self._unlisten(self._serving.pop(sock, []))
+        self.serve_no_more(sock)
         super()._stop_serving(sock)     # type: ignore[misc]
 
     def _unlisten(self, held: list[tuple[Release, Release]]) -> None:

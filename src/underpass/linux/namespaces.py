@@ -182,8 +182,8 @@ class Namespace:
         self.run("tee", path, text=f"{value}\n")
 
     def carries(self) -> bool:
-        """Whether the interface has a carrier and Linux has heard of it: before, up to a second after it came up,
-        what Linux sends is lost.
+        """Whether the interface has a carrier and Linux has heard of it: before, up to a second after it came
+        up, what Linux sends is lost.
         """
         return self.run("cat", f"/sys/class/net/{self.interface}/operstate").stdout == "up\n"
 

@@ -132,6 +132,10 @@ cdef uint32_t ending_reset_all(Tcp *tcp, int error) noexcept nogil:
     for conn in range(tcp.state.tcb_fresh):
         if tcp.tcbs[conn].state == CLOSED or tcp.tcbs[conn].state == TIME_WAIT:
             continue
+        if tcp.tcbs[conn].state == FIN_WAIT_2 and tcp.tcbs[conn].flags & CONN_ORPHAN:
+            # The peer has all, and may not have read it: on some systems a reset would take it away.
+            ending_gone(tcp, conn, error)
+            continue
         ending_reset(tcp, conn, error)
         count += 1
         if tcp.tx.tail - tcp.tx.head >= RESETS_AT_ONCE:
