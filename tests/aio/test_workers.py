@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.workers.test_restart import no_errors_under_load
@@ -290,19 +291,25 @@ class Lent(Programs):
     options = ("--loops", "2")
 
     def wait(self) -> None:
-        assert until(lambda: "path: " in self.said() or self.process.poll() is not None, 30), self.said()
+        assert until(lambda: self.listening() == 2 or self.process.poll() is not None, 30), self.said()
         assert self.process.poll() is None, self.said()
 
     def command(self) -> list[str]:
         return ["env", f"PYTHONPATH={self.root}", *super().command()]
 
+    def listening(self) -> int:
+        """How many shares do."""
+        return sum(row["state"] == "LISTEN" for row in self.sockets())
+
     def running(self) -> list[int]:
-        """Those that have a share. This process may have had stacks of its own on an interface of that name.
-        """
+        """Those that have a share."""
+        return sorted({row["pid"] for row in self.sockets()})
+
+    def sockets(self) -> list[dict[str, Any]]:
+        """Of all shares. This process may have had stacks of its own on an interface of that name."""
         said = self.pair.server.run(sys.executable, "-m", "underpass.cli", "ss", "--all", "--json").stdout
         here = self.pair.server.interface
-        return sorted({row["pid"] for row in json.loads(said)
-                       if row["interface"] == here and row["pid"] != os.getpid()})
+        return [row for row in json.loads(said) if row["interface"] == here and row["pid"] != os.getpid()]
 
 
 

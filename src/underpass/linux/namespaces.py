@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import IO, Self
 
 OURS = re.compile(r"^up-(\d+)-[\w-]+$")
-GRACE_S = 3.0
+GRACE_S = 12.0                  # a closed event loop waits ten seconds for its peers, at the most
 PR_SET_PDEATHSIG = 1
 CLONE_NEWNET = 0x40000000
 LIBC = ctypes.CDLL(None, use_errno=True)
