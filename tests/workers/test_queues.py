@@ -118,9 +118,15 @@ class Callers:
             self.process = pair.server.start(
                 "env", "-C", str(ROOT), sys.executable, "-m", "tests.workers.outgoing", pair.server.interface,
                 json.dumps({"workers": 2, "source_ports": 2048, **plan}), output=output)
-        assert until(lambda: "ready" in log.read_text(), 20), log.read_text()
-        self.first, self.last = map(int, log.read_text().split("(")[1].split(")")[0].split(", "))
+        assert until(lambda: self.ready() is not None, 20), log.read_text()
+        said = self.ready()
+        assert said is not None
+        self.first, self.last = map(int, said.groups())
         self.workers = pair.server.children(self.process)
+
+    def ready(self) -> re.Match[str] | None:
+        """What it says then, whole: the source ports that its workers have."""
+        return re.search(r"^ready \((\d+), (\d+)\)$", self.log.read_text(), re.MULTILINE)
 
     def worker_of(self, port: int) -> int:
         """Whose share a source port is in."""
