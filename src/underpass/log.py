@@ -103,7 +103,8 @@ class Log:
             return
         line = " ".join(text.split()) if self.form == "text" else self._json(text, event, fields)
         try:
-            print(line, file=self._stream or sys.stderr, flush=True)
+            # In one piece, also with PYTHONUNBUFFERED: several processes write into one log.
+            print(f"{line}\n", end="", file=self._stream or sys.stderr, flush=True)
         except (OSError, ValueError):               # ValueError: the stream is closed
             self.lost += 1
 

@@ -4,6 +4,7 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -25,6 +26,24 @@ def said(form: str, *words: object, **fields: object) -> str:
 
 def test_text_is_the_message_in_one_line() -> None:
     assert said("text", "worker 1\nserves", Event.WORKER_SERVES, worker=1) == "worker 1 serves\n"
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_line_is_written_in_one_piece(form: str) -> None:
+    """Where nothing is buffered (PYTHONUNBUFFERED), another process's line would stand in the middle."""
+    class Written(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, octets: Any) -> int:
+            pieces.append(bytes(octets))
+            return len(octets)
+
+    pieces: list[bytes] = []
+    stream = io.TextIOWrapper(cast("Any", Written()), encoding="utf-8", write_through=True)
+    Log(form, stream)("worker 1 serves", Event.WORKER_SERVES, worker=1)
+    (piece,) = filter(None, pieces)
+    assert piece.endswith(b"\n")
 
 
 def test_details_are_for_programs_alone() -> None:

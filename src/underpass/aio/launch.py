@@ -79,7 +79,7 @@ def put_in_place(factory: Maker, inherited: Any) -> None:
 
 def say(line: str) -> None:
     """On stderr: the program's own output is the program's."""
-    print(line, file=sys.stderr, flush=True)
+    print(f"{line}\n", end="", file=sys.stderr, flush=True)      # in one piece: workers write there as well
 
 
 def stand_in(make: Maker) -> types.ModuleType:
