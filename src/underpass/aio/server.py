@@ -21,7 +21,7 @@ class StackServer(base_events.Server):
 
     def _start_serving(self) -> None:
         sockets = [] if self._serving else list(self._sockets or ())
-        tls = {name: getattr(self, f"_{name}", None) for name in SSL_ARGUMENTS}
+        tls = {name: getattr(self, f"_{name}") for name in SSL_ARGUMENTS}
         accepted = self._loop.acceptor(self._protocol_factory, self._ssl_context, self, tls)
         try:
             for sock in sockets:
