@@ -310,6 +310,31 @@ def test_writes_of_one_iteration_leave_as_one_segment(site: Site) -> None:
     site.run(main())
 
 
+def test_what_is_large_leaves_while_it_is_written(site: Site) -> None:
+    """And others are served before it is all sent."""
+    octets = os.urandom(30_000_000)
+    part = 1 << 17
+
+    async def main() -> None:
+        accepting = Accepting()
+        async with await running().create_server(accepting, site.host, PORT):
+            client = await site.connected(PORT)
+            transport = (await accepting.made.get()).transport
+            transport.write(octets[:5_000_000])         # the send queue widens, with the congestion window
+            assert await exactly(client, 5_000_000) == octets[:5_000_000]
+            client.settimeout(20)
+            transport.write(octets[:2 * part])
+            got = b""
+            while len(got) < part:                          # within the loop's iteration
+                got += client.recv(part - len(got))
+            assert got + await exactly(client, part) == octets[:2 * part]
+            transport.write(octets)
+            assert transport.get_write_buffer_size() > len(octets) // 2
+            assert await exactly(client, len(octets)) == octets
+            client.close()
+    site.run(main())
+
+
 def test_paused_reading_closes_the_receive_window(site: Site) -> None:
     octets = os.urandom(20_000_000)
 

@@ -13,6 +13,7 @@ from underpass.tcp.tcb cimport Tcp
 
 cdef enum:
     TURN_WITHIN_NS = 200000         # callbacks that take longer are interrupted by a turn, so that peers are acknowledged
+    WRITTEN_WITHIN = 131072         # octets that are written within an iteration before a turn sends them
 
 
 cdef class Endpoint:
@@ -48,6 +49,7 @@ cdef class Dispatcher:
     cdef uint32_t limit
     cdef PyObject **endpoints       # by connection; NULL: nobody's
     cdef uint64_t turned_ns         # when the latest turn began
+    cdef uint32_t written           # octets, since then: less than WRITTEN_WITHIN
     cdef dict acceptors             # by a listener's word
     cdef uint64_t words
     cdef readonly dict inherited    # listeners that another process has left, by address and port: see succession.pyx
@@ -64,5 +66,9 @@ cdef class Dispatcher:
     cdef uint32_t take_over(self, uint32_t number, object accepted) except? 0xFFFFFFFF
     cdef bint is_awaited(self, uint32_t conn) except -1
     cpdef void turn(self) noexcept
+    # A turn begins.
+    cdef void turns(self, uint64_t now_ns) noexcept
+    # So many octets were written: a turn, if they are many.
+    cdef void wrote(self, uint32_t octets) noexcept
     # Called between callbacks: a turn, if the latest one is long ago.
     cdef void breathe(self) noexcept

@@ -250,9 +250,18 @@ cdef class Dispatcher:
 
     cpdef void turn(self) noexcept:
         """Take in what has come and send what was written, without waiting."""
-        self.turned_ns = monotonic_ns()
+        self.turns(monotonic_ns())
         with nogil:
             self.stack.turn(self.turned_ns)
+
+    cdef void turns(self, uint64_t now_ns) noexcept:
+        self.turned_ns = now_ns
+        self.written = 0
+
+    cdef void wrote(self, uint32_t octets) noexcept:
+        self.written += octets
+        if self.written >= WRITTEN_WITHIN:
+            self.turn()
 
     cdef void breathe(self) noexcept:
         if monotonic_ns() - self.turned_ns > TURN_WITHIN_NS:

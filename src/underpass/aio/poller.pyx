@@ -66,7 +66,7 @@ cdef class Poller:
         while True:
             if now_ns >= self.control_at_ns:
                 self.attend(now_ns, False, False)
-            self.dispatcher.turned_ns = now_ns
+            self.dispatcher.turns(now_ns)
             with nogil:
                 why = self.stack.loop_until(min(end_ns, self.refresh_at_ns), &self.dispatcher.app.queue.waiting)
             now_ns = monotonic_ns()

@@ -49,6 +49,7 @@ cdef class StackTransport(Endpoint):
     cdef int flush(self) except -1
     cdef int ended(self) except -1
     cdef Py_ssize_t send(self, const uint8_t *octets, Py_ssize_t count) noexcept
+    cdef Py_ssize_t fill(self, const uint8_t *octets, Py_ssize_t count) noexcept
     cdef int keep(self, object rest) except -1
     cdef int write_octets(self, object data) except -1
     cdef int write_view(self, object data) except -1

@@ -12,7 +12,7 @@ import os
 from asyncio import constants, transports
 from asyncio.log import logger
 
-from underpass.aio.dispatch cimport Dispatcher, Endpoint
+from underpass.aio.dispatch cimport WRITTEN_WITHIN, Dispatcher, Endpoint
 from underpass.aio.streams cimport reader_of, take_over
 from underpass.aio.tls cimport TlsRecords
 from underpass.stack.sockets cimport take
@@ -28,7 +28,7 @@ from underpass.aio.facade import StackSocket, attached, detached
 cdef enum:
     READ_MAX = 262144               # octets of one data_received, as asyncio reads them
     HIGH_WATER = 65536
-    WRITE_MAX = 1 << 30
+    WRITE_MAX = 4194304             # octets of one call: others are to be served as well
 
 cdef object LOG_THRESHOLD = constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES
 
@@ -291,7 +291,25 @@ cdef class StackTransport(Endpoint):
         state = self.tcp.tcbs[self.conn].state
         if state != ESTABLISHED and state != CLOSE_WAIT:
             return 0
-        return tcp_write(self.tcp, self.conn, octets, <uint32_t>min(count, <Py_ssize_t>WRITE_MAX))
+        return self.fill(octets, count)
+
+    cdef Py_ssize_t fill(self, const uint8_t *octets, Py_ssize_t count) noexcept:
+        """Into the send queue, with turns in between: what leaves soon is still in the cache, and so are the frames that come
+        back where the peer acknowledges at once.
+        """
+        cdef Py_ssize_t done = 0
+        cdef uint32_t part, sent
+        while done < count:
+            if done >= WRITE_MAX:
+                self.dispatcher.again(self.conn, EVENT_WRITABLE)
+                break
+            part = <uint32_t>min(count - done, <Py_ssize_t>(WRITTEN_WITHIN - self.dispatcher.written))
+            sent = tcp_write(self.tcp, self.conn, octets + done, part)
+            done += sent
+            self.dispatcher.wrote(sent)
+            if sent < part:
+                break
+        return done
 
     cdef int write_octets(self, object data) except -1:
         cdef Py_ssize_t count = PyBytes_GET_SIZE(data)
@@ -330,7 +348,7 @@ cdef class StackTransport(Endpoint):
             rest = self.backlog[0]
             PyObject_GetBuffer(rest, &view, PyBUF_SIMPLE)
             count = view.len
-            sent = tcp_write(self.tcp, self.conn, <const uint8_t *>view.buf, <uint32_t>min(count, <Py_ssize_t>WRITE_MAX))
+            sent = self.fill(<const uint8_t *>view.buf, count)
             PyBuffer_Release(&view)
             self.backlog_bytes -= sent
             if sent < count:
