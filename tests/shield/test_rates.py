@@ -240,6 +240,20 @@ def test_blocks_that_come_of_themselves_have_a_limit(program: XdpProgram, veth: 
     assert shield.stats()["detection"]["refused"] >= 3
 
 
+def test_unblocking_by_hand_makes_room_for_others(program: XdpProgram, veth: VethPair) -> None:
+    """Also where no block is left, so that nothing is swept."""
+    shield = load(program, HEAVY)
+    for last in (1, 2):
+        outcomes(program, veth, 400, src=f"198.51.100.{last}")
+    for block in shield.blocks():
+        assert shield.unblock(block.network)
+    assert shield.blocks() == []
+    assert shield.sweep() == 0
+    for last in (3, 4, 5):
+        outcomes(program, veth, 400, src=f"198.51.100.{last}")
+    assert {str(it.network) for it in shield.blocks()} == {"198.51.100.3/32", "198.51.100.4/32"}
+
+
 def test_detection_that_only_counts(program: XdpProgram, veth: VethPair) -> None:
     shield = load(program, HEAVY + "dry-run = true\n")
     assert outcomes(program, veth, 1000) == {"dropped_no_socket": 1000}

@@ -171,6 +171,7 @@ class Shield:
         with self._changing(), self._loaded_maps() as maps:
             found = maps["blocks"].delete(policy_image.block_key_octets(network))
             self._set_lengths(maps)
+            self._set_room(maps, self._policy(maps))
         return found
 
     def blocks(self) -> list[Block]:
@@ -203,9 +204,7 @@ class Shield:
                 gone += bool(until_ns and until_ns <= now) and maps["blocks"].delete(key)
             if gone:
                 self._set_lengths(maps)
-            policy = self._policy(maps)
-            if policy is not None:
-                self._set_room(maps, policy)
+            self._set_room(maps, self._policy(maps))
         return gone
 
     def top(self) -> list[Heavy]:
@@ -369,9 +368,9 @@ class Shield:
         maps["shield"].update(ONLY, _state_of(maps, detection, active, loaded, more))
 
     @staticmethod
-    def _set_room(maps: "_Maps", policy: Policy) -> None:
+    def _set_room(maps: "_Maps", policy: Policy | None) -> None:
         """For how many more sources that are found out there is room."""
-        if policy.detection is None:
+        if policy is None or policy.detection is None:
             return
         there = sum(policy_image.block_fields(value)[3] == "heavy" for _, value in maps["blocks"].items())
         counters = policy_image.detector_fields(maps["detector"].lookup(ONLY) or b"")[1:]
