@@ -69,7 +69,8 @@ def attach(ifname: str, mode: str = "auto", *, queues: Sequence[int] | None = No
     stack is overloaded.
 
     Raises OSError in one line: ENODEV, which names the interfaces that are here; EPERM, what is missing and
-    how to get it; EBUSY, which XDP program is attached; ENETDOWN.
+    how to get it; EBUSY, which XDP program is attached; ENETDOWN. And PolicyError, a ValueError, with what is
+    wrong with the policy and its lists, a line each.
     """
     if io not in ("afxdp", "dpdk"):
         raise ValueError(f"io is afxdp or dpdk, not {io!r}")
@@ -185,7 +186,7 @@ class Nic:
 
 
 def policy_of(shield: Policy | str | None) -> Policy | None:
-    """A policy, by itself or out of a file. Raises OSError, and ValueError with all faults of the file."""
+    """A policy, by itself or out of a file. Raises OSError, and PolicyError with all faults of the file."""
     return read_policy(shield) if isinstance(shield, str) else shield
 
 

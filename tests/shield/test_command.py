@@ -3,6 +3,8 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 from tests.shield.loaded import loaded
@@ -98,7 +100,32 @@ def test_root_without_the_capability_is_told_what_is_needed(
      """takes a prefix without bits beyond its length: "192.0.2.0/24", not '192.0.2.1/24'"""),
     (["unblock", "2001:db8::/129"], "takes an address or prefix"),
     (["block", "192.0.2.7", "--for", "5x"], "'5x' is not a span of time above zero, such as 90"),
+    (["block", "192.0.2.7", "--for", "²m"], "'²m' is not a span of time above zero, such as 90"),
     (["block"], "the following arguments are required: ADDR"),
 ])
 def test_arguments_that_are_none_are_named(words: list[str], said: str) -> None:
     assert said in failed([sys.executable, "-m", "underpass.cli", "shield", *words], status=2)
+
+
+FAULTY = "[lists.a]\nfile = 'a'\n[lists.b]\nfile = 'none'\n"
+
+
+@pytest.mark.parametrize("before", ["shield check", "shield load -i up0", "serve -i up0 . --shield"])
+@pytest.mark.parametrize(("text", "told"), [
+    ("[interface]\nbogons = 1\nlen = 1\n", ("p.toml:2: interface.bogons: ", "p.toml:3: interface.len: ")),
+    (FAULTY, ("p.toml:2: lists.a.file: ", "p.toml:2: lists.a.file: ", "p.toml:4: lists.b.file: ")),
+    ("[[interface.rule]]\naction = 'drop'\nto-ports = [1" + ", 1" * 64 + "]\n", ("p.toml: the rules ",)),
+    ("a = " + "9" * 5000, ("p.toml:1: has a number ",)),
+], ids=["keys", "lists", "places", "digits"])  # fmt: skip
+def test_each_fault_of_a_policy_is_a_line(
+    veth: VethPair, tmp_path: Path, before: str, text: str, told: tuple[str, ...]
+) -> None:
+    (tmp_path / "a").write_text("here\nthere\n")
+    (tmp_path / "p.toml").write_text(text)
+    command = veth.ours.command(sys.executable, "-m", "underpass.cli", *before.split(), "p.toml")
+    with loaded(veth) if "load" in before else nullcontext():
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    lines = [it.removeprefix("underpass: ") for it in done.stderr.splitlines()]
+    assert len(lines) == len(told)
+    assert all(map(str.startswith, lines, told))

@@ -177,6 +177,34 @@ FAULTS = [
     ),
     ("[[services.rule]]\naction = 'drop'\nfrom = []", 3, "services.rule.from", "at least one of prefixes"),
     ("[[services.rule]]\naction = 'drop'\nto = 5", 3, "services.rule.to", "an address or prefix, such as"),
+    ("[[services.rule]]\naction = 'drop'\nto = []", 3, "services.rule.to", "at least one of prefixes"),
+    (
+        "[[services.rule]]\naction = 'drop'\nfrom-lists = []",
+        3,
+        "services.rule.from-lists",
+        "at least one of names of lists",
+    ),
+    *(
+        (f"[[services.rule]]\naction = 'drop'\n{key} = {value}", 3, f"services.rule.{key}", right)
+        for key in ("to-ports", "from-ports")
+        for value, right in (("[]", "one of ports"), ("'²-80'", "a port"), ("'1-²'", "a port"))
+    ),
+    *(
+        (f"[[services.rule]]\naction = 'drop'\n{asks}", 1, "services.rule", "fits no packet: version, from")
+        for asks in (
+            "version = '4'\nfrom = '2001:db8::/32'",
+            "version = '6'\nto = ['192.0.2.1', '192.0.2.2']",
+            "from = '192.0.2.0/24'\nto = '2001:db8::1'",
+        )
+    ),
+    (
+        "[[services.rule]]\naction = 'drop'\nflags = 'syn,!syn'",
+        3,
+        "services.rule.flags",
+        "no flag both set and not set: 'syn,!syn' fits no segment",
+    ),
+    ("[[services.rule]]\naction = 'drop'\nflags = '!!syn'", 3, "services.rule.flags", "TCP flags, such as"),
+    ("[[services.rule]]\naction = 'drop'\nflags = ['syn']", 3, "services.rule.flags", "TCP flags, such as"),
     (
         "[[services.rule]]\naction = 'drop'\nto-ports = 'http'",
         3,
@@ -191,7 +219,39 @@ FAULTS = [
         "[[services.rate]]\nper = 'source'\nsyns = 5\nburst = 0",
         4,
         "services.rate.burst",
-        'a span of time above zero, such as 90, "10m", "2h" or "1d"',
+        'a span of time above zero, such as 90, "10m", "2h" or "1d", at most "1d"',
+    ),
+    *(
+        (f"[[services.rate]]\nper = 'source'\nsyns = 5\nburst = {burst}", 4, "services.rate.burst", '"1d"')
+        for burst in ("'835d'", "86401", "inf", "nan", "9" * 400)
+    ),
+    ("[detection]\npackets = 5\nblock-for = '²m'", 3, "detection.block-for", "a span of time above zero"),
+    ("[detection]\npackets = 5\nblock-for = 'm'", 3, "detection.block-for", "a span of time above zero"),
+    ("[detection]\npackets = 5\nblock-for = '3651d'", 3, "detection.block-for", 'at most "3650d"'),
+    *(
+        (f"[[{section}.rule]]\naction = 'drop'\n{key} = {value}", 3, f"{section}.rule.{key}", "not known")
+        for section in ("services", "interface")
+        for key, value in (("vlans", "[5]"), ("dry-run", "true"), ("bogons", "'off'"), ("default", "'drop'"))
+    ),
+    ("[[services.rate]]\nper = 'source'\nsyns = 5\ndry-run = true", 4, "services.rate.dry-run", "not known"),
+    (
+        "[interface]\nvlans = [5]\n[services]\n[[services.rule]]\naction = 'drop'\nvlans = [5]",
+        6,
+        "services.rule.vlans",
+        "is not known here; vlan is meant?",
+    ),
+    (
+        "[services]\nvlans = [5]\n[[service]]\nport = 80\n[[service.rule]]\naction = 'drop'\nvlans = [5]",
+        7,
+        "service.rule.vlans",
+        "is not known here; vlan is meant?",
+    ),
+    (
+        "[services]\ndry-run = true\n[[service]]\nport = 80\n[[service.rate]]\nper = 'source'\nsyns = 5\n"
+        "dry-run = true",
+        8,
+        "service.rate.dry-run",
+        "is not known here",
     ),
     ("sources = 255", 1, "sources", "a whole number from 256 to 4194304"),
     ("samples = 1", 1, "samples", "true or false"),
@@ -205,6 +265,11 @@ FAULTS = [
         "a span of time above zero",
     ),
     ("interface = 5", 1, "interface", "is a table"),
+    ("\n[[interface]]", 2, "interface", "is one table: [interface]"),
+    ("\n[[services]]", 2, "services", "is one table: [services]"),
+    ("\n[[detection]]\npackets = 5", 2, "detection", "is one table: [detection]"),
+    ("\n[[lists.a]]\nprefixes = []", 2, "lists.a", "is one table: [lists.a]"),
+    ("\n[[lists]]\nprefixes = []", 2, "lists", "are tables: [lists.NAME]"),
 ]
 
 
@@ -233,6 +298,38 @@ def test_what_is_no_toml_says_where(tmp_path: Path) -> None:
         policy_file.read(str(tmp_path / "latin.toml"))
     with pytest.raises(OSError, match=r"none\.toml: cannot be read"):
         policy_file.read(str(tmp_path / "none.toml"))
+
+
+@pytest.mark.parametrize(("text", "told"), [
+    ("sources = 1\n" + "sources2 = " + "7" * 5000, "p.toml:2: has a number of too many digits"),
+    ("a = " + "[" * 3000 + "]" * 3000, "p.toml: has values within values, deeper than can be read"),
+    ("a = " + "{a = " * 3000 + "1" + "}" * 3000, "p.toml: has values within values, deeper than can be read"),
+], ids=["digits", "arrays", "tables"])  # fmt: skip
+def test_what_cannot_be_read_is_a_fault(text: str, told: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        policy_file.parse(text, "p.toml")
+    assert str(caught.value) == told
+
+
+def test_a_key_over_several_lines_is_told_in_one() -> None:
+    with pytest.raises(PolicyError) as caught:
+        policy_file.parse('"first\\nsecond" = 1')
+    assert str(caught.value).startswith(r"policy: 'first\nsecond': is not known here")
+
+
+def test_a_policy_without_an_end_is_refused() -> None:
+    with pytest.raises(PolicyError, match="/dev/zero: has more than 65532 octets: put prefixes into"):
+        policy_file.read("/dev/zero")
+
+
+@pytest.mark.parametrize("asks", [
+    "version = '4'\nfrom = ['192.0.2.0/24', '2001:db8::/32']",
+    "from = '192.0.2.0/24'\nto = ['192.0.2.1', '2001:db8::1']",
+    "flags = 'syn, !ack, !rst'",
+    "flags = 'syn syn'",
+])
+def test_what_some_packet_fits_is_right(asks: str) -> None:
+    assert len(policy_file.parse(f"[[services.rule]]\naction = 'drop'\n{asks}").services.rules) == 1
 
 
 def test_inherited_settings_and_rules() -> None:
@@ -284,10 +381,27 @@ def test_rules_without_a_name_are_called_by_their_section() -> None:
     ]
 
 
-def test_a_fault_that_is_inherited_is_told_once() -> None:
+INHERITED = ("bogons = 'none'", "vlans = [5000]", "order = [1]", "deny = ['none']", "dry-run = 1")
+
+
+@pytest.mark.parametrize("setting", INHERITED)
+@pytest.mark.parametrize("section", ["interface", "services"])
+def test_a_fault_that_is_inherited_is_told_once(section: str, setting: str) -> None:
+    """And a section's own one with the same key once more."""
+    text = f"[{section}]\n{setting}\n[[service]]\nport = 80\n[[service]]\nport = 81\n"
     with pytest.raises(PolicyError) as caught:
-        policy_file.parse("[interface]\nbogons = 'none'\n[[service]]\nport = 80")
+        policy_file.parse(text)
     assert [it.line for it in caught.value.faults] == [2]
+    with pytest.raises(PolicyError) as caught:
+        policy_file.parse(text + setting)
+    assert [it.line for it in caught.value.faults] == [2, 7]
+
+
+def test_a_rule_that_is_inherited_is_at_fault_once() -> None:
+    text = "[[interface.rule]]\naction = 'drop'\nvlans = [5]\n[services]\n[[service]]\nport = 80"
+    with pytest.raises(PolicyError) as caught:
+        policy_file.parse(text)
+    assert [(it.line, it.key) for it in caught.value.faults] == [(3, "interface.rule.vlans")]
 
 
 def test_files_are_relative_to_the_policy(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ import pytest
 
 from underpass.cli import main
 from underpass.shield import policy_file
+from underpass.shield.policy_file import PolicyError
 from underpass.shield.policy_image import RULES_OF_SECTION, TEXT_BYTES
-from underpass.shield.shield import prepare
+from underpass.shield.shield import LIST_OCTETS_MAX, prepare
 
 NETWORK = ipaddress.ip_network
 
@@ -23,10 +24,11 @@ def services(*places: int) -> str:
 
 
 def refused(text: str, folder: Path | None = None) -> str:
+    """What is wrong with the whole of it; with its files, by line and key."""
     policy = policy_file.parse(text, folder=str(folder))
-    with pytest.raises(ValueError, match=r"\w") as caught:
+    with pytest.raises(PolicyError) as caught:
         prepare(policy)
-    return str(caught.value)
+    return str(caught.value).removeprefix("policy: ")
 
 
 def test_each_pair_of_networks_and_ports_takes_a_place() -> None:
@@ -68,13 +70,13 @@ def test_check_says_so_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture
     out, err = capsys.readouterr()
     assert out == ""
     (line,) = err.splitlines()
-    assert line.startswith("underpass: the rules of interface need 65 places, more than 64: ")
+    assert line.startswith(f"{tmp_path}/p.toml: the rules of interface need 65 places, more than 64")
 
 
 def test_a_policy_has_so_many_octets_with_its_folder() -> None:
     """The folder stands before the text, and a line's end between them."""
     prepare(policy_file.parse("#" * (TEXT_BYTES - 6), folder="/some"))
-    with pytest.raises(ValueError, match="at most 65532 octets, this one 65533: put prefixes into files"):
+    with pytest.raises(PolicyError, match="at most 65532 octets with its folder, this one 65533: put"):
         prepare(policy_file.parse("#" * (TEXT_BYTES - 5), folder="/some"))
 
 
@@ -101,3 +103,32 @@ def test_ipv6_prefixes_make_so_many_ranges(tmp_path: Path) -> None:
     assert refused("[lists.many]\nfile = 'many'", tmp_path) == (
         "the lists' IPv6 prefixes make 4194305 ranges, more than 4194304: name networks instead of what is "
         "in them, or leave some out")
+
+
+def test_every_wrong_line_of_every_list_is_named(tmp_path: Path) -> None:
+    """Those of one file up to twenty; a file that is not there keeps none of the others from being read."""
+    (tmp_path / "a").write_text("# 1\n192.0.2.1/24 a comment\n192.0.2.0/24\n,\nhere\n")
+    (tmp_path / "many").write_text("there\n" * 30)
+    text = "".join(f"[lists.{it}]\nfile = '{it}'\n" for it in ("a", "none", "many", "."))
+    assert refused(text.replace("[lists..]", "[lists.dir]"), tmp_path).splitlines() == [
+        f"policy:2: lists.a.file: {tmp_path}/a:2: 192.0.2.1/24 has bits beyond its length; 192.0.2.0/24 is "
+        "meant?",
+        f"policy:2: lists.a.file: {tmp_path}/a:5: 'here' is no address or prefix, such as 192.0.2.0/24 or "
+        "2001:db8::/32",
+        f"policy:4: lists.none.file: {tmp_path}/none: No such file or directory",
+        *(f"policy:6: lists.many.file: {tmp_path}/many:{line}: 'there' is no address or prefix, such as "
+          "192.0.2.0/24 or 2001:db8::/32" for line in range(1, 21)),
+        f"policy:8: lists.dir.file: {tmp_path}: Is a directory"]
+
+
+def test_an_address_ends_where_it_ends(tmp_path: Path) -> None:
+    (tmp_path / "octets").write_bytes(b"192.0.2.1\0more\n192.0.2.2\n")
+    said = refused("[lists.l]\nfile = 'octets'", tmp_path)
+    assert "octets:1: '192.0.2.1\\x00more' is no address or prefix" in said
+
+
+def test_a_list_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert LIST_OCTETS_MAX == 256 << 20
+    monkeypatch.setattr("underpass.shield.shield.LIST_OCTETS_MAX", 1 << 20)
+    said = refused("[lists.all]\nfile = '/dev/zero'")
+    assert said == "policy:2: lists.all.file: /dev/zero: is larger than 1 MiB"

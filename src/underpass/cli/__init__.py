@@ -98,7 +98,8 @@ def guarded(arguments: argparse.Namespace) -> int:
     except (Failure, OSError, ValueError, ImportError) as error:
         if os.environ.get("UNDERPASS_TRACEBACK"):
             raise
-        complain(one_line(error), arguments)
+        for it in getattr(error, "faults", None) or [error]:
+            complain(one_line(it), arguments)
         return 1
 
 
@@ -110,7 +111,7 @@ def complain(why: str, arguments: argparse.Namespace) -> None:
         print(f"underpass: {why}", file=sys.stderr)
 
 
-def one_line(error: BaseException) -> str:
+def one_line(error: object) -> str:
     """What the error says, without Python's decoration."""
     text = str(error)
     if isinstance(error, OSError) and error.strerror:

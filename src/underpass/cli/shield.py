@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from underpass.cli import Failure
+from underpass.cli import Failure, one_line
 from underpass.cli.common import add_json, check_root, columns, count, positive, print_json
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         return act(options)
     except PolicyError as error:
-        print(error, file=sys.stderr)
+        print(*map(one_line, error.faults), sep="\n", file=sys.stderr)
         return 1
 
 

@@ -1,6 +1,7 @@
 """How single values of a policy file are read. A reader raises ValueError, which says what would be right."""
 
 import ipaddress
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,10 @@ from underpass.shield.policy import PROTOCOLS, TCP_FLAGS, Network, Ports
 
 Reader = Callable[[Any], Any]
 TEXT_MAX = 60
+SPAN = re.compile(r"(\d+\.?\d*|\.\d+)([smhd]?)", re.ASCII)
+RANGE = re.compile(r"(\d{1,5})-(\d{1,5})", re.ASCII)
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+SPAN_MAX_DAYS = 3650
 
 
 def one_of(words: tuple[str, ...]) -> Reader:
@@ -45,16 +50,21 @@ def integer(first: int, last: int) -> Reader:
     return read
 
 
-def span(value: Any) -> float:
+def span_up_to(days: int) -> Reader:
     """Seconds; a text has a unit: 90s, 10m, 2h, 1d."""
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    if isinstance(value, str) and value[-1:] in units and value[:-1].replace(".", "", 1).isdigit():
-        value = float(value[:-1]) * units[value[-1]]
-    elif isinstance(value, str) and value.replace(".", "", 1).isdigit():
-        value = float(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 10 * 365 * 86400:
-        raise ValueError('a span of time above zero, such as 90, "10m", "2h" or "1d"')
-    return float(value)
+    right = f'a span of time above zero, such as 90, "10m", "2h" or "1d", at most "{days}d"'
+
+    def read(value: Any) -> float:
+        if isinstance(value, str) and (found := SPAN.fullmatch(value)):
+            value = float(found[1]) * UNITS[found[2]]
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not is_number or not 0 < value <= days * UNITS["d"]:
+            raise ValueError(right)
+        return float(value)
+    return read
+
+
+span: Callable[[Any], float] = span_up_to(SPAN_MAX_DAYS)
 
 
 def text(value: Any) -> str:
@@ -97,10 +107,8 @@ def address(value: Any) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 def ports(value: Any) -> Ports:
     """A port, or a range as a text."""
     first, last = value, value
-    if isinstance(value, str):
-        low, dash, high = value.partition("-")
-        if low.isdigit() and high.isdigit() and dash:
-            first, last = int(low), int(high)
+    if isinstance(value, str) and (found := RANGE.fullmatch(value)):
+        first, last = int(found[1]), int(found[2])
     if any(isinstance(it, bool) or not isinstance(it, int) or not 0 <= it <= 65535 for it in (first, last)) \
             or first > last:
         raise ValueError('a port from 0 to 65535, or a range such as "6000-6010"')
@@ -119,14 +127,15 @@ def protocol(value: Any) -> int:
 
 def tcp_flags(value: Any) -> tuple[int, int]:
     """Flags that are set, and with "!" those that are not: mask and value."""
-    mask = found = 0
-    for word in str(value).lower().replace(",", " ").split():
-        bit = TCP_FLAGS.get(word.lstrip("!"), 0)
-        if not bit:
-            mask = 0
+    on = off = 0
+    for word in value.lower().replace(",", " ").split() if isinstance(value, str) else ():
+        bit = TCP_FLAGS.get(word.removeprefix("!"))
+        if bit is None:
+            on = off = 0
             break
-        mask |= bit
-        found |= 0 if word.startswith("!") else bit
-    if not mask or not isinstance(value, str):
+        on, off = (on, off | bit) if word.startswith("!") else (on | bit, off)
+    if not on | off:
         raise ValueError('TCP flags, such as "syn,!ack", of ' + ", ".join(TCP_FLAGS))
-    return mask, found
+    if on & off:
+        raise ValueError(f"no flag both set and not set: {value!r} fits no segment")
+    return on | off, on

@@ -37,6 +37,7 @@ class PrefixList:
     action: str = "deny"
     prefixes: tuple[Network, ...] = ()
     file: str | None = None             # an absolute path
+    line: int | None = field(default=None, compare=False)   # of the policy, that names it
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,7 @@ class Policy:
     samples: bool = False               # of what is dropped
     text: str = ""                      # as it was written
     folder: str = "/"                   # that its files are relative to
+    file: str = field(default="policy", compare=False)      # that it was read from
 
     def counted(self) -> list[tuple[int, int]]:
         """For which lengths of prefixes, of IPv4 and of IPv6, connections are counted."""

@@ -1,8 +1,9 @@
 """A policy out of a TOML file. Every fault is found, with line and key, and nothing is taken that has one."""
 
 import difflib
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,20 @@ from underpass.shield.policy import (
     Section,
     Service,
 )
+from underpass.shield.policy_image import TEXT_BYTES
 from underpass.shield.toml_lines import lines_of
 
 LISTS_MAX, SERVICES_MAX, RULES_MAX, SECTION_RULES_MAX, RATES_MAX = 62, 14, 256, 64, 4
 COUNT_MAX, CONNECTIONS_MAX = 2**40, 2**24 - 1
 COUNTED_MAX = 2                         # different pairs of lengths for which connections are counted
+MANY_DIGITS = re.compile(r"[0-9_]{4301}")    # more than int() takes
 
 PORTS = fields.list_of(fields.ports, "ports")
-NETWORKS = fields.list_of(fields.network, "prefixes", some=True)
 NAMES = fields.list_of(fields.text, "names of lists")
+# In a rule an empty list would mean any.
+SOME_PORTS = fields.list_of(fields.ports, "ports", some=True)
+SOME_NETWORKS = fields.list_of(fields.network, "prefixes", some=True)
+SOME_NAMES = fields.list_of(fields.text, "names of lists", some=True)
 PER_SECOND = fields.integer(1, COUNT_MAX)
 
 Where = tuple[str | int, ...]           # keys, and the numbers of elements of arrays
@@ -61,8 +67,9 @@ SERVICE: Fields = {
 RULE: Fields = {
     "name": ("name", fields.text), "action": ("action", fields.one_of(ACTIONS)),
     "protocol": ("protocol", fields.protocol), "version": ("version", fields.one_of(("4", "6"))),
-    "from": ("sources", NETWORKS), "from-lists": ("source_lists", NAMES), "to": ("destinations", NETWORKS),
-    "from-ports": ("source_ports", PORTS), "to-ports": ("ports", PORTS),
+    "from": ("sources", SOME_NETWORKS), "from-lists": ("source_lists", SOME_NAMES),
+    "to": ("destinations", SOME_NETWORKS),
+    "from-ports": ("source_ports", SOME_PORTS), "to-ports": ("ports", SOME_PORTS),
     "vlan": ("vlan", fields.integer(0, 4094)), "flags": ("flags", fields.tcp_flags)}
 RATE: Fields = {
     "per": ("per", fields.one_of(("source", "service"))),
@@ -70,7 +77,7 @@ RATE: Fields = {
     "packets": ("packets", PER_SECOND), "syns": ("syns", PER_SECOND), "bytes": ("octets", PER_SECOND),
     "new-connections": ("new", PER_SECOND),
     "connections": ("connections", fields.integer(1, CONNECTIONS_MAX)),
-    "burst": ("burst", fields.span)}
+    "burst": ("burst", fields.span_up_to(1))}
 DETECTION: Fields = {
     "packets": ("packets", PER_SECOND), "block-for": ("block_s", fields.span),
     "blocks": ("blocks", fields.integer(1, 65536)), "v4": ("v4", fields.integer(8, 32)),
@@ -106,9 +113,13 @@ def read(file: str) -> Policy:
     """The policy of a file. Raises OSError, and PolicyError with all its faults."""
     path = Path(file)
     try:
-        content = path.read_bytes()
+        with path.open("rb") as stream:
+            content = stream.read(TEXT_BYTES + 1)
     except OSError as error:
         raise OSError(error.errno, f"{file}: cannot be read: {error.strerror}") from None
+    if len(content) > TEXT_BYTES:
+        wrong = f"has more than {TEXT_BYTES} octets: put prefixes into files of their own"
+        raise PolicyError([Fault(file, None, "", wrong)])
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
@@ -123,6 +134,13 @@ def parse(text: str, file: str = "policy", folder: str = "/") -> Policy:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PolicyError([Fault(file, None, "", f"is not TOML: {error}")]) from None
+    except RecursionError:
+        wrong = "has values within values, deeper than can be read"
+        raise PolicyError([Fault(file, None, "", wrong)]) from None
+    except ValueError:
+        found = MANY_DIGITS.search(text)
+        line = text.count("\n", 0, found.start()) + 1 if found else None
+        raise PolicyError([Fault(file, line, "", "has a number of too many digits")]) from None
     reader = _Reader(file, text, folder)
     policy = reader.policy(table)
     if reader.faults:
@@ -155,14 +173,16 @@ class _Reader:
         self.faults.append(Fault(self.file, self.line(path), path_text(path), wrong))
 
     def line(self, path: Where) -> int | None:
-        """That of a key, or of the next table around it."""
-        return next((self.lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.lines), None)
+        """That of a key, of the first of an array, or of the next table around it."""
+        around = [path, (*path, 0), *(path[:n] for n in range(len(path) - 1, 0, -1))]
+        return next((self.lines[it] for it in around if it in self.lines), None)
 
     def table(self, value: Any, path: Where, known: Fields, others: tuple[str, ...] = ()
               ) -> dict[str, Any]:
         """The attributes that a table sets; faults are noted and left out."""
         if not isinstance(value, dict):
-            self.fault(path, "is a table")
+            one = isinstance(value, list) and not isinstance(path[-1], int)
+            self.fault(path, f"is one table: [{path_text(path)}]" if one else "is a table")
             return {}
         found: dict[str, Any] = {}
         for key, it in value.items():
@@ -198,20 +218,21 @@ class _Reader:
         before = len(self.faults)
         above = _Above(defaults, names, rules)
         services = self.section(self._merged(inherited, written), ("services",), SECTION, above)
-        if isinstance(written, dict):       # what is inherited was told of already
-            self.faults[before:] = [it for it in self.faults[before:] if not self._is_inherited(it, written)]
+        if isinstance(written, dict):
+            self._forget_inherited(before, "services", inherited.keys() - written.keys())
         above = replace(above, rules=services.rules)
         own = self.services(table, self._merged(inherited, written), above, services)
         return Policy(lists, interface, services, own, self.detection(table), text=self.text,
-                      folder=self.folder, **top)
+                      folder=self.folder, file=self.file, **top)
 
     @staticmethod
     def _merged(inherited: Mapping[str, Any], written: Any) -> Any:
         return {**inherited, **written} if isinstance(written, dict) else written
 
-    @staticmethod
-    def _is_inherited(fault: Fault, written: Mapping[str, Any]) -> bool:
-        return fault.key.rpartition(".")[2] in INHERITED and fault.key.rpartition(".")[2] not in written
+    def _forget_inherited(self, before: int, section: str, keys: Iterable[str]) -> None:
+        """Of the faults from there on leave out those of inherited keys: they were told already."""
+        told = {f"{section}.{key}" for key in keys}
+        self.faults[before:] = [it for it in self.faults[before:] if it.key not in told]
 
     def lists(self, tables: Any) -> tuple[PrefixList, ...]:
         """Those that are named."""
@@ -225,6 +246,7 @@ class _Reader:
                 self.fault(("lists", name), 'needs file = "..." or prefixes = [...]')
             if "file" in set_to:
                 set_to["file"] = str(Path(self.folder) / set_to["file"])
+                set_to["line"] = self.line(("lists", name, "file"))
             found.append(PrefixList(name, **set_to))
         if len(found) > LISTS_MAX:
             self.fault(("lists", found[LISTS_MAX].name), f"{len(found)} lists are more than {LISTS_MAX}")
@@ -285,6 +307,10 @@ class _Reader:
         set_to["name"] = self._rule_name(set_to.get("name"), path, title)
         if "version" in set_to:
             set_to["version"] = int(set_to["version"])
+        prefixes = [set_to[key] for key in ("sources", "destinations") if key in set_to]
+        families = [{it.version for it in them} for them in prefixes]
+        if not {4, 6}.intersection({set_to.get("version", 4), set_to.get("version", 6)}, *families):
+            self.fault(path, "fits no packet: version, from and to have no family of addresses in common")
         return Rule(**set_to) if "action" in set_to else None
 
     def _rule_name(self, given: str | None, path: Where, title: str) -> str:
@@ -340,8 +366,7 @@ class _Reader:
                 continue
             before = len(self.faults)
             section = self.section({**theirs, **one}, path, SERVICE, above)
-            self.faults[before:] = [it for it in self.faults[before:]
-                                    if it.key.split(".")[-1] not in theirs or it.key.split(".")[-1] in one]
+            self._forget_inherited(before, "service", theirs.keys() - one.keys())
             if "port" not in one:
                 self.fault(path, "needs port = ...")
                 continue
@@ -385,7 +410,7 @@ class _Reader:
 
 
 def path_text(path: Where) -> str:
-    """A path without numbers, for people."""
-    return ".".join(str(it) for it in path if isinstance(it, str))
+    """A path without numbers, for people, in one line whatever the keys are."""
+    return ".".join(it if it.isprintable() else ascii(it) for it in path if isinstance(it, str))
 
 

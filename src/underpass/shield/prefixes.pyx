@@ -17,6 +17,7 @@ cdef extern from "<endian.h>" nogil:
 
 cdef enum:
     TEXT_MAX = 50               # of an IPv6 prefix, with room
+    WRONG_MAX = 20              # lines that are told
 
 
 cdef uint64_t mask_of(int bits) noexcept nogil:
@@ -32,6 +33,8 @@ cdef int parse_prefix(const char *text, size_t length, Prefix *into) noexcept no
     cdef size_t i, slash = length
     cdef int bits = -1
     for i in range(length):
+        if text[i] == 0:
+            return -1
         if text[i] == b"/":
             slash = i
             break
@@ -91,16 +94,17 @@ cdef class Prefixes:
             raise ValueError(why_wrong(str(text), wrong))
         self._append(one)
 
-    def read(self, bytes text not None, str name not None):
+    def read(self, bytes text not None):
         """Those of a file: one a line, what follows a blank, "," ";" or "#" is a comment.
 
-        Raises ValueError, which names file, line and what is wrong.
+        Returns the lines that are wrong, each with what is; it gives up after WRONG_MAX of them.
         """
         cdef const char *at = text
         cdef size_t size = len(text), begin, end, line = 0, stop = 0
         cdef Prefix one
-        cdef int wrong
-        while stop < size:
+        cdef int why
+        wrong = []
+        while stop < size and len(wrong) < WRONG_MAX:
             line += 1
             begin = stop
             while stop < size and at[stop] != b"\n":
@@ -114,11 +118,12 @@ cdef class Prefixes:
             stop += 1
             if end == begin:
                 continue
-            wrong = parse_prefix(at + begin, end - begin, &one)
-            if wrong:
-                raise ValueError(f"{name}:{line}: {why_wrong(text[begin:end].decode(errors='replace'), wrong)}")
-            self._append(one)
-        return self
+            why = parse_prefix(at + begin, end - begin, &one)
+            if why:
+                wrong.append((line, why_wrong(text[begin:end].decode(errors="replace"), why)))
+            else:
+                self._append(one)
+        return wrong
 
     def __len__(self):
         return self.count

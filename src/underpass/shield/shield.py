@@ -22,7 +22,7 @@ from underpass.linux import interface
 from underpass.shield import policy_image, ranges
 from underpass.shield.drops import Drops
 from underpass.shield.policy import BOGON_NETWORKS, Detection, Network, Policy
-from underpass.shield.policy_file import PolicyError, parse
+from underpass.shield.policy_file import Fault, PolicyError, parse, path_text
 from underpass.shield.policy_image import TALLY_PLACES, PolicyImage, rules_of
 from underpass.shield.prefixes import Prefixes
 from underpass.shield.ranges import Classes, Ranges
@@ -33,6 +33,7 @@ from underpass.xdp.steer_object import COUNTERS, FeatureRefused
 
 LOCK_S = 10.0                           # how long to wait for somebody else's change
 IPV4_BITS = 32
+LIST_OCTETS_MAX = 256 << 20             # of a list's file: some ten million prefixes
 ONLY = bytes(4)                         # the key of a single entry
 PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 TALLY = struct.Struct("=QQ")
@@ -113,7 +114,8 @@ class Shield:
     def load(self, policy: Policy) -> dict[str, int]:
         """Make it the one that is in force, all of it at once; returns how many prefixes each list has.
 
-        Blocks stay. Raises OSError and ValueError, in one line; then the one before stays in force.
+        Blocks stay. Raises OSError, and PolicyError with what is wrong with the policy and the files that it
+        names; then the one before stays in force.
         """
         made = prepare(policy)
         with self._changing():
@@ -438,11 +440,16 @@ class Prepared:
 
 
 def prepare(policy: Policy) -> Prepared:
-    """Read what it names and turn it into what maps take; nothing is changed. Raises OSError, ValueError."""
+    """Read what it names and turn it into what maps take; nothing is changed. Raises PolicyError."""
     lists = read_lists(policy)
     classes = Classes()
-    families = {version: Ranges(version, lists, classes) for version in PER_FAMILY}
-    return Prepared(families, bytes(PolicyImage(policy, classes.masks, chosen_ports())), _text_octets(policy),
+    try:
+        families = {version: Ranges(version, lists, classes) for version in PER_FAMILY}
+        image = bytes(PolicyImage(policy, classes.masks, chosen_ports()))
+        octets = _text_octets(policy)
+    except ValueError as error:
+        raise PolicyError([Fault(policy.file, None, "", str(error))]) from None
+    return Prepared(families, image, octets,
                     {it.name: len(lists[place]) for place, it in enumerate(policy.lists)})
 
 
@@ -467,18 +474,33 @@ def sets_for(sources: int) -> int:
 
 
 def read_lists(policy: Policy) -> dict[int, Prefixes]:
-    """The prefixes of each list by its number, with those that are built in. Raises OSError, ValueError."""
-    found = {}
+    """The prefixes of each list by its number, with those that are built in. Raises PolicyError with what is
+    wrong with their files.
+    """
+    found, faults = {}, []
     for number, it in enumerate(policy.lists):
         found[number] = Prefixes(it.prefixes)
         if it.file is not None:
-            try:
-                found[number].read(Path(it.file).read_bytes(), it.file)
-            except OSError as error:
-                raise OSError(error.errno, f"list {it.name}: {it.file}: {error.strerror}") from None
+            wrong = _read_list(found[number], it.file)
+            key = path_text(("lists", it.name, "file"))
+            faults += [Fault(policy.file, it.line, key, one) for one in wrong]
+    if faults:
+        raise PolicyError(faults)
     if has_bogons(policy):
         found[policy_image.BOGONS_LIST] = Prefixes(BOGON_NETWORKS)
     return found
+
+
+def _read_list(into: Prefixes, file: str) -> list[str]:
+    """Read a file's prefixes; what is wrong with it."""
+    try:
+        with Path(file).open("rb") as stream:
+            octets = stream.read(LIST_OCTETS_MAX + 1)
+    except OSError as error:
+        return [f"{file}: {error.strerror}"]
+    if len(octets) > LIST_OCTETS_MAX:
+        return [f"{file}: is larger than {LIST_OCTETS_MAX >> 20} MiB"]
+    return [f"{file}:{line}: {wrong}" for line, wrong in into.read(octets)]
 
 
 def chosen_ports() -> tuple[int, int]:
@@ -527,8 +549,8 @@ def _text_octets(policy: Policy) -> bytes:
     """struct policy_text: the folder, a line's end, the text."""
     text = f"{policy.folder}\n{policy.text}".encode()
     if len(text) > policy_image.TEXT_BYTES:
-        raise ValueError(f"a policy has at most {policy_image.TEXT_BYTES} octets, this one {len(text)}: put "
-                         "prefixes into files of their own, which may have any size")
+        raise ValueError(f"a policy has at most {policy_image.TEXT_BYTES} octets with its folder, this one "
+                         f"{len(text)}: put prefixes into files of their own")
     return len(text).to_bytes(4, "little") + text.ljust(policy_image.TEXT_BYTES, b"\0")
 
 

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 Path = tuple[str | int, ...]
 
+DEPTH_MAX = 8                           # of keys in one line, more than any that is known
+
 PART = re.compile(r"""\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*(\.|$|=|\])""")
 # What may hold brackets that mean nothing: strings and comments.
 TOKEN = re.compile(
@@ -22,7 +24,7 @@ def lines_of(text: str) -> dict[Path, int]:
             found.setdefault(table, line)
         else:
             keys = _parts(statement)
-            for depth in range(1, len(keys) + 1):
+            for depth in range(1, min(len(keys), DEPTH_MAX) + 1):
                 found.setdefault((*table, *keys[:depth]), line)
     return found
 
