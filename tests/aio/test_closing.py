@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import signal
 import socket
 import threading
 import time
@@ -108,7 +109,7 @@ def test_a_process_that_was_kept_from_running_has_not_waited(
     def monotonic() -> float:
         nonlocal asked
         asked += 1
-        return time.monotonic() + (5 if asked > 1 else 0)
+        return time.monotonic() + (2 * event_loop.LINGER_MOST_S if asked > 1 else 0)
 
     monkeypatch.setattr(event_loop, "time", SimpleNamespace(monotonic=monotonic))
     site.run(written(taker.address, octets))
@@ -130,6 +131,28 @@ def test_a_peer_that_has_all_is_not_reset(site: Site, monkeypatch: pytest.Monkey
             while more := sock.recv(1 << 16):
                 got += more
             assert got == octets
+
+
+def test_an_interrupt_ends_the_waiting_and_all_the_rest_is_done(
+        site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interface is given back."""
+    for limit in ("LINGER_S", "LINGER_MOST_S"):
+        monkeypatch.setattr(event_loop, limit, 1000.0)
+    taker = Taker(site, part=4096, rests_s=60, buffer=8192)
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def main() -> None:
+        loops.append(asyncio.get_running_loop())
+        await written(taker.address, os.urandom(60_000))
+
+    waiting = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    waiting.start()
+    with pytest.raises(KeyboardInterrupt):
+        site.run(main())
+    assert loops[0].is_closed()
+    assert "xdp" not in site.pair.server.run("ip", "link", "show", site.pair.server.interface).stdout
+    site.run(asyncio.sleep(0))
+    assert isinstance(taker.heard()[1], ConnectionResetError)
 
 
 def test_it_leaves_nothing_behind(site: Site) -> None:

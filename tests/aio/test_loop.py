@@ -310,6 +310,25 @@ def test_writes_of_one_iteration_leave_as_one_segment(site: Site) -> None:
     site.run(main())
 
 
+def test_writes_of_callbacks_of_one_iteration_leave_as_one_segment(site: Site) -> None:
+    """Also of the first one after the loop has slept."""
+    async def main() -> None:
+        accepting = Accepting()
+        async with await running().create_server(accepting, site.host, PORT):
+            client = await site.connected(PORT)
+            transport = (await accepting.made.get()).transport
+            for sleeps_s in (0.0, 0.05, 0.05):
+                await asyncio.sleep(0.05)
+                before = running().nic.stack().stats()["tcp"]["segments_out"]
+                at = running().time() + sleeps_s
+                for part in (b"head ", b"and ", b"body"):
+                    running().call_at(at, transport.write, part)
+                assert await exactly(client, 13) == b"head and body"
+                assert running().nic.stack().stats()["tcp"]["segments_out"] == before + 1
+            client.close()
+    site.run(main())
+
+
 def test_what_is_large_leaves_while_it_is_written(site: Site) -> None:
     """And others are served before it is all sent."""
     octets = os.urandom(30_000_000)
@@ -655,23 +674,6 @@ def test_callbacks_of_5_ms_do_not_starve_the_stack(
             assert len(verdicts) >= 3 and set(verdicts) == {0}
             assert running()._dispatcher.stretched > 0
     site.run(main())
-
-
-def test_a_forked_process_is_told_that_the_loop_is_not_its(site: Site) -> None:
-    with inside(site.pair.server.name):
-        loop = site.factory()()
-        try:
-            child = os.fork()
-            if child == 0:
-                try:
-                    loop.run_until_complete(asyncio.sleep(0))
-                except RuntimeError as error:
-                    os._exit(0 if "fork" in str(error) else 2)
-                os._exit(1)
-            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-            loop.run_until_complete(asyncio.sleep(0.01))
-        finally:
-            loop.close()
 
 
 def test_a_missing_interface_stops_the_program_or_leaves_it_to_the_kernel(

@@ -33,6 +33,8 @@ cdef class Endpoint:
     cdef int hold(self, Dispatcher dispatcher, uint32_t conn, bint kept) except -1
     # Let go of it without ending it; returns its index.
     cdef uint32_t part(self) noexcept
+    # It is another process's: let go of it, and touch nothing.
+    cdef void disown(self) noexcept
     # End it: what is queued is still sent, or with `reset` it is not.
     cdef void release(self, bint reset) noexcept
     # The loop closes: end it; where that loses what was written, the peer is to know.
@@ -48,7 +50,7 @@ cdef class Dispatcher:
     cdef uint8_t number
     cdef uint32_t limit
     cdef PyObject **endpoints       # by connection; NULL: nobody's
-    cdef uint64_t turned_ns         # when the latest turn began
+    cdef uint64_t turned_ns         # when the latest turn was made
     cdef uint32_t written           # octets, since then: less than WRITTEN_WITHIN
     cdef dict acceptors             # by a listener's word
     cdef uint64_t words
@@ -56,17 +58,20 @@ cdef class Dispatcher:
     cdef readonly dict left         # its connections that wait for their listener: what it knew of them
     cdef bint puts_off              # what comes is left to another process
     cdef object resumed             # called with who holds such a connection now, and that
+    cdef readonly str refused       # why nothing can be done with it: after a fork; or None
     cdef readonly uint64_t stretched    # turns made between two callbacks of an iteration
 
     # Have `happened` called once more for a connection, in the next iteration.
     cdef void again(self, uint32_t conn, uint8_t events) noexcept nogil
+    # Raises RuntimeError where it is `refused`.
+    cdef int usable(self) except -1
     cdef Endpoint step(self)
     cdef int accepted(self, uint32_t conn) except -1
     # Accept by a listener that another process has left, and what waits for it; its number.
     cdef uint32_t take_over(self, uint32_t number, object accepted) except? 0xFFFFFFFF
     cdef bint is_awaited(self, uint32_t conn) except -1
     cpdef void turn(self) noexcept
-    # A turn begins.
+    # A turn is made at this time.
     cdef void turns(self, uint64_t now_ns) noexcept
     # So many octets were written: a turn, if they are many.
     cdef void wrote(self, uint32_t octets) noexcept

@@ -65,6 +65,9 @@ cdef class Endpoint:
             Py_DECREF(self)
         return conn
 
+    cdef void disown(self) noexcept:
+        self.conn = NO_CONN
+
     cdef void release(self, bint reset) noexcept:
         cdef uint32_t conn = self.part()
         if conn == NO_CONN:
@@ -79,6 +82,7 @@ cdef class Endpoint:
 
     cdef int held(self) except -1:
         if self.conn == NO_CONN:
+            self.dispatcher.usable()
             raise_errno(EBADF, "the connection is closed")
         return 0
 
@@ -139,6 +143,22 @@ cdef class Dispatcher:
     def __dealloc__(self):
         PyMem_RawFree(self.endpoints)
 
+    def refuse(self, str why):
+        """From now on whatever concerns a connection or a listener raises RuntimeError: this is another process than the
+        one whose they are, with the same memory. Endpoints let go of theirs, and end nothing.
+        """
+        cdef uint32_t conn
+        self.refused = why
+        for conn in range(self.limit):
+            if self.endpoints[conn] != NULL:
+                (<Endpoint>self.endpoints[conn]).disown()
+                self.endpoints[conn] = NULL
+
+    cdef int usable(self) except -1:
+        if self.refused is not None:
+            raise RuntimeError(self.refused)
+        return 0
+
     # -- opening
 
     def listen(self, str address, int port, uint32_t backlog, accepted):
@@ -149,6 +169,7 @@ cdef class Dispatcher:
         cdef Address local
         cdef int error = 0
         cdef uint32_t number
+        self.usable()
         if (address, port) in self.inherited:
             return self.take_over(self.inherited.pop((address, port)), accepted)
         address_from_text(address, &local)
@@ -192,6 +213,8 @@ cdef class Dispatcher:
 
     def unlisten(self, uint32_t number):
         """Accept no more."""
+        if self.refused is not None:
+            return
         self.acceptors.pop(self.tcp.state.listeners[number].user, None)
         tcp_unlisten(self.tcp, number)
 
@@ -204,6 +227,7 @@ cdef class Dispatcher:
         cdef Address local
         cdef int error = 0
         cdef uint32_t conn
+        self.usable()
         address_from_text(address[0], &remote)
         address_from_text(source[0] if source else ("0.0.0.0" if address_is_v4(&remote) else "::"), &local)
         target.tcp = self.tcp
@@ -250,6 +274,8 @@ cdef class Dispatcher:
 
     cpdef void turn(self) noexcept:
         """Take in what has come and send what was written, without waiting."""
+        if self.refused is not None:
+            return
         self.turns(monotonic_ns())
         with nogil:
             self.stack.turn(self.turned_ns)

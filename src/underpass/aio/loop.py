@@ -18,6 +18,7 @@ import weakref
 from asyncio import base_events
 from asyncio.log import logger
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -116,32 +117,34 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
     def close(self) -> None:
         """End every connection, wait while the peers take what was written, and detach."""
         if self._engaged and not self.is_running() and not self.is_closed() and os.getpid() == self._pid:
-            self._dispatcher.close()
-            self._linger()
-            super().close()
-            self._nic.close()
+            with ExitStack() as whatever_comes:         # Ctrl-C, while it waits
+                whatever_comes.callback(self._nic.close)
+                whatever_comes.callback(super().close)
+                self._dispatcher.close()
+                self._linger()
         else:
             super().close()
 
     def _linger(self) -> None:
         """Turn the stack until all is acknowledged and closed, or no peer goes on with it."""
-        left, quiet_s = self._dispatcher.unacknowledged, 0.0
-        began = now = time.monotonic()
+        left, quiet_s, waited_s = self._dispatcher.unacknowledged, 0.0, 0.0
+        now = time.monotonic()
         while (self._dispatcher.open and quiet_s < (LINGER_S if left else LINGER_CLOSE_S)
-               and now - began < LINGER_MOST_S):
+               and waited_s < LINGER_MOST_S):
             self._stack.run(LINGER_TURN_S)
             before, now = now, time.monotonic()
             # A process that did not run has not waited: neither could it send again what was lost.
-            quiet_s += min(now - before, 2 * LINGER_TURN_S)
+            turn_s = min(now - before, 2 * LINGER_TURN_S)
+            waited_s += turn_s
             before_left, left = left, self._dispatcher.unacknowledged
-            if left != before_left:
-                quiet_s = 0.0
+            quiet_s = quiet_s + turn_s if left == before_left else 0.0
 
     def _after_fork(self) -> None:
         if self._waiting.poller is not None:
-            self._waiting.poller.refuse(
-                f"process {self._pid} has the interface {self._nic.name}: after a fork this event loop cannot"
-                " be used; make another in the new process")
+            why = (f"process {self._pid} has the interface {self._nic.name}: after a fork this event loop,"
+                   " its connections and servers cannot be used; make another loop in the new process")
+            self._waiting.poller.refuse(why)
+            self._dispatcher.refuse(why)
 
     # -- servers
 
@@ -172,6 +175,8 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
         """Listen beside a kernel socket; on another interface's address that one serves alone."""
         if not self._engage():
             return
+        if self._dispatcher.refused is not None:
+            raise RuntimeError(self._dispatcher.refused)
         try:
             release = self._stack.claim(address, sock)
         except OSError as error:
@@ -215,7 +220,7 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
         super()._stop_serving(sock)     # type: ignore[misc]
 
     def _unlisten(self, held: list[tuple[Release, Release]]) -> None:
-        if not self.is_closed():
+        if not self.is_closed() and os.getpid() == self._pid:
             for release, stop in held:
                 release()               # first: no other worker is to send anybody here any more
                 stop()

@@ -66,10 +66,10 @@ cdef class Poller:
         while True:
             if now_ns >= self.control_at_ns:
                 self.attend(now_ns, False, False)
-            self.dispatcher.turns(now_ns)
             with nogil:
                 why = self.stack.loop_until(min(end_ns, self.refresh_at_ns), &self.dispatcher.app.queue.waiting)
             now_ns = monotonic_ns()
+            self.dispatcher.turns(now_ns)
             readable = self.stack.loop.ready if why == LOOP_WAKE else 0
             if why == LOOP_WANTED or readable & 6 or now_ns >= self.refresh_at_ns:
                 self.attend(now_ns, readable & 2 != 0, readable & 4 != 0)

@@ -12,7 +12,7 @@ from underpass.tcp.tcb cimport CLOSED, NO_CONN, SYN_RECEIVED, SYN_SENT
 @cython.no_gc_clear
 cdef class SocketEnd(Endpoint):
     """See socket_end.pyi."""
-    cdef readonly Connection connection
+    cdef Connection held_connection
     cdef list waiters
 
     def __init__(self):
@@ -27,8 +27,19 @@ cdef class SocketEnd(Endpoint):
 
     cdef int hold(self, Dispatcher dispatcher, uint32_t conn, bint kept) except -1:
         Endpoint.hold(self, dispatcher, conn, kept)
-        self.connection = make_connection(dispatcher, {}, self.tcp, conn)
+        self.held_connection = make_connection(dispatcher, {}, self.tcp, conn)
         return 0
+
+    cdef void disown(self) noexcept:
+        Endpoint.disown(self)
+        self.held_connection.owner = None
+
+    @property
+    def connection(self):
+        """The connection, or None where it was handed over. Raises RuntimeError after a fork."""
+        if self.dispatcher is not None:
+            self.dispatcher.usable()
+        return self.held_connection
 
     cdef int happened(self, uint8_t events) except -1:
         waiters, self.waiters = self.waiters, []
@@ -56,9 +67,9 @@ cdef class SocketEnd(Endpoint):
     def hand_over(self):
         """The connection's index, for a transport that holds it from now on."""
         self.held()
-        if self.connection is not None:
-            self.connection.owner = None        # it closes what it owns
-            self.connection = None
+        if self.held_connection is not None:
+            self.held_connection.owner = None       # it closes what it owns
+            self.held_connection = None
         return self.part()
 
     @property

@@ -47,6 +47,8 @@ cdef class StackTransport(Endpoint):
     cdef int read_into_buffer(self, uint32_t count) except -1
     cdef int read_end(self) except -1
     cdef int flush(self) except -1
+    cdef int closed(self) except -1
+    cdef bint owes(self) noexcept
     cdef int ended(self) except -1
     cdef Py_ssize_t send(self, const uint8_t *octets, Py_ssize_t count) noexcept
     cdef Py_ssize_t fill(self, const uint8_t *octets, Py_ssize_t count) noexcept

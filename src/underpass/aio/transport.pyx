@@ -108,7 +108,7 @@ cdef class StackTransport(Endpoint):
             if events & EVENT_WRITABLE and self.conn != NO_CONN:
                 self.flush()
             if events & EVENT_CLOSED and self.conn != NO_CONN:
-                self.ended()
+                self.closed()
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:
@@ -227,6 +227,22 @@ cdef class StackTransport(Endpoint):
             self.close()
         return 0
 
+    cdef int closed(self) except -1:
+        """The connection is over; the protocol hears of that when it was given what came before, as much as it takes. Who
+        waits for room to write hears of it at once.
+        """
+        if self.backlog_bytes or not self.owes():
+            return self.ended()
+        if not self.reading_paused:
+            self.dispatcher.again(self.conn, EVENT_CLOSED)
+        return 0
+
+    cdef bint owes(self) noexcept:
+        """Whether octets, or their end, have come that the protocol was not told of."""
+        if self.closing:
+            return False
+        return tcp_readable(self.tcp, self.conn) != 0 or (self.tcp.colds[self.conn].error == 0 and not self.eof_received)
+
     cdef int ended(self) except -1:
         cdef int number = self.tcp.colds[self.conn].error
         if number:
@@ -272,6 +288,8 @@ cdef class StackTransport(Endpoint):
 
     cdef int may_write(self) except -1:
         """1, or 0 where the connection is over and nothing is sent any more."""
+        if self.conn == NO_CONN:
+            self.dispatcher.usable()
         if self.eof_written:
             raise RuntimeError("Cannot call write() after write_eof()")
         if self.empty_waiter is not None:
@@ -336,6 +354,8 @@ cdef class StackTransport(Endpoint):
             self.backlog = collections.deque()
         self.backlog.append(rest)
         self.backlog_bytes += len(rest)
+        if self.conn != NO_CONN and self.tcp.tcbs[self.conn].state == CLOSED:
+            self.dispatcher.again(self.conn, EVENT_CLOSED)
         if self.backlog_bytes > self.high and not self.writing_paused:
             self.pause_protocol()
         return 0
