@@ -1,18 +1,18 @@
 #!/bin/sh
 # Test on each Python from 3.11 to 3.14 that is here, in an environment and a build of its own, and say which ran, which
-# failed and which this machine has not. Arguments: what to test (tests/aio). $PYTHONS: all (the default); newest, which
-# is one, another than that of .venv; or none, which only says.
+# failed and which this machine has not. Arguments: what to test (tests/aio). $PYTHONS: all (the default); others, than that
+# of .venv; newest, the last of those; or none, which only says.
 set -u
 cd "$(dirname "$0")/.."
 
 main=$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || main=
-here="" absent="" newest=""
+here="" absent="" others="" newest=""
 for version in 3.11 3.12 3.13 3.14; do
   pyenv=$(ls -d "${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/python3 2>/dev/null | sort -rV | tr '\n' ' ')
   if python=$(PYTHON="python$version /usr/bin/python$version /usr/local/bin/python$version $pyenv" \
               tools/find_python.sh 2>/dev/null); then
     here="$here $version=$python"
-    [ "$version" = "$main" ] || newest=$version
+    [ "$version" = "$main" ] || { others="$others $version"; newest=$version; }
   else
     absent="$absent $version"
   fi
@@ -20,9 +20,10 @@ done
 
 case "${PYTHONS:-all}" in
   all) wanted="3.11 3.12 3.13 3.14" ;;
+  others) wanted=$others ;;
   newest) wanted=$newest ;;
   none) wanted= ;;
-  *) echo "PYTHONS is all, newest or none, not: $PYTHONS" >&2; exit 2 ;;
+  *) echo "PYTHONS is all, others, newest or none, not: $PYTHONS" >&2; exit 2 ;;
 esac
 
 passed="" failed="" left=""

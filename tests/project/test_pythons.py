@@ -47,8 +47,20 @@ def test_each_python_has_an_environment_of_its_own_and_a_failure_is_said(
     assert said.startswith("Pythons: passed 3.11 3.12") and "failed 3.13;" in said
 
 
+@pytest.mark.skipif(not (SCRIPT.parents[1] / ".venv").exists(), reason="the tests run in no .venv here")
+def test_the_others_are_all_but_the_one_of_make_test(machine: dict[str, str], tmp_path: Path) -> None:
+    python = SCRIPT.parents[1] / ".venv" / "bin" / "python"
+    main = subprocess.run([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
+                          capture_output=True, text=True, check=True).stdout.strip()
+    said = ran(machine, "others").stdout
+    made = (tmp_path / "made").read_text()
+    assert f"VENV=.venv-{main} " not in made
+    assert all(f"VENV=.venv-{it} " in made for it in {"3.11", "3.12", "3.13"} - {main})
+    assert "not tested now " + main in said
+
+
 def test_without_any_the_pythons_are_only_listed(machine: dict[str, str], tmp_path: Path) -> None:
     done = ran(machine, "none")
     assert (done.returncode, (tmp_path / "made").exists()) == (0, False)
     assert "passed none; failed none; here, not tested now 3.11 3.12" in done.stdout
-    assert ran(machine, "some").stderr == "PYTHONS is all, newest or none, not: some\n"
+    assert ran(machine, "some").stderr == "PYTHONS is all, others, newest or none, not: some\n"
