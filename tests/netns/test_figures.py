@@ -102,7 +102,7 @@ def test_what_a_file_has_is_shown_and_drawn_without_measuring(tmp_path: Path) ->
     (["load", "--add"], "--add needs a file"), (["paper", "--show"], "--show needs a file"),
     (["cpu", "--only", "x"], "cpu has no 'x', but: dpdk, run to completion"),
     (["ddos", "--at", "0.5"], "ddos-udp is not measured at 0.5, but at: 0, 0.16"),
-    (["load", "--show", "--json", "{bad}"], "holds no figures to add to"),
+    (["load", "--show", "--json", "{bad}"], "holds no figures: the whole has no 'figures'"),
 ])
 def test_what_cannot_be_measured_is_refused_in_one_line(words: list[str], said: str, tmp_path: Path) -> None:
     bad = tmp_path / "bad"

@@ -68,13 +68,15 @@ def figures(options: argparse.Namespace) -> "list[Figure]":
 
 def run(options: argparse.Namespace) -> int:
     """Measure, show, write. 1 where a measurement failed or was interrupted."""
+    from underpass.apps.bench import figure_file
+
     if (options.add or options.show) and options.json in (None, STDOUT):
         options.complain(f"--{'add' if options.add else 'show'} needs a file: --json FILE says which")
     try:
         wanted = figures(options)
-        earlier = read(options.json) if options.add or options.show else {}
         if options.show:
-            return deliver([earlier[one.name] for one in wanted if one.name in earlier], wanted, options)
+            return deliver(kept(options.json, wanted), wanted, options)
+        earlier = figure_file.read(options.json) if options.add and options.json.exists() else {}
         check_root("making the namespaces to measure in")
         runs = [begin(one, options, earlier) for one in wanted]
     except ValueError as error:
@@ -90,17 +92,18 @@ def run(options: argparse.Namespace) -> int:
     return 1 if any(one.failed or one.interrupted for one in runs) else 0
 
 
-def read(file: Path) -> dict[str, Any]:
-    """The reports of a file by figure; none where it is not there. Raises ValueError for another kind."""
-    if not file.exists():
-        return {}
-    try:
-        found: dict[str, Any] = json.loads(file.read_text())["figures"]
-        for report in found.values():
-            report["seconds"], report["configurations"].items()
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{file} holds no figures to add to: {error}") from None
-    return found
+def kept(file: Path, wanted: "list[Figure]") -> list[dict[str, Any]]:
+    """What the file has of what is wanted; what it has not is said. Raises ValueError where that is all."""
+    from underpass.apps.bench import figure_file
+
+    found = figure_file.read(file)
+    missing = [one.name for one in wanted if one.name not in found]
+    if len(missing) == len(wanted):
+        others = f"but of: {', '.join(found)}" if found else "nor of any other figure"
+        raise ValueError(f"{file} has nothing of {', '.join(missing)}, {others}")
+    if missing:
+        say(f"{file} has nothing of {', '.join(missing)}")
+    return [found[one.name] for one in wanted if one.name in found]
 
 
 def begin(figure: "Figure", options: argparse.Namespace, earlier: dict[str, Any]) -> "Results":
