@@ -8,13 +8,25 @@ from typing import Any
 
 import pytest
 
-from underpass.apps.bench import cores_figure, ddos_figure, offered, primes_figure
+from underpass.apps.bench import (
+    cores_figure,
+    ddos_figure,
+    figure,
+    offered,
+    peers,
+    primes_figure,
+    recovery,
+    workers,
+)
 from underpass.apps.bench.figure import Figure, Results
 from underpass.cli import main
-from underpass.testing import figures_plot
+from underpass.cli.common import PICTURES
+from underpass.cli.evaluation import KINDS
+from underpass.testing import figures, figures_plot
 
 FIGURES = [cores_figure.FIGURE, offered.FIGURE, primes_figure.FIGURE, *ddos_figure.FIGURES.values()]
 NAMES = [one.name for one in FIGURES]
+OTHERS = ("peers", "recovery", "virtual", "workers", "asyncio")
 INCHES, DOTS = (5.2, 4), 130            # of a panel
 SEEDS = {"median": 2.0, "min": 1.0, "max": 3.0}
 
@@ -51,8 +63,8 @@ def drawn(file: Path, kind: str, *words: str) -> dict[str, tuple[int, int]]:
     return {it.name: size_of(it) for it in file.parent.glob("*.png")}
 
 
-def panels(figure: Figure) -> tuple[int, int]:
-    return round(INCHES[0] * len(figure.plots) * DOTS), INCHES[1] * DOTS
+def panels(one: Figure) -> tuple[int, int]:
+    return round(INCHES[0] * len(one.plots) * DOTS), INCHES[1] * DOTS
 
 
 def test_several_figures_are_files_by_their_names(file: Path) -> None:
@@ -75,14 +87,87 @@ def test_floods_are_files_by_their_names(file: Path) -> None:
         "plot-ddos-udp.png", "plot-ddos-syn.png"}
 
 
-def test_without_matplotlib_it_is_one_line(
-    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.fixture
+def nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measuring would take its time, and is a fault here."""
+    def measured(*_: object) -> None:
+        raise AssertionError("it was measured first")
+    for module in (figure, figures, peers, recovery, workers):
+        monkeypatch.setattr(module, "measure", measured)
+
+
+@pytest.mark.usefixtures("nothing_is_measured")
+@pytest.mark.parametrize("words", [
+    *((kind,) for kind in (*OTHERS, *KINDS)),
+    ("paper", "--show", "--json", "{file}"),
+], ids=" ".join)
+def test_matplotlib_is_asked_for_before_all_else(
+    words: tuple[str, ...], file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     plot = str(file.parent / "plot.png")
-    assert main(["bench", "cpu", "--show", "--json", str(file), "--plot", plot]) == 1
-    said = capsys.readouterr().err
-    assert said == "underpass: --plot needs matplotlib: pip install 'underpass[bench]'\n"
+    assert main(["bench", *(word.format(file=file) for word in words), "--plot", plot]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == "underpass: --plot needs matplotlib: pip install 'underpass[bench]'\n"
+
+
+def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What a command says whose arguments are wrong, in its only line."""
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", *words])
+    assert ended.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    return said.err
+
+
+@pytest.mark.usefixtures("nothing_is_measured")
+@pytest.mark.parametrize(("kind", "option", "name"), [
+    *((kind, *it) for kind in (*OTHERS, *KINDS) for it in (("--json", "it.json"), ("--plot", "it.png"))),
+    *((kind, "--markdown", "it.md") for kind in KINDS),
+])
+def test_files_that_cannot_be_written_are_named_before_all_else(
+    kind: str, option: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / "file").touch()
+    for file, why in ((tmp_path / name, "it is a folder"),
+                      (tmp_path / "no" / name, f"there is no folder {tmp_path}/no"),
+                      (tmp_path / "file" / name, f"there is no folder {tmp_path}/file")):
+        assert f"'{file}' cannot be written: {why}; see" in refused([kind, option, str(file)], capsys)
+
+
+@pytest.mark.usefixtures("nothing_is_measured")
+def test_each_of_several_pictures_can_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed (the extra `bench`)")
+    (tmp_path / "plot-ddos-ack.png").mkdir()
+    said = refused(["paper", "--plot", str(tmp_path / "plot.png")], capsys)
+    assert f"'{tmp_path}/plot-ddos-ack.png' cannot be written: it is a folder; see" in said
+
+
+@pytest.mark.parametrize("name", ["plot", "plot.xyz", "plot.json"])
+def test_a_picture_s_name_says_of_which_kind_it_is(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refused(["virtual", "--plot", str(tmp_path / name)], capsys)
+    assert f"'{tmp_path}/{name}' is no picture's name: it ends in .png, .svg, .pdf; see" in said
+
+
+@pytest.mark.parametrize("ending", PICTURES)
+def test_every_kind_of_picture_is_drawn(ending: str, file: Path) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed (the extra `bench`)")
+    plot = file.parent / f"plot{ending}"
+    assert main(["bench", "cpu", "--show", "--json", str(file), "--plot", str(plot)]) == 0
+    assert plot.stat().st_size > 1000
+
+
+def test_a_file_of_one_of_several_figures_gives_a_picture_by_its_name(file: Path) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed (the extra `bench`)")
+    kept = json.loads(file.read_text())["figures"]
+    file.write_text(json.dumps({"figures": {"cpu": kept["cpu"]}}))
+    assert set(drawn(file, "paper")) == {"plot-cpu.png"}
 
 
 def test_the_virtual_network_s_picture(tmp_path: Path) -> None:

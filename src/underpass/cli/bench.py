@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from underpass.cli import evaluation
-from underpass.cli.common import check_root, count, output_file, positive, print_json
+from underpass.cli.common import check_root, count, picture_file, positive, print_json
 from underpass.cli.evaluation import STDOUT, json_file
 
 
@@ -32,7 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     for kind in (peers, recovery, virtual, workers, python):
         kind.add_argument("--json", metavar="FILE", type=json_file,
                           help="also write everything as JSON; - for stdout instead")
-        kind.add_argument("--plot", metavar="FILE.png", type=output_file,
+        kind.add_argument("--plot", metavar="FILE.png", type=picture_file,
                           help="also draw it; needs matplotlib")
     shield.add_argument("--json", metavar="FILE", type=json_file,
                         help="also write it as JSON; - for stdout instead")
@@ -48,6 +48,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, show, write. 0 also where goals are missed; 1 where a measurement failed."""
+    if getattr(options, "plot", None):
+        from underpass.observe import plotting
+        plotting.check()
     if options.kind in evaluation.KINDS:
         return evaluation.run(options)
     if options.kind == "virtual":

@@ -11,6 +11,8 @@ from typing import Any
 from underpass.cli import Failure
 from underpass.log import FORMATS
 
+PICTURES = (".png", ".svg", ".pdf")
+
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     """--json, for programs."""
@@ -101,9 +103,30 @@ def cores(text: str) -> list[int]:
 def output_file(text: str) -> Path:
     """argparse type: a file that can be written, known before the work whose result it is to hold."""
     path = Path(text)
-    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise argparse.ArgumentTypeError(f"{text!r} cannot be written")
+    if why := unwritable(path):
+        raise argparse.ArgumentTypeError(why)
     return path
+
+
+def picture_file(text: str) -> Path:
+    """argparse type: the same for a picture, whose name says of which kind it is."""
+    path = output_file(text)
+    if path.suffix.lower() not in PICTURES:
+        raise argparse.ArgumentTypeError(f"{text!r} is no picture's name: it ends in {', '.join(PICTURES)}")
+    return path
+
+
+def unwritable(path: Path) -> str:
+    """Why a file cannot be written; "" where it can."""
+    folder = path.parent
+    why = ""
+    if path.is_dir():
+        why = "it is a folder"
+    elif not folder.is_dir():
+        why = f"there is no folder {folder}"
+    elif not (os.access(path, os.W_OK) if path.exists() else os.access(folder, os.W_OK | os.X_OK)):
+        why = f"{path if path.exists() else folder} does not let this user"
+    return why and f"{str(path)!r} cannot be written: {why}"
 
 
 def check_worker(pid: int | None, running: Iterable[int]) -> None:

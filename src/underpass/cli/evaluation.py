@@ -6,7 +6,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from underpass.cli.common import check_root, columns, count, number, output_file, positive, print_json
+from underpass.cli.common import (
+    check_root,
+    columns,
+    count,
+    number,
+    output_file,
+    picture_file,
+    positive,
+    print_json,
+    unwritable,
+)
 
 if TYPE_CHECKING:
     from underpass.apps.bench.figure import Figure, Results
@@ -33,13 +43,13 @@ def arguments(kinds: Any) -> None:
                           help="how often each configuration is measured (default: 5)")
         kind.add_argument("--seconds", type=positive, default=3,
                           help="length of each measurement (default: 3)")
-        kind.add_argument("--json", metavar="FILE", type=json_file,
+        kind.add_argument("--json", metavar="FILE", type=Path,
                           help="also write everything as JSON; - for stdout instead")
         kind.add_argument("--add", action="store_true",
                           help="add the rounds to those in the --json FILE, beside its other figures")
         kind.add_argument("--show", action="store_true",
                           help="measure nothing: show what the --json FILE has")
-        kind.add_argument("--plot", metavar="FILE.png", type=output_file,
+        kind.add_argument("--plot", metavar="FILE.png", type=picture_file,
                           help="also draw it, several figures as FILE-NAME.png; needs matplotlib")
         kind.add_argument("--markdown", metavar="FILE.md", type=output_file,
                           help="also write the tables there: between their marks, where the file has such")
@@ -74,6 +84,7 @@ def run(options: argparse.Namespace) -> int:
         options.complain(f"--{'add' if options.add else 'show'} needs a file: --json FILE says which")
     try:
         wanted = figures(options)
+        check_files(wanted, options)
         if options.show:
             return deliver(kept(options.json, wanted), wanted, options)
         earlier = figure_file.read(options.json) if options.add and options.json.exists() else {}
@@ -90,6 +101,22 @@ def run(options: argparse.Namespace) -> int:
             break
     deliver([earlier[one.figure.name] for one in runs if one.figure.name in earlier], wanted, options)
     return 1 if any(one.failed or one.interrupted for one in runs) else 0
+
+
+def pictures(wanted: "list[Figure]", file: Path) -> dict[str, Path]:
+    """Where each figure is drawn: several into files of their own."""
+    if len(wanted) == 1:
+        return {wanted[0].name: file}
+    return {one.name: file.with_stem(f"{file.stem}-{one.name}") for one in wanted}
+
+
+def check_files(wanted: "list[Figure]", options: argparse.Namespace) -> None:
+    """Raise ValueError where a file cannot be written, before anything is measured that it is to hold."""
+    files = list(pictures(wanted, options.plot).values()) if options.plot else []
+    if options.json and options.json != STDOUT and not options.show:
+        files.append(options.json)
+    for why in filter(None, map(unwritable, files)):
+        raise ValueError(why)
 
 
 def kept(file: Path, wanted: "list[Figure]") -> list[dict[str, Any]]:
@@ -134,13 +161,12 @@ def deliver(reports: list[dict[str, Any]], wanted: "list[Figure]", options: argp
     else:
         for report in reports:
             show(report)
-    plots = {one.name: one.plots for one in wanted}
-    for report in reports if options.plot else ():
-        name = options.plot if len(reports) == 1 else options.plot.with_stem(
-            f"{options.plot.stem}-{report['figure']}")
-        plot(report, plots[report["figure"]], name)
     if options.markdown:
         write(reports, options.markdown)
+    plots = {one.name: one.plots for one in wanted}
+    files = pictures(wanted, options.plot) if options.plot else {}
+    for report in reports if files else ():
+        plot(report, plots[report["figure"]], files[report["figure"]])
     return 0
 
 

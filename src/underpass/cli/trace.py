@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from underpass.cli import Failure
-from underpass.cli.common import add_json, add_log_format, output_file, port, positive
+from underpass.cli.common import add_json, add_log_format, picture_file, port, positive
 from underpass.log import Event, Log
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--interface", "-i", metavar="IF", help="only the worker on this interface")
     parser.add_argument("--pid", type=int, help="only this worker")
     parser.add_argument("-d", dest="seconds", type=positive, metavar="SECONDS", help="end after so long")
-    parser.add_argument("--plot", type=output_file, metavar="FILE.png", help="draw it, too")
+    parser.add_argument("--plot", type=picture_file, metavar="FILE.png", help="draw it, too")
     add_json(parser)
     add_log_format(parser)
     parser.epilog = ("With the peer's port a connection is followed that is there, else the next that fits.\n"
@@ -56,8 +56,8 @@ def run(options: argparse.Namespace) -> int:
     from underpass.observe import trace
 
     if options.plot:
-        from underpass.observe.trace_plot import check
-        check()
+        from underpass.observe import plotting
+        plotting.check()
     remote, remote_port = peer_of(options.peer)
     with ExitStack() as undo:
         traces = trace.start(undo, remote, remote_port, options.local_port or 0, pid=options.pid,

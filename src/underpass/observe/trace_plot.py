@@ -1,9 +1,9 @@
 """A trace as a picture: what was in flight and allowed, the round trip, what was sent again, over time."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Any
 
+from underpass.observe import plotting
 from underpass.observe.trace_text import heading
 
 Row = dict[str, Any]
@@ -12,19 +12,9 @@ MARKS = {"timeout": ("v", "black"), "loss probe": ("s", "C4"), "RACK": ("x", "C3
          "duplicate ACKs": ("x", "C5"), "path MTU": ("d", "C6"), "handshake": ("^", "C7")}
 
 
-def check() -> None:
-    """Raise ImportError where matplotlib is missing: to be asked before a trace."""
-    if find_spec("matplotlib") is None:
-        raise ImportError("--plot needs matplotlib: pip install 'underpass[bench]'")
-
-
 def draw(rows: Sequence[Row], path: str) -> None:
-    """Write the picture of a trace that has rows."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    """Write the picture of a trace that has rows. Raises ImportError without matplotlib."""
+    pyplot = plotting.pyplot()
     figure, (octets, times) = pyplot.subplots(2, sharex=True, figsize=(10, 7), height_ratios=(3, 1))
     at = [(row["at_ns"] - rows[0]["at_ns"]) / 1e9 for row in rows]
     for key, label in (("cwnd", "cwnd"), ("in_flight", "in flight"), ("ssthresh", "ssthresh")):

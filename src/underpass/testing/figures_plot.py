@@ -5,16 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from underpass.observe import plotting
+
 
 def plot(report: dict[str, Any], file: Path) -> None:
     """Four panels. Raises ImportError without matplotlib."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise ImportError("--plot needs matplotlib: pip install 'underpass[bench]'") from None
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    pyplot = plotting.pyplot()
     figure, axes = pyplot.subplots(2, 2, figsize=(11, 7.5))
     rate, rtt = f"{report['rate_mbps']:g} Mbit/s", f"{report['rtt_ms']} ms"
     lines(axes[0][0], report, "goodput_by_loss", [100 * loss for loss in report["losses"]])

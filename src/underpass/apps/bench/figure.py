@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from underpass.apps.bench.lab import machine
+from underpass.observe import plotting
 
 Say = Callable[[str], None]
 Values = dict[str, float]
@@ -175,13 +176,7 @@ def table(report: dict[str, Any]) -> list[list[str]]:
 
 def plot(report: dict[str, Any], plots: Sequence[Plot], file: Path) -> None:
     """Lines with the standard error as bars, a panel for each plot. Raises ImportError without matplotlib."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise ImportError("--plot needs matplotlib: pip install 'underpass[bench]'") from None
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    pyplot = plotting.pyplot()
     drawn, axes = pyplot.subplots(1, len(plots), figsize=(5.2 * len(plots), 4), squeeze=False)
     for axis, one in zip(axes[0], plots, strict=True):
         for name, configuration in report["configurations"].items():

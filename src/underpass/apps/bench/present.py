@@ -6,6 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from underpass.observe import plotting
+
 
 def quantity(value: float) -> str:
     """Three or four digits that matter."""
@@ -70,13 +72,7 @@ def show(report: dict[str, Any], console: Console) -> None:
 
 def plot(report: dict[str, Any], file: Path) -> None:
     """Bars with the rounds' range, a panel for each figure. Raises ImportError without matplotlib."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise ImportError("--plot needs matplotlib: pip install 'underpass[bench]'") from None
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    pyplot = plotting.pyplot()
     panels = [name for name in report["plotted"] if any(
         name in one["figures"] for row in report["rows"] for one in row["servers"].values())]
     if not panels:
