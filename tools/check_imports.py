@@ -14,25 +14,26 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "underpass"
 
 PATH = {"xdp", "link", "wire", "ip", "tcp", "stack"}
-CONTROL = {"linux", "shield", "log"}
+CONTROL = {"linux", "shield", "log", "closing"}
 
 # What the modules of a layer may import, besides their own; a layer is a folder of the package or a module at
 # its top, and "" is the package's own public names.
 MAY: dict[str, set[str]] = {
-    "xdp": set(),
+    "xdp": {"closing"},
     "link": {"xdp"},
     "wire": set(),
     "ip": {"link", "wire"},
     "tcp": {"link", "wire", "ip"},
     "stack": {"link", "wire", "ip", "tcp"},
     "log": set(),
-    "linux": PATH | {"log"},
+    "closing": set(),
+    "linux": PATH | {"log", "closing"},
     "shield": {"xdp", "linux", "log"},
     "nic": PATH | CONTROL,
     "workers": PATH | CONTROL | {"nic"},
     "observe": PATH | CONTROL | {"nic"},
     "aio": PATH | CONTROL | {"nic", "workers"},
-    "socket": {"aio"},
+    "socket": {"aio", "closing"},
     "nf": PATH,
     "": {"linux", "stack", "nic", "aio"},
     "apps": PATH | CONTROL | {"nic", "workers", "observe", "aio", "nf", ""},

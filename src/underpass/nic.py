@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from math import inf
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from underpass.closing import Closing
 from underpass.link.afxdp import AfXdpLink, chunk_bytes_for
 from underpass.link.frames import Frames
 from underpass.link.gate import GateMemory
@@ -79,7 +79,7 @@ def attach(ifname: str, mode: str = "auto", *, queues: Sequence[int] | None = No
                shield=shield, say=say, io=io, admission=admission)
 
 
-class Nic:
+class Nic(Closing):
     """An attached interface; a context manager. See `attach`."""
 
     def __init__(self, ifname: str, mode: str, *, queues: Sequence[int] | None, frames: int, busy_poll: bool,
@@ -176,13 +176,6 @@ class Nic:
         if self._stack is not None:
             self._stack.close()
         self._undo.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        self.close()
 
 
 def policy_of(shield: Policy | str | None) -> Policy | None:

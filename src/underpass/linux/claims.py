@@ -14,14 +14,14 @@ import socket
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from underpass.closing import Closing
 
 SO_BINDTODEVICE = 25
 TCP_LISTEN = "0A"                       # as /proc/net/tcp writes it
 
 
-class PortClaim:
+class PortClaim(Closing):
     """Holds a port on addresses of an interface until closed.
 
     Raises OSError EADDRINUSE, naming the port and, where /proc tells it, the program that has it.
@@ -67,13 +67,6 @@ class PortClaim:
         """Give the port back. May be called twice."""
         while self._holders:
             self._holders.popitem()[1].close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        self.close()
 
 
 class LentPort:

@@ -26,6 +26,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+from underpass.closing import Closing
+
 NAME = "underpass-control"
 MESSAGE_BYTES = 65536
 CONNECTIONS = 16
@@ -222,7 +224,7 @@ def control_sockets(pid: int | None = None) -> Iterator[tuple[int, str]]:
                             yield number, entry.path
 
 
-class ControlClient:
+class ControlClient(Closing):
     """A connection to a worker's control socket; a context manager. Raises OSError where nobody listens."""
 
     def __init__(self, path: str) -> None:
@@ -256,9 +258,3 @@ class ControlClient:
     def close(self) -> None:
         """End the connection, and with it what was asked for."""
         self.peer.close()
-
-    def __enter__(self) -> "ControlClient":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()

@@ -19,8 +19,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self
+
+from underpass.closing import Closing
 
 OURS = re.compile(r"^up-(\d+)-[\w-]+$")
 GRACE_S = 12.0                  # a closed event loop waits ten seconds for its peers, at the most
@@ -229,7 +230,7 @@ def remove(namespaces: Iterable[Namespace]) -> None:
             delete(it.name)
 
 
-class Pair:
+class Pair(Closing):
     """Two namespaces `up-PID-client` and `up-PID-server` and their veth pair; a context manager."""
 
     def __init__(self, interfaces: tuple[str, str] | None = None, mtu: int = 1500, queues: int = 1) -> None:
@@ -250,10 +251,6 @@ class Pair:
             self.close()
             raise
         return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        self.close()
 
     def _make(self) -> None:
         for it in self.namespaces:

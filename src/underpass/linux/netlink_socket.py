@@ -3,8 +3,8 @@
 import os
 import socket
 from collections.abc import Iterator
-from typing import Self
 
+from underpass.closing import Closing
 from underpass.linux.netlink_message import (
     NLM_F_ACK,
     NLM_F_DUMP,
@@ -24,7 +24,7 @@ DATAGRAM_BYTES = 1 << 18
 EVENT_BYTES = 1 << 20               # of events that wait, before Linux drops some (ENOBUFS)
 
 
-class NetlinkSocket:
+class NetlinkSocket(Closing):
     """One rtnetlink socket of the current network namespace. `groups`: multicast groups to be told of."""
 
     def __init__(self, groups: int = 0) -> None:
@@ -43,12 +43,6 @@ class NetlinkSocket:
     def close(self) -> None:
         """Close the socket. May be called twice."""
         self._socket.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _send(self, kind: int, flags: int, body: bytes) -> None:
         self._sequence += 1

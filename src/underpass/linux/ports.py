@@ -16,9 +16,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
+from underpass.closing import Closing
 from underpass.linux.claims import kernel_sockets
 from underpass.linux.cookie import namespace_cookie
 
@@ -36,7 +36,7 @@ TIME_WAIT = "06"                        # as /proc/net/tcp writes it
 _FILE = re.compile(r"^ports-(\d+)-(\d+)-(\d+)$")
 
 
-class PortRange:
+class PortRange(Closing):
     """Ports `first` to `last` are the stack's until closed.
 
     Takes `count` ports, or, where no run of so many is free, the longest half, quarter, ... of it that is.
@@ -104,13 +104,6 @@ class PortRange:
             os.close(self._file)
         os.close(self._sysctl)
         self._file = self._sysctl = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        self.close()
 
 
 def parse_ports(text: str) -> set[int]:

@@ -8,10 +8,11 @@ import socket as standard
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any, Self, TypeVar
 
 from underpass.aio.factory import loop_factory
+from underpass.closing import Closing
 from underpass.socket.adapter import make_adapter
 from underpass.socket.blocking import Socket
 from underpass.socket.secure import teach_ssl
@@ -26,7 +27,7 @@ def attach(interface: str, **options: Any) -> "Network":
     return Network(interface, **options)
 
 
-class Network:
+class Network(Closing):
     """What stands for the module `socket`: its functions that make sockets are the interface's.
 
     A context manager: leaving the block ends every connection, and detaches.
@@ -131,13 +132,6 @@ class Network:
         if os.getpid() == self._pid and self._thread.is_alive():
             self.loop.call_soon_threadsafe(self.loop.stop)
             self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        self.close()
 
     # -- asking the loop
 

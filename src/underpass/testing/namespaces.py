@@ -5,9 +5,8 @@ import os
 import shutil
 import subprocess
 from ipaddress import IPv6Address
-from types import TracebackType
-from typing import Self
 
+from underpass.closing import Closing
 from underpass.linux.namespaces import Namespace, join, remove, run, sweep
 
 _numbers = itertools.count()
@@ -51,7 +50,7 @@ class End(Namespace):
                 for it in (other.v4, other.v6)]
 
 
-class VethPair:
+class VethPair(Closing):
     """`ours`, where the stack runs, and `peer`, an ordinary Linux host. Removed by close(), whatever comes.
 
     IPv4 10.77.0.1/24 and .2, IPv6 fd77::1/64 and ::2 (usable at once), and link-local addresses.
@@ -80,11 +79,3 @@ class VethPair:
     def close(self) -> None:
         """Remove both namespaces, and with them the pair. May be called twice."""
         remove((self.ours, self.peer))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

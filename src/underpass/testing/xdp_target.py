@@ -9,8 +9,9 @@ import random
 import struct
 from collections import Counter
 from contextlib import ExitStack
-from typing import Any, Self
+from typing import Any
 
+from underpass.closing import Closing
 from underpass.linux.admission import AdmissionPlan, buckets_for
 from underpass.shield import policy_file
 from underpass.shield.shield import Shield, sets_for
@@ -99,7 +100,7 @@ def say_by_hand(shield: Shield) -> None:
         shield.allow(ipaddress.ip_network(network), 3600)
 
 
-class XdpTarget:
+class XdpTarget(Closing):
     """See the module. Needs CAP_BPF and CAP_NET_ADMIN; raises AssertionError for what must not be."""
 
     def __init__(self, multi_buffer: bool) -> None:
@@ -148,12 +149,6 @@ class XdpTarget:
     def close(self) -> None:
         """Unload it."""
         self._undo.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
 
     def _admit(self, plan: AdmissionPlan) -> None:
         buckets = buckets_for(FLOWS)

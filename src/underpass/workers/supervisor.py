@@ -22,9 +22,10 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from types import FrameType, TracebackType
-from typing import Any, Self
+from types import FrameType
+from typing import Any
 
+from underpass.closing import Closing
 from underpass.link.afxdp import AfXdpLink, chunk_bytes_for
 from underpass.link.frames import Frames
 from underpass.link.handover import HandoverArea
@@ -65,7 +66,7 @@ GOES_ON = "another process goes on with its connections"
 FLOWS = 65536                       # connections of all workers, unless limits say more
 
 
-class Supervisor:
+class Supervisor(Closing):
     """An interface with `workers` workers, each with its share of the receive queues; a context manager.
 
     All do what `plan` says, or, with several plans, each application has workers of its own (`Division`).
@@ -656,13 +657,6 @@ class Supervisor:
     def close(self) -> None:
         """End all workers at once, detach, and give everything back. May be called twice."""
         self._undo.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        self.close()
 
 
 def shares(queues: int, workers: int, ifname: str,

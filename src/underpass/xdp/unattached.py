@@ -5,9 +5,8 @@ import socket
 import struct
 from collections.abc import Iterable
 from contextlib import ExitStack, closing
-from types import TracebackType
-from typing import Self
 
+from underpass.closing import Closing
 from underpass.xdp.bpf_map import BpfMap
 from underpass.xdp.steer_object import COUNTERS, SteerObject
 
@@ -15,7 +14,7 @@ PF_XDP = 44                             # not in Python's socket module
 ONLY = bytes(4)                         # the key of a single entry
 
 
-class Unattached:
+class Unattached(Closing):
     """With a socket for queue 0, our MAC address and the ports of own flows, first and last (first > last:
     none); the rest as for `SteerObject`. In the place of an attached program for `Shield`.
     """
@@ -70,13 +69,6 @@ class Unattached:
     def close(self) -> None:
         """Unload it."""
         self._undo.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        self.close()
 
 
 def octets_of(address: str) -> bytes:
