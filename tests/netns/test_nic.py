@@ -349,6 +349,7 @@ def test_a_policy_with_faults_attaches_nothing(pair: Pair, tmp_path: Path) -> No
     with inside(pair.server.name), pytest.raises(ValueError, match=said):
         underpass.attach(pair.server.interface, shield=str(file))
     file.write_text('[lists.bad]\nfile = "nowhere.txt"\n')
-    with inside(pair.server.name), pytest.raises(OSError, match=r"list bad: .*/nowhere\.txt: No such file"):
+    said = r"shield\.toml:2: lists\.bad\.file: .*/nowhere\.txt: No such file"
+    with inside(pair.server.name), pytest.raises(ValueError, match=said):
         underpass.attach(pair.server.interface, shield=str(file))
     assert left_behind(pair.server) == ""
