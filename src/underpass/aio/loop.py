@@ -17,7 +17,7 @@ import time
 import weakref
 from asyncio import base_events
 from asyncio.log import logger
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,6 +32,7 @@ from underpass.aio.socket_end import SocketEnd
 from underpass.aio.stand_in import Arrivals, accept_now, arrivals_of, found, listen_beside, parted, stand_for
 from underpass.aio.tls import TlsProtocol
 from underpass.aio.transport import StackTransport
+from underpass.aio.whose import addresses_of, is_bound_among, is_elsewhere, plain, source_towards
 from underpass.nic import Nic
 
 LINGER_S = 2.0                  # a closed loop waits so long for peers that acknowledge nothing more
@@ -151,8 +152,10 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
     async def create_server(self, *arguments: Any, sock: socket.socket | None = None,
                             start_serving: bool = True, **options: Any) -> Any:
         """As asyncio's. The port is the stack's before the kernel listens: see `StackServer`."""
-        if sock is None or (isinstance(sock, socket.socket) and any(addresses_of(sock))):
+        if sock is None:
             self._engage()
+        elif isinstance(sock, socket.socket):
+            self._listens_on(sock)
         server = await super().create_server(*arguments, sock=sock, start_serving=False, **options)
         server.__class__ = StackServer
         if start_serving:
@@ -161,10 +164,17 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
 
     def serve_first(self, sock: socket.socket, backlog: int, accepted: Callable[[int], None]) -> None:
         """Listen on what a server's socket is bound to."""
-        if any(port == 0 for _, port in addresses_of(sock)):
+        if any(port == 0 for _, port in self._listens_on(sock)):
             sock.bind(("", 0))                  # as listen(2) would
-        for address in addresses_of(sock):
+        for address in self._listens_on(sock):
             self._listen(sock, address, backlog, accepted)
+
+    def _listens_on(self, sock: socket.socket) -> list[tuple[str, int]]:
+        """What is to come to a socket by the interface, which is attached for that; nothing where it is bound
+        to another device.
+        """
+        addresses = [] if is_elsewhere(sock, self._nic.name) else list(addresses_of(sock))
+        return addresses if addresses and self._engage() and not is_elsewhere(sock, self._nic.name) else []
 
     def serve_no_more(self, sock: socket.socket) -> None:
         """Leave it to the kernel, which goes on; what is open stays."""
@@ -173,8 +183,6 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
     def _listen(self, sock: socket.socket, address: tuple[str, int], backlog: int,
                 accepted: Callable[[int], None]) -> None:
         """Listen beside a kernel socket; on another interface's address that one serves alone."""
-        if not self._engage():
-            return
         if self._dispatcher.refused is not None:
             raise RuntimeError(self._dispatcher.refused)
         try:
@@ -237,7 +245,7 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
         to = resolved[0][4]
         if not isinstance(to[0], str):          # of a family that a program's own resolver knows
             return await super().sock_connect(sock, address)
-        if not self.leads_here(sock.family, to):
+        if not self.leads_here(sock, to):
             return await super().sock_connect(sock, to)
         end = self._open(sock, to)
         try:
@@ -249,22 +257,18 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
         stand_for(sock, end)
         return None
 
-    def leads_here(self, family: int, address: tuple[Any, ...]) -> bool:
-        """Whether Linux would send from an address of the interface to another host, or the stack itself
-        serves the address.
+    def leads_here(self, sock: socket.socket, address: tuple[Any, ...]) -> bool:
+        """Whether Linux would connect the socket from an address of the interface to another host, or the
+        stack itself serves the address.
         """
         if not self._engage() or self._nic.ports is None:
             return False
         here = self._nic.addresses
+        if not is_bound_among(sock, self._nic.name, here):
+            return False
         if plain(address[0]) in here:
             return self._dispatcher.serves(plain(address[0]), address[1])
-        with socket.socket(family, socket.SOCK_DGRAM) as question:      # connecting it sends nothing
-            try:
-                question.connect(address)
-                source = question.getsockname()[0]
-            except OSError:
-                return False
-        return plain(source) in here
+        return source_towards(sock, address) in here
 
     def _open(self, sock: socket.socket, address: tuple[Any, ...]) -> SocketEnd:
         end = SocketEnd()
@@ -348,7 +352,7 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
         def accepted(conn: int) -> None:
             arrivals.add(SocketEnd.of(self._dispatcher, conn))
 
-        for address in addresses_of(sock):
+        for address in self._listens_on(sock):
             self._listen(sock, address, BACKLOG, accepted)
         held = self._serving.pop(sock, [])
         if not held:
@@ -459,19 +463,3 @@ def tell_slow(endpoint: Endpoint, seconds: float) -> None:
     protocol = endpoint.get_protocol() if isinstance(endpoint, StackTransport) else None
     protocol = getattr(protocol, "_app_protocol", protocol)         # of TLS
     logger.warning("Executing callbacks of %r on %r took %.3f seconds", protocol, endpoint, seconds)
-
-
-def plain(host: str) -> str:
-    """An address without its scope."""
-    return host.partition("%")[0]
-
-
-def addresses_of(sock: socket.socket) -> Iterator[tuple[str, int]]:
-    """What a listening TCP socket listens on; nothing for one of another family."""
-    if sock.family not in (socket.AF_INET, socket.AF_INET6) or sock.type != socket.SOCK_STREAM:
-        return
-    host, port = sock.getsockname()[:2]
-    yield plain(host), port
-    if sock.family == socket.AF_INET6 and ip_address(plain(host)).is_unspecified \
-            and not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
-        yield "0.0.0.0", port

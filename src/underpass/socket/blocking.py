@@ -166,7 +166,7 @@ class Socket:
         to = standard.getaddrinfo(address[0], address[1], self.family, standard.SOCK_STREAM)[0][4]
 
         def begin() -> None:
-            if not hasattr(loop, "leads_here") or not loop.leads_here(self.family, to):
+            if not hasattr(loop, "leads_here") or not loop.leads_here(self._inner, to):
                 self._inner.connect(to)
                 return
             opening = self._opening = loop.create_task(loop.sock_connect(self._inner, to))
