@@ -492,12 +492,49 @@ def test_a_transport_tells_whom_it_was_connected_to_after_its_end(site: Site) ->
             client = await site.connected(PORT)
             ours, theirs = client.getpeername(), client.getsockname()
             protocol = await accepting.made.get()
+            kept = protocol.transport.get_extra_info("socket")
             client.close()
             await protocol.lost
             await asyncio.sleep(0)
             assert protocol.transport.get_extra_info("peername") == theirs
             assert protocol.transport.get_extra_info("sockname") == ours
-            assert protocol.transport.get_extra_info("socket") is None
+            for sock in (kept, protocol.transport.get_extra_info("socket")):
+                assert (sock.family, sock.fileno()) == (socket.AF_INET, -1)
+                with pytest.raises(OSError, match="closed") as caught:
+                    sock.getsockname()
+                assert caught.value.errno == errno.EBADF
+    site.run(main())
+
+
+@pytest.mark.parametrize("how", [socket.SHUT_WR, socket.SHUT_RD, socket.SHUT_RDWR])
+def test_the_socket_of_a_transport_shuts_down(site: Site, how: int) -> None:
+    """One direction, or both: what is not sent any more ends, what is not read any more has ended."""
+    async def main() -> None:
+        listener = site.listener()
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        accepted, _ = await asyncio.to_thread(listener.accept)
+        sock = writer.get_extra_info("socket")
+        with pytest.raises(OSError, match="Invalid argument"):
+            sock.shutdown(3)
+        octets = os.urandom(3_000_000)
+        writer.write(octets)                    # more than the stack takes at once
+        sock.shutdown(how)
+        if how == socket.SHUT_RD:
+            writer.write(b"goes on")
+            writer.close()
+        assert await exactly(accepted, 4_000_000) == octets + (b"goes on" if how == socket.SHUT_RD else b"")
+        if how == socket.SHUT_WR:
+            accepted.sendall(b"answer")
+            accepted.close()
+            assert await reader.read() == b"answer"
+        else:
+            assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
+        await writer.wait_closed()
+        with pytest.raises(OSError, match="closed"):
+            sock.shutdown(how)
+        accepted.close()
+        listener.close()
     site.run(main())
 
 

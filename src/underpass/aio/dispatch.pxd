@@ -11,6 +11,9 @@ from underpass.stack.sockets cimport PythonApp
 from underpass.stack.stack cimport Stack
 from underpass.tcp.tcb cimport Tcp
 
+cdef extern from "<stdbool.h>":
+    ctypedef bint flag "bool"       # one octet of each endpoint, where a bint has four
+
 cdef enum:
     TURN_WITHIN_NS = 200000         # callbacks that take longer are interrupted by a turn, so that peers are acknowledged
     WRITTEN_WITHIN = 131072         # octets that are written within an iteration before a turn sends them
@@ -24,7 +27,8 @@ cdef class Endpoint:
     cdef readonly Dispatcher dispatcher
     cdef Tcp *tcp
     cdef uint32_t conn
-    cdef bint kept
+    cdef flag kept
+    cdef flag v6                    # tells what was held after its end as well
     cdef object __weakref__
 
     # What happened to the connection, as Event bits. Only what must end the loop is raised.

@@ -48,6 +48,7 @@ cdef class Endpoint:
         self.tcp = dispatcher.tcp
         self.conn = conn
         self.kept = kept
+        self.v6 = not address_is_v4(&self.tcp.tcbs[conn].local)
         if kept:
             Py_INCREF(self)
         dispatcher.endpoints[conn] = <PyObject *>self
@@ -120,9 +121,8 @@ cdef class Endpoint:
 
     @property
     def family(self):
-        """AF_INET or AF_INET6."""
-        self.held()
-        return socket.AF_INET if address_is_v4(&self.tcp.tcbs[self.conn].local) else socket.AF_INET6
+        """AF_INET or AF_INET6, after the end as well."""
+        return socket.AF_INET6 if self.v6 else socket.AF_INET
 
 
 @cython.no_gc_clear

@@ -17,6 +17,7 @@ class Held(Protocol):
     def getsockopt(self, level: int, option: int, buflen: int = 0) -> int | bytes: ...
     def setsockopt(self, level: int, option: int, value: int | bytes | str) -> None: ...
     def info(self) -> dict[str, Any]: ...
+    def shut(self, how: int) -> None: ...
 
 
 class StackSocket:
@@ -31,7 +32,7 @@ class StackSocket:
 
     @property
     def family(self) -> int:
-        """AF_INET or AF_INET6."""
+        """AF_INET or AF_INET6, after the end as well."""
         return socket.AddressFamily(self._endpoint.family)
 
     def __repr__(self) -> str:
@@ -48,6 +49,10 @@ class StackSocket:
     def get_inheritable(self) -> bool:
         """No other process gets it."""
         return False
+
+    def shutdown(self, how: int) -> None:
+        """As a socket's. SHUT_WR is `write_eof` of the transport: what was written is sent before."""
+        self._endpoint.shut(how)
 
     def getsockname(self) -> tuple[Any, ...]:
         """Our address and port."""

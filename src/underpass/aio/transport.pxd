@@ -7,11 +7,8 @@ receive window closes.
 """
 from libc.stdint cimport uint8_t, uint32_t
 
-from underpass.aio.dispatch cimport Endpoint
+from underpass.aio.dispatch cimport Endpoint, flag
 from underpass.aio.tls cimport TlsRecords
-
-cdef extern from "<stdbool.h>":
-    ctypedef bint flag "bool"       # one octet of each transport, where a bint has four
 
 
 cdef class StackTransport(Endpoint):

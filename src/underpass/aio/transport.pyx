@@ -4,11 +4,13 @@ from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyBy
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.contextvars cimport PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit
+from libc.errno cimport EINVAL
 from libc.stdint cimport uint8_t, uint32_t
 
 import asyncio
 import collections
 import os
+import socket
 from asyncio import constants, transports
 from asyncio.log import logger
 
@@ -399,6 +401,20 @@ cdef class StackTransport(Endpoint):
         if self.backlog_bytes == 0 and self.conn != NO_CONN:
             tcp_shutdown(self.tcp, self.conn)
 
+    def shut(self, int how):
+        """As socket.shutdown, but that what the stack has not taken yet is sent before the end."""
+        self.held()
+        if how not in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
+            raise OSError(EINVAL, os.strerror(EINVAL))
+        if how != socket.SHUT_RD:
+            self.write_eof()
+        if how != socket.SHUT_WR:
+            self._loop.call_soon(self._read_no_more, context=self.context)
+
+    def _read_no_more(self):
+        if self.conn != NO_CONN and not self.closing and not self.eof_received:
+            self.read_end()
+
     # -- flow control towards the protocol
 
     def get_write_buffer_size(self):
@@ -521,7 +537,7 @@ cdef class StackTransport(Endpoint):
                 self.empty_waiter.set_exception(ConnectionError("Connection is closed by peer"))
             if self.holder is not None:
                 self.holder.close()
-            self.protocol = self.tls = self.holder = self.socket = None
+            self.protocol = self.tls = self.holder = self.socket = None         # that one refers to us
             server, self.server = self.server, None
             if server is not None:
                 detached(server, self)
@@ -544,9 +560,9 @@ cdef class StackTransport(Endpoint):
         if self.extra is not None and name in self.extra:
             return self.extra[name]
         if name == "socket":
-            if self.socket is None and self.conn != NO_CONN:
+            if self.socket is None:
                 self.socket = StackSocket(self)
-            return default if self.socket is None else self.socket
+            return self.socket
         if (name == "sockname" or name == "peername") and self.conn != NO_CONN:
             self.remember()
             return self.extra[name]
