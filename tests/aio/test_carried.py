@@ -112,8 +112,25 @@ def test_the_ipv4_half_of_a_listener_on_every_address_has_them(site: Site) -> No
             async with await running().create_server(accepting, sock=sock):
                 client = await site.connected(PORT)
                 ours = (await accepting.made.get()).transport.get_extra_info("socket")
-                assert ours.family == socket.AF_INET
+                assert ours.getpeername()[0] == f"::ffff:{site.peer}"
                 assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+                client.close()
+    site.run(main())
+
+
+def test_an_ipv4_connection_of_a_socket_of_both_families_takes_options_of_both(site: Site) -> None:
+    async def main() -> None:
+        accepting = Accepting()
+        with inside(site.pair.server.name), socket.create_server(
+                ("::", PORT), family=socket.AF_INET6, dualstack_ipv6=True) as sock:
+            async with await running().create_server(accepting, sock=sock):
+                client = await site.connected(PORT)
+                ours = (await accepting.made.get()).transport.get_extra_info("socket")
+                assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_DOMAIN) == ours.family == socket.AF_INET6
+                ours.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, 0x20)
+                assert ours.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == 0x20
+                ours.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0x28)
+                assert ours.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS) == 0x28
                 client.close()
     site.run(main())
 

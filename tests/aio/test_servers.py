@@ -166,6 +166,59 @@ def test_a_server_that_is_to_begin_later_refuses_until_then(site: Site) -> None:
     site.run(main())
 
 
+def on_both_families() -> socket.socket:
+    """A server's socket that IPv4 clients reach as well."""
+    sock = socket.socket(socket.AF_INET6)
+    sock.setblocking(False)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    sock.bind(("::", PORT))
+    return sock
+
+
+def test_a_socket_of_both_families_tells_ipv4_addresses_as_ipv6_s(site: Site) -> None:
+    """RFC 4291 2.5.5.2: as Linux, by transports, by sockets, and after the end."""
+    async def main() -> None:
+        accepting = Accepting()
+        with site.client() as client, site.client(socket.AF_INET6) as other:
+            async with await running().create_server(accepting, sock=on_both_families()):
+                await asyncio.to_thread(client.connect, (site.host, PORT))
+                await asyncio.to_thread(other.connect, (site.host6, PORT))
+                first, second = [(await accepting.made.get()).transport for _ in range(2)]
+            sock = first.get_extra_info("socket")
+            for _ in range(2):
+                ours, theirs = first.get_extra_info("sockname"), first.get_extra_info("peername")
+                assert ours == (f"::ffff:{site.host}", PORT, 0, 0)
+                assert theirs == (f"::ffff:{site.peer}", client.getsockname()[1], 0, 0)
+                assert sock.family == socket.AF_INET6
+                first.abort()
+                await asyncio.sleep(0.01)
+            assert second.get_extra_info("peername") == other.getsockname()
+            second.abort()
+            assert opened() == 2
+    site.run(main())
+
+
+def test_sock_accept_of_both_families_tells_ipv4_addresses_as_ipv6_s(site: Site) -> None:
+    async def main() -> None:
+        loop = running()
+        with on_both_families() as listener:
+            listener.listen()
+            accepting = asyncio.create_task(loop.sock_accept(listener))
+            await asyncio.sleep(0)
+            with await site.connected(PORT) as client:
+                sock, address = await accepting
+                assert address == (f"::ffff:{site.peer}", client.getsockname()[1], 0, 0) == sock.getpeername()
+                assert sock.getsockname() == (f"::ffff:{site.host}", PORT, 0, 0)
+                assert sock.family == socket.AF_INET6
+                transport, _ = await loop.connect_accepted_socket(asyncio.Protocol, sock)
+                assert transport.get_extra_info("peername") == address
+                assert transport.get_extra_info("socket").family == socket.AF_INET6
+                transport.close()
+            assert opened() == 1
+    site.run(main())
+
+
 @contextlib.asynccontextmanager
 async def accepted(site: Site) -> Any:
     """A socket of sock_accept, and the peer's."""

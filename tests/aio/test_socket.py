@@ -246,7 +246,10 @@ def test_a_server_of_both_families(site: Site, net: Network, dualstack: bool) ->
         server.accept()[0].close()
         with contextlib.nullcontext() if dualstack else pytest.raises(ConnectionRefusedError):
             second.connect((site.host, PORT))
-            server.accept()[0].close()
+            ours, address = server.accept()
+            assert address == (f"::ffff:{site.peer}", second.getsockname()[1], 0, 0) == ours.getpeername()
+            assert ours.family == socket.AF_INET6
+            ours.close()
         assert opened(net, "passive_opens") == 1 + dualstack
     with pytest.raises(ValueError, match="AF_INET6"):
         net.create_server((site.host, PORT), dualstack_ipv6=True)

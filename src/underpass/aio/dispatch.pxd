@@ -7,6 +7,7 @@
 from cpython.ref cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from underpass.stack.options cimport Target
 from underpass.stack.sockets cimport PythonApp
 from underpass.stack.stack cimport Stack
 from underpass.tcp.tcb cimport Tcp
@@ -29,6 +30,7 @@ cdef class Endpoint:
     cdef uint32_t conn
     cdef flag kept
     cdef flag v6                    # tells what was held after its end as well
+    cdef public flag mapped         # over IPv4, to a socket of IPv6 (RFC 4291 2.5.5.2)
     cdef object __weakref__
 
     # What happened to the connection, as Event bits. Only what must end the loop is raised.
@@ -44,6 +46,7 @@ cdef class Endpoint:
     # The loop closes: end it; where that loses what was written, the peer is to know.
     cdef void abandon(self) noexcept
     cdef int held(self) except -1
+    cdef int aim(self, int level, Target *target) except -1
 
 
 cdef class Dispatcher:

@@ -25,8 +25,10 @@ cdef int raise_errno(int number, str what) except -1:
     raise OSError(number, f"{os.strerror(number)}: {what}")
 
 
-cdef tuple socket_address(const Address *address, uint16_t port):
+cdef tuple socket_address(const Address *address, uint16_t port, bint mapped):
     """As getsockname() of the kernel's sockets has it."""
+    if mapped:
+        return f"::ffff:{address_to_text(address)}", port, 0, 0
     if address_is_v4(address):
         return address_to_text(address), port
     return address_to_text(address), port, 0, 0
@@ -87,30 +89,35 @@ cdef class Endpoint:
             raise_errno(EBADF, "the connection is closed")
         return 0
 
+    cdef int aim(self, int level, Target *target) except -1:
+        """At the connection's options. A socket of IPv6 has IPv6's, and over IPv4 they are those of IPv4 that correspond."""
+        self.held()
+        option_target(self.tcp, self.conn, target)
+        target.v6 |= self.mapped and level != <int>socket.IPPROTO_IP
+        return 0
+
     # -- what a socket tells of itself
 
     def getsockname(self):
         """Our address and port, as a socket of the family tells it."""
         self.held()
-        return socket_address(&self.tcp.tcbs[self.conn].local, self.tcp.tcbs[self.conn].local_port)
+        return socket_address(&self.tcp.tcbs[self.conn].local, self.tcp.tcbs[self.conn].local_port, self.mapped)
 
     def getpeername(self):
         """The peer's address and port."""
         self.held()
-        return socket_address(&self.tcp.tcbs[self.conn].remote, self.tcp.tcbs[self.conn].remote_port)
+        return socket_address(&self.tcp.tcbs[self.conn].remote, self.tcp.tcbs[self.conn].remote_port, self.mapped)
 
     def getsockopt(self, int level, int option, int buflen=0):
         """As socket.getsockopt; OSError(ENOPROTOOPT) for options that the stack has not."""
         cdef Target target
-        self.held()
-        option_target(self.tcp, self.conn, &target)
+        self.aim(level, &target)
         return option_get(&target, level, option, buflen)
 
     def setsockopt(self, int level, int option, value):
         """As socket.setsockopt."""
         cdef Target target
-        self.held()
-        option_target(self.tcp, self.conn, &target)
+        self.aim(level, &target)
         option_set(&target, level, option, value)
         preset_change(self.tcp, target.conn, &target.preset)
 
@@ -122,7 +129,7 @@ cdef class Endpoint:
     @property
     def family(self):
         """AF_INET or AF_INET6, after the end as well."""
-        return socket.AF_INET6 if self.v6 else socket.AF_INET
+        return socket.AF_INET6 if self.v6 or self.mapped else socket.AF_INET
 
 
 @cython.no_gc_clear

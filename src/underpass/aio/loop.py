@@ -11,6 +11,7 @@ All else is asyncio's: UDP, UNIX sockets, pipes, subprocesses, signals, files, n
 import asyncio
 import contextvars
 import errno
+import functools
 import os
 import socket
 import time
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 Release = Callable[[], None]
 T = TypeVar("T")
+Accepted = Callable[..., None]     # with a connection's index, and whether an IPv6 socket has it over IPv4
 check_ssl_socket: Any = base_events._check_ssl_socket       # type: ignore[attr-defined]
 tls_over: Any = TlsProtocol
 
@@ -162,7 +164,7 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
             await server.start_serving()
         return server
 
-    def serve_first(self, sock: socket.socket, backlog: int, accepted: Callable[[int], None]) -> None:
+    def serve_first(self, sock: socket.socket, backlog: int, accepted: Accepted) -> None:
         """Listen on what a server's socket is bound to."""
         if any(port == 0 for _, port in self._listens_on(sock)):
             sock.bind(("", 0))                  # as listen(2) would
@@ -181,7 +183,7 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
         self._unlisten(self._serving.pop(sock, []))
 
     def _listen(self, sock: socket.socket, address: tuple[str, int], backlog: int,
-                accepted: Callable[[int], None]) -> None:
+                accepted: Accepted) -> None:
         """Listen beside a kernel socket; on another interface's address that one serves alone."""
         if self._dispatcher.refused is not None:
             raise RuntimeError(self._dispatcher.refused)
@@ -191,6 +193,8 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
             if error.errno != errno.EADDRNOTAVAIL:
                 raise
             return
+        if sock.family == socket.AF_INET6 and ":" not in address[0]:
+            accepted = functools.partial(accepted, mapped=True)
         try:
             stop = self._listeners.add(address, max(backlog, BACKLOG), accepted,
                                        options_of(sock, listening=True))
@@ -200,21 +204,21 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
         self._serving.setdefault(sock, []).append((release, stop))
 
     def acceptor(self, protocol_factory: Callable[[], asyncio.BaseProtocol], sslcontext: Any, server: Any,
-                 tls: dict[str, Any]) -> Callable[[int], None]:
+                 tls: dict[str, Any]) -> Accepted:
         """What is called for each connection of a server, in a copy of the context of now. `tls`: see
         `SSL_ARGUMENTS`.
         """
         context = contextvars.copy_context()
 
-        def accept(conn: int) -> None:
+        def accept(conn: int, mapped: bool) -> None:
             protocol = protocol_factory()
             if sslcontext:
                 protocol = tls_over(self, protocol, sslcontext, None, True, None, **tls)
-            StackTransport(self._dispatcher, self, conn, protocol, server=server).made()
+            StackTransport(self._dispatcher, self, conn, protocol, server=server, mapped=mapped).made()
 
-        def accepted(conn: int) -> None:
+        def accepted(conn: int, mapped: bool = False) -> None:
             try:
-                context.copy().run(accept, conn)
+                context.copy().run(accept, conn, mapped)
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException as error:      # of which asyncio's own loop tells in debug mode only
@@ -349,8 +353,10 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
             return None
         arrivals = Arrivals()
 
-        def accepted(conn: int) -> None:
-            arrivals.add(SocketEnd.of(self._dispatcher, conn))
+        def accepted(conn: int, mapped: bool = False) -> None:
+            end = SocketEnd.of(self._dispatcher, conn)
+            end.mapped = mapped
+            arrivals.add(end)
 
         for address in self._listens_on(sock):
             self._listen(sock, address, BACKLOG, accepted)
@@ -428,7 +434,7 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
             sock.close()
         return StackTransport(self._dispatcher, self, end.hand_over(), protocol,
                               waiter=self.create_future() if waiter is None else waiter, extra=extra,
-                              server=server, holder=holder)
+                              server=server, holder=holder, mapped=end.mapped)
 
     # -- an iteration
 

@@ -47,7 +47,7 @@ cdef class StackTransport(Endpoint):
     _sendfile_compatible = constants._SendfileMode.FALLBACK
 
     def __init__(self, Dispatcher dispatcher not None, loop, uint32_t conn, protocol, *, waiter=None, extra=None,
-                 server=None, holder=None):
+                 server=None, holder=None, bint mapped=False):
         """Hold the connection, and have `protocol` told of it in the loop's next iteration, `waiter` after that."""
         self._loop = loop
         self.context = PyContext_CopyCurrent()
@@ -56,6 +56,7 @@ cdef class StackTransport(Endpoint):
         self.holder = holder
         self.set_protocol(protocol)
         self.hold(dispatcher, conn, True)
+        self.mapped = mapped
         self.server = server
         if server is not None:
             attached(server, self)
