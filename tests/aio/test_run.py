@@ -84,6 +84,55 @@ def test_a_program_is_served_by_the_stack(site: Site, tmp_path: Path, words: lis
     assert "xdp" not in site.pair.server.run("ip", "link", "show", site.pair.server.interface).stdout
 
 
+ASKS = """
+import asyncio, importlib.util, sys
+
+assert importlib.util.find_spec("uvloop").name == "uvloop"
+import uvloop
+
+class Own(uvloop.Loop):
+    def __init__(self):
+        super().__init__()
+        self.own = True
+
+class Later(asyncio.SelectorEventLoop):
+    def call_soon(self, *words, **options):
+        self.calls = getattr(self, "calls", 0) + 1
+        return super().call_soon(*words, **options)
+
+def loop_is(*kinds):
+    return [isinstance(asyncio.get_running_loop(), kind) for kind in kinds]
+
+async def main(serves):
+    loop = asyncio.get_running_loop()
+    assert loop_is(uvloop.Loop, asyncio.SelectorEventLoop, asyncio.AbstractEventLoop) == [True] * 3
+    assert issubclass(type(loop), uvloop.Loop) and not issubclass(int, uvloop.Loop)
+    assert loop_is(Own, Later) == [serves is Own, serves is Later], type(loop)
+    server = await asyncio.start_server(lambda reader, writer: writer.close(), "0.0.0.0", 0)
+    assert loop.nic.name == sys.argv[1]
+    server.close()
+    assert serves is not Own or loop.own
+    assert serves is not Later or loop.calls
+
+asyncio.run(main(None))
+uvloop.run(main(None))
+uvloop.run(main(Own), loop_factory=Own)
+for kind in (Own, Later, uvloop.Loop, asyncio.SelectorEventLoop):
+    with asyncio.Runner(loop_factory=kind) as runner:
+        runner.run(main(kind if kind in (Own, Later) else None))
+print("all of them")
+"""
+
+
+def test_a_program_finds_and_derives_from_loops_by_their_names(site: Site, tmp_path: Path) -> None:
+    script = tmp_path / "asks.py"
+    script.write_text(ASKS)
+    name = site.pair.server.interface
+    done = site.pair.server.run(sys.executable, "-m", "underpass.cli", "run", "-i", name, "--", "python",
+                                str(script), name, check=False)
+    assert (done.stdout, done.returncode) == ("all of them\n", 0), done.stderr
+
+
 def test_what_is_no_python_program_is_one_line(site: Site) -> None:
     for words in (["/bin/ls"], ["python", "-c", "1"], ["no-such-command"]):
         with pytest.raises(ValueError, match=r"no script, module or command|followed by a script"):

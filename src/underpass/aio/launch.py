@@ -17,11 +17,13 @@ import traceback
 import types
 import warnings
 from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from underpass.aio.factory import loop_factory
+from underpass.aio.factory import KernelLoop, loop_factory
+from underpass.aio.loop import StackEventLoop
 
 NAMES = ("SelectorEventLoop", "EventLoop")      # the second since 3.13
 Maker = Callable[[], asyncio.AbstractEventLoop]
@@ -62,19 +64,43 @@ def put_in_place(factory: Maker, inherited: Any) -> None:
                 say(line)               # what ends a thread is not shown
             sys.exit(line)
 
-    class Ours(asyncio.SelectorEventLoop):
-        def __new__(cls, *_: Any, **__: Any) -> Any:
-            return make()
-
+    kind = class_of(make)
     for module in (asyncio, asyncio.unix_events):
         for name in NAMES:
             if hasattr(module, name):
-                setattr(module, name, Ours)
+                setattr(module, name, kind)
     policy: Any = asyncio.unix_events._UnixDefaultEventLoopPolicy
     policy._loop_factory = staticmethod(make)       # what asyncio.run and new_event_loop ask
-    sys.modules["uvloop"] = stand_in(make)
+    sys.modules["uvloop"] = stand_in(make, kind)
     process: Any = multiprocessing.current_process()
     process._config["underpass"] = inherited
+
+
+class Ours(type):
+    """The class of a class that stands for asyncio's and uvloop's loops: each of them is one to isinstance().
+    """
+
+    def __instancecheck__(cls, it: object) -> bool:
+        return issubclass(type(it), cls)
+
+    def __subclasscheck__(cls, kind: type) -> bool:
+        first = cls.__bases__ == (StackEventLoop,)
+        return super().__subclasscheck__(kind) or (first and KernelLoop in kind.__mro__)
+
+
+def class_of(make: Maker) -> type:
+    """What programs call to make a loop, look for with isinstance(), and derive from."""
+    class Loop(StackEventLoop, metaclass=Ours):
+        def __new__(cls, *_: Any, **__: Any) -> Any:
+            it = make()
+            if cls is not Loop and isinstance(it, StackEventLoop):
+                it.__class__ = cls          # a program's own, with what it adds
+            return it
+
+        def __init__(self, *_: Any, **__: Any) -> None:
+            """It was made already."""
+
+    return Loop
 
 
 def say(line: str) -> None:
@@ -82,19 +108,20 @@ def say(line: str) -> None:
     print(f"{line}\n", end="", file=sys.stderr, flush=True)      # in one piece: workers write there as well
 
 
-def stand_in(make: Maker) -> types.ModuleType:
+def stand_in(make: Maker, kind: type) -> types.ModuleType:
     """What `import uvloop` gives: its loops are ours too."""
     made = types.ModuleType("uvloop", "Underpass in uvloop's place.")
+    made.__spec__ = ModuleSpec("uvloop", None)
     module: Any = made
 
     class EventLoopPolicy(asyncio.DefaultEventLoopPolicy):
         _loop_factory = staticmethod(make)
 
-    def run(main: Any, *, debug: bool | None = None, **_: Any) -> Any:
-        with asyncio.Runner(debug=debug, loop_factory=make) as runner:
+    def run(main: Any, *, loop_factory: Maker = make, debug: bool | None = None, **_: Any) -> Any:
+        with asyncio.Runner(debug=debug, loop_factory=loop_factory) as runner:
             return runner.run(main)
 
-    module.new_event_loop = module.Loop = make
+    module.new_event_loop, module.Loop = make, kind
     module.EventLoopPolicy = EventLoopPolicy
     module.install = lambda: asyncio.set_event_loop_policy(EventLoopPolicy())
     module.run = run
