@@ -395,6 +395,8 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
                 return call()
             except BlockingIOError:
                 await end.wait(self)
+            finally:
+                end.look()
 
     # -- transports
 

@@ -4,10 +4,7 @@ import asyncio
 import select
 import socket
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, Self
-
-from underpass.aio.stand_in import arrivals_of, found
+from typing import Any
 
 FILLING = bytes(2048)               # while it lies in the smallest of buffers nothing more can be sent
 
@@ -28,29 +25,7 @@ class Readiness:
             self._poll.register(self._near, select.EPOLLIN)
             self._poll.register(kernel, select.EPOLLIN)
         self._is_set = self._is_filled = self._full = False
-        self._watching = asyncio.get_running_loop().create_task(self._watch())
-        self.look()
-
-    @classmethod
-    def of(cls, loop: asyncio.AbstractEventLoop, sock: socket.socket,
-           opening: "asyncio.Future[None] | None" = None) -> "Self | Plain":
-        """For a connection, for one that opens, or for a socket that listens; a socket of the kernel has it
-        by itself.
-        """
-        arrivals = arrivals_of(sock)
-        if arrivals is not None:
-            waiting = arrivals
-            return cls(lambda: waiting.wait(loop), lambda: bool(waiting.ends), kernel=sock)
-        if opening is not None and not opening.done():
-            its = opening
-
-            def happens() -> "asyncio.Future[Any]":
-                end = found(sock)
-                return asyncio.shield(its) if end is None and not its.done() else wait_for(end, loop)
-            return cls(happens, lambda: its.done() and is_readable(found(sock)), its)
-        if found(sock) is not None:
-            return cls(lambda: wait_for(found(sock), loop), lambda: is_readable(found(sock)))
-        return Plain(sock)
+        self._watch()
 
     def fileno(self) -> int:
         """What to wait on."""
@@ -76,16 +51,21 @@ class Readiness:
             self._far.recv(len(FILLING))
         self._is_filled = blocked
 
-    async def _watch(self) -> None:
-        while True:
-            self.look()
-            with suppress(OSError):         # how it opened is for the socket to tell
-                await self._wait()
+    def _watch(self) -> None:
+        self.look()
+        self._waiting = self._wait()
+        self._waiting.add_done_callback(self._happened)
+
+    def _happened(self, waited: "asyncio.Future[Any]") -> None:
+        if not waited.cancelled():
+            waited.exception()          # how it opened is for the socket to tell
             self._full = False
+            self._watch()
 
     def close(self) -> None:
         """The descriptors are gone afterwards."""
-        self._watching.cancel()
+        self._waiting.remove_done_callback(self._happened)      # which a closed loop could not call
+        self._waiting.cancel()
         if self._poll is not None:
             self._poll.close()
         self._near.close()
@@ -110,20 +90,3 @@ class Plain(Readiness):
 
     def close(self) -> None:
         """With the socket."""
-
-
-def wait_for(end: Any, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None]":
-    """Until something happens to a connection; where there is none, nothing will."""
-    return loop.create_future() if end is None else end.wait(loop)
-
-
-def is_readable(end: Any) -> bool:
-    """Whether recv() would not wait."""
-    try:
-        if end is not None:
-            end.connection.recv(0)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True

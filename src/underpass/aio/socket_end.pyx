@@ -1,5 +1,6 @@
 """A connection that no transport has: one that opens, or one that is used by the sock_ calls."""
 cimport cython
+from libc.errno cimport EAGAIN
 from libc.stdint cimport uint8_t, uint32_t
 
 import os
@@ -8,12 +9,15 @@ from underpass.aio.dispatch cimport Dispatcher, Endpoint
 from underpass.stack.sockets cimport Connection, make_connection
 from underpass.tcp.tcb cimport CLOSED, NO_CONN, SYN_RECEIVED, SYN_SENT
 
+from underpass.aio.readiness import Readiness
+
 
 @cython.no_gc_clear
 cdef class SocketEnd(Endpoint):
     """See socket_end.pyi."""
     cdef Connection held_connection
     cdef list waiters
+    cdef object descriptor              # a Readiness, once it is asked for; None
 
     def __init__(self):
         self.waiters = []
@@ -64,12 +68,41 @@ cdef class SocketEnd(Endpoint):
             raise OSError(number, os.strerror(number))
         return state != SYN_SENT and state != SYN_RECEIVED
 
+    def watch(self, loop):
+        """A descriptor that tells select() and its like whether octets can be received, and sent."""
+        if self.descriptor is None:
+            self.held()
+            self.descriptor = Readiness(lambda: self.wait(loop), self.is_readable)
+        return self.descriptor.fileno()
+
+    def is_readable(self):
+        """Whether receiving would not wait."""
+        if self.conn == NO_CONN:
+            return True
+        try:
+            self.held_connection.recv(0)
+        except OSError as error:
+            return error.errno != EAGAIN
+        return True
+
+    def look(self, full=False):
+        """Something was taken, or `full` not: its descriptor is ready no longer, until something happens."""
+        if self.descriptor is not None:
+            self.descriptor.full() if full else self.descriptor.look()
+
+    cdef int unwatch(self) except -1:
+        descriptor, self.descriptor = self.descriptor, None
+        if descriptor is not None:
+            descriptor.close()
+        return 0
+
     def hand_over(self):
         """The connection's index, for a transport that holds it from now on."""
         self.held()
         if self.held_connection is not None:
             self.held_connection.owner = None       # it closes what it owns
             self.held_connection = None
+        self.unwatch()
         return self.part()
 
     @property
@@ -80,9 +113,11 @@ cdef class SocketEnd(Endpoint):
     def close(self):
         """Let go of the connection: what is queued is still sent."""
         self.release(False)
+        self.unwatch()
         self.happened(0)
 
     def abort(self):
         """Reset it."""
         self.release(True)
+        self.unwatch()
         self.happened(0)

@@ -2,12 +2,14 @@
 loop.sock_accept has accepted.
 
 The program goes on with its own socket object. Asked who it is, it answers for the connection; closed, it
-closes the connection. Octets go through the loop's sock_ calls, or through a transport, which takes the
-connection over.
+closes the connection. Octets go through the loop's sock_ calls, through its own, which do not wait, or
+through a transport, which takes the connection over.
 """
 
 import asyncio
 import collections
+import errno
+import os
 import socket
 import weakref
 from collections.abc import Callable
@@ -18,10 +20,35 @@ from underpass.aio.socket_end import SocketEnd
 _ends: "weakref.WeakKeyDictionary[socket.socket, SocketEnd]" = weakref.WeakKeyDictionary()
 
 
+RECEIVING = socket.MSG_PEEK | socket.MSG_WAITALL | socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+SENDING = socket.MSG_NOSIGNAL | socket.MSG_MORE | socket.MSG_DONTWAIT
+FLAGS = ("MSG_PEEK", "MSG_WAITALL", "MSG_DONTWAIT", "MSG_NOSIGNAL", "MSG_MORE")
+
+
+def check_flags(flags: int, known: int) -> None:
+    """Raises OSError for others than those known."""
+    if flags & ~known:
+        names = ", ".join(name for name in FLAGS if getattr(socket, name) & known)
+        raise OSError(errno.EOPNOTSUPP, f"flags {flags:#x}: a socket of the stack has {names}")
+
+
 class StandIn(socket.socket):
-    """The class of such a socket from then on; `fileno()` is the kernel's, which is not connected."""
+    """The class of such a socket from then on: a non-blocking socket's calls, carried out by the connection.
+    """
 
     __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<StandIn for {_ends.get(self)!r}>"
+
+    # -- settings and questions
+
+    def fileno(self) -> int:
+        """For add_reader(), select() and the like: readable, or writable, when the connection is. No more:
+        the kernel's socket, which is not connected, has another one.
+        """
+        end, loop = _ends.get(self), asyncio._get_running_loop()
+        return super().fileno() if end is None or loop is None else end.watch(loop)
 
     def getpeername(self) -> Any:
         """The peer of the connection."""
@@ -45,17 +72,88 @@ class StandIn(socket.socket):
             return end.setsockopt(level, option, *value)
         return super().setsockopt(level, option, *value)
 
+    def connect(self, address: Any) -> None:
+        """It is connected."""
+        if _ends.get(self) is not None:
+            raise OSError(errno.EISCONN, os.strerror(errno.EISCONN))
+        super().connect(address)
+
+    def connect_ex(self, address: Any) -> int:
+        """It is connected."""
+        return super().connect_ex(address) if _ends.get(self) is None else errno.EISCONN
+
+    # -- octets
+
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
-        """What has come, as from a non-blocking socket; with MSG_PEEK it comes again."""
+        """What has come; with MSG_PEEK it comes again."""
+        end = _ends.get(self)
+        return super().recv(bufsize, flags) if end is None else received(end, bufsize, flags)
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        """The same, into a buffer."""
         end = _ends.get(self)
         if end is None:
-            return super().recv(bufsize, flags)
-        return end.connection.peek(bufsize) if flags & socket.MSG_PEEK else end.connection.recv(bufsize)
+            return super().recv_into(buffer, nbytes, flags)
+        room = memoryview(buffer).cast("B")
+        if not 0 <= nbytes <= room.nbytes:
+            raise ValueError(f"{nbytes} octets into a buffer of {room.nbytes}")
+        return scattered(received(end, nbytes or room.nbytes, flags), [room])
+
+    def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, Any]:
+        """As recv: of a connection no address is told."""
+        if _ends.get(self) is None:
+            return super().recvfrom(bufsize, flags)
+        return self.recv(bufsize, flags), None
+
+    def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
+        """As recv_into."""
+        if _ends.get(self) is None:
+            return super().recvfrom_into(buffer, nbytes, flags)
+        return self.recv_into(buffer, nbytes, flags), None
+
+    def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0) -> Any:
+        """As recv: nothing comes beside the octets."""
+        if _ends.get(self) is None:
+            return super().recvmsg(bufsize, ancbufsize, flags)
+        return self.recv(bufsize, flags), [], 0, None
+
+    def recvmsg_into(self, buffers: Any, ancbufsize: int = 0, flags: int = 0) -> Any:
+        """The same, into buffers."""
+        end = _ends.get(self)
+        if end is None:
+            return super().recvmsg_into(buffers, ancbufsize, flags)
+        rooms = [memoryview(buffer).cast("B") for buffer in buffers]
+        return scattered(received(end, sum(room.nbytes for room in rooms), flags), rooms), [], 0, None
 
     def send(self, data: Any, flags: int = 0) -> int:
         """As much as is taken now."""
         end = _ends.get(self)
-        return super().send(data, flags) if end is None else end.connection.send(data)
+        return super().send(data, flags) if end is None else sent(end, data, flags)
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        """All of it; where less is taken now, BlockingIOError, as of any socket that does not wait."""
+        end, rest = _ends.get(self), memoryview(data).cast("B")
+        if end is None:
+            return super().sendall(data, flags)
+        while rest:
+            rest = rest[sent(end, rest, flags):]
+        return None
+
+    def sendto(self, data: Any, *arguments: Any) -> int:
+        """As send: a connection has its address already, and takes no other."""
+        if _ends.get(self) is None:
+            return super().sendto(data, *arguments)
+        return self.send(data, arguments[0] if len(arguments) > 1 else 0)
+
+    def sendmsg(self, buffers: Any, ancdata: Any = (), flags: int = 0, address: Any = None) -> int:
+        """As send, of several parts."""
+        if _ends.get(self) is None:
+            return super().sendmsg(buffers, ancdata, flags, address)
+        if list(ancdata):
+            raise OSError(errno.EOPNOTSUPP, "TCP of the stack has no ancillary data: leave it out")
+        return self.send(b"".join(memoryview(buffer).cast("B") for buffer in buffers), flags)
+
+    # -- the end
 
     def shutdown(self, how: int) -> None:
         """End our stream; SHUT_RD alone changes nothing."""
@@ -66,11 +164,52 @@ class StandIn(socket.socket):
             end.connection.shutdown()
         return None
 
+    def detach(self) -> int:
+        """There is no descriptor to give away."""
+        if _ends.get(self) is not None:
+            raise OSError(errno.EOPNOTSUPP, "a connection of the stack has no descriptor")
+        return super().detach()
+
+    def dup(self) -> Any:
+        """Nor to copy."""
+        if _ends.get(self) is not None:
+            raise OSError(errno.EOPNOTSUPP, "a connection of the stack has no descriptor")
+        return super().dup()
+
     def _real_close(self, *_: Any) -> None:
         end = _ends.pop(self, None)
         if end is not None:
             end.close()
         super()._real_close()               # type: ignore[misc]
+
+
+def received(end: SocketEnd, count: int, flags: int) -> bytes:
+    """So many octets at most, and its descriptor is as what is left."""
+    check_flags(flags, RECEIVING)
+    try:
+        return end.connection.peek(count) if flags & socket.MSG_PEEK else end.connection.recv(count)
+    finally:
+        end.look()
+
+
+def scattered(octets: bytes, rooms: list[memoryview]) -> int:
+    """Put them into buffers; how many they are."""
+    done = 0
+    for room in rooms:
+        part = octets[done:done + room.nbytes]
+        room[:len(part)] = part
+        done += len(part)
+    return done
+
+
+def sent(end: SocketEnd, data: Any, flags: int) -> int:
+    """How many octets are taken; where there is room for none, its descriptor is not writable meanwhile."""
+    check_flags(flags, SENDING)
+    try:
+        return end.connection.send(data)
+    except BlockingIOError:
+        end.look(full=True)
+        raise
 
 
 def end_of(sock: socket.socket, kernel: Any, ours: Any) -> Any:

@@ -9,18 +9,16 @@ import ssl
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from underpass.aio.readiness import Readiness
-from underpass.aio.stand_in import accept_now, found
+from underpass.aio.readiness import Plain, Readiness
+from underpass.aio.stand_in import RECEIVING, SENDING, accept_now, arrivals_of, check_flags, found
 
 if TYPE_CHECKING:
+    from underpass.aio.socket_end import SocketEnd
     from underpass.socket.network import Network
 
 T = TypeVar("T")
 make_file: Any = standard.socket.makefile
-
-RECEIVING = standard.MSG_PEEK | standard.MSG_WAITALL | standard.MSG_DONTWAIT | standard.MSG_NOSIGNAL
-FLAGS = ("MSG_PEEK", "MSG_WAITALL", "MSG_DONTWAIT", "MSG_NOSIGNAL", "MSG_MORE")
-SENDING = standard.MSG_NOSIGNAL | standard.MSG_MORE | standard.MSG_DONTWAIT
+number_of: Any = standard.socket.fileno         # the kernel's, of one that stands for a connection as well
 
 
 def end(inner: standard.socket, ready: Readiness | None, opening: "asyncio.Task[None] | None") -> None:
@@ -48,11 +46,32 @@ async def happens(loop: Any, inner: standard.socket, reading: bool) -> None:
         remove(number)
 
 
-def check_flags(flags: int, known: int) -> None:
-    """Raises OSError for others than those known."""
-    if flags & ~known:
-        names = ", ".join(name for name in FLAGS if getattr(standard, name) & known)
-        raise OSError(errno.EOPNOTSUPP, f"flags {flags:#x}: a socket of the stack has {names}")
+def readiness_of(loop: asyncio.AbstractEventLoop, sock: standard.socket,
+                 opening: "asyncio.Future[None] | None" = None) -> Readiness:
+    """For a connection, for one that opens, or for a socket that listens; a socket of the kernel has it by
+    itself.
+    """
+    arrivals, end = arrivals_of(sock), found(sock)
+    if arrivals is not None:
+        return Readiness(lambda: arrivals.wait(loop), lambda: bool(arrivals.ends), kernel=sock)
+    if opening is not None and not opening.done():
+        def happens() -> "asyncio.Future[Any]":
+            end = found(sock)
+            return asyncio.shield(opening) if end is None and not opening.done() else wait_for(end, loop)
+        return Readiness(happens, lambda: opening.done() and is_readable(found(sock)), opening)
+    if end is not None:
+        return Readiness(lambda: wait_for(found(sock), loop), lambda: is_readable(found(sock)))
+    return Plain(sock)
+
+
+def wait_for(end: "SocketEnd | None", loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None]":
+    """Until something happens to a connection; where there is none, nothing will."""
+    return loop.create_future() if end is None else end.wait(loop)
+
+
+def is_readable(end: "SocketEnd | None") -> bool:
+    """Whether recv() would not wait."""
+    return end is None or end.is_readable()
 
 
 class Socket:
@@ -347,7 +366,7 @@ class Socket:
         end(self._inner, self._ready, self._opening)
 
     def __del__(self) -> None:
-        if hasattr(self, "_inner") and self._inner.fileno() != -1 and os.getpid() == self._network._pid:
+        if hasattr(self, "_inner") and number_of(self._inner) != -1 and os.getpid() == self._network._pid:
             with contextlib.suppress(RuntimeError):
                 self._network.loop.call_soon_threadsafe(
                     end, self._inner, self._ready, self._opening)
@@ -414,11 +433,11 @@ class Socket:
 
     def fileno(self) -> int:
         """A descriptor for select() and its like: readable, or writable, when the socket is. That is all."""
-        if self._closed or self._inner.fileno() == -1:
+        if self._closed or number_of(self._inner) == -1:
             return -1
         if self._ready is None:
             self._ready = self._network.call(
-                lambda: Readiness.of(self._network.loop, self._inner, self._opening))
+                lambda: readiness_of(self._network.loop, self._inner, self._opening))
         return self._ready.fileno()
 
     def _look(self) -> None:
