@@ -1,8 +1,10 @@
 """Rates, and heavy senders: what depends on time, with numbers that do not."""
 
 import ipaddress
+import struct
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from underpass.xdp.loader import XdpProgram
 
 # A rate so slow that nothing comes back within a test: what may come at once is all.
 SLOW = 'burst = "1d"'
+WORDS_OF_SOURCE = 4                     # a hash, and three times
 
 
 @pytest.fixture
@@ -187,6 +190,46 @@ def test_who_sends_too_much_is_not_forgotten_for_many_others(program: XdpProgram
     for number in range(5000):
         outcomes(program, veth, 1, src=f"10.9.{number >> 8}.{number & 255}")
     assert outcomes(program, veth, 100)["dropped_source_rate"] > 50
+
+
+def set_even(program: XdpProgram, name: str, even: int) -> int:
+    """Have all who are counted be even then; how many times that are."""
+    changed = 0
+    with closing(program.map(name)) as them:
+        for key, value in them.items():
+            words = list(struct.unpack(f"={len(value) // 8}Q", value))
+            whose = [it for it in range(len(words)) if name == "service_rates" or it % WORDS_OF_SOURCE]
+            if any(words):
+                changed += len(whose)
+                words = [even if it in whose else word for it, word in enumerate(words)]
+                them.update(key, struct.pack(f"={len(words)}Q", *words))
+    return changed
+
+
+@pytest.mark.parametrize("even", [2**64 - 1, 1 << 63, 1], ids=["wraps soon", "in a year", "long ago"])
+@pytest.mark.parametrize(("per", "limit"), [("source", "packets"), ("service", "packets"),
+                                            ("source", "new-connections"), ("service", "new-connections")])
+def test_a_clock_that_wraps_shuts_nobody_out(
+    program: XdpProgram, veth: VethPair, per: str, limit: str, even: int
+) -> None:
+    """As on a host that has been up for 834 days: what was kept before lies behind, whatever its number."""
+    load(program, f'[[services.rate]]\nper = "{per}"\n{limit} = 1\nburst = 5\n')
+    assert outcomes(program, veth, 20, flags=Flags.SYN)["dropped_no_socket"] <= 7
+    assert set_even(program, "sources" if per == "source" else "service_rates", even)
+    found = outcomes(program, veth, 20, flags=Flags.SYN)
+    assert 5 <= found["dropped_no_socket"] <= 7
+    assert found.total() == 20
+
+
+def test_who_was_there_before_the_clock_wrapped_makes_room(program: XdpProgram, veth: VethPair) -> None:
+    load(program, 'sources = 256\n[[services.rate]]\nper = "source"\npackets = 1\nburst = 5000\n')
+    for number in range(2000):
+        outcomes(program, veth, 1, src=f"10.8.{number >> 8}.{number & 255}")
+    assert set_even(program, "sources", 2**64 - 1) == 256 * (WORDS_OF_SOURCE - 1)
+    outcomes(program, veth, 5100)
+    for number in range(2000):
+        outcomes(program, veth, 1, src=f"10.9.{number >> 8}.{number & 255}")
+    assert outcomes(program, veth, 100)["dropped_source_rate"] > 50     # some may come in as time goes
 
 
 def test_sources_are_told_apart(program: XdpProgram, veth: VethPair) -> None:

@@ -63,16 +63,16 @@ __noinline __u64 connections_of(const struct packet *packet, __u32 v4_length, __
 /* Takes one connection out of what may be begun; whether there was none left. */
 static __always_inline int is_one_too_many(const struct begin_rate *rate, struct rate_state *state, __u64 now)
 {
-	__u64 even = (state->even[0] > now ? state->even[0] : now) + (rate->step >> 16);
+	__u64 lead = lead_of(state->even[0], now) + (rate->step >> 16);
 
-	if (even - now > rate->burst)
+	if (lead > rate->burst)
 		return 1;
-	state->even[0] = even;
+	state->even[0] = now + lead;
 	return 0;
 }
 
 static __always_inline struct rate_state *begun_by_source(const struct packet *packet, const struct policy *policy,
-							  const struct begin_rate *rate, __u32 number)
+							  const struct begin_rate *rate, __u32 number, __u64 now)
 {
 	struct block_key prefix = {};
 	struct source_set *set;
@@ -83,7 +83,7 @@ static __always_inline struct rate_state *begun_by_source(const struct packet *p
 	hash = hash_of(&prefix, policy->seeds, (SCOPES_MAX + packet->section) * RATES_MAX + number + OF_DETECTION) | 1;
 	place = (hash >> 32) & built_in.source_mask;
 	set = bpf_map_lookup_elem(&sources, &place);
-	return set ? state_of(set, hash) : NULL;
+	return set ? state_of(set, hash, now) : NULL;
 }
 
 /* Behind the states of rates of packets. */
@@ -124,7 +124,7 @@ __noinline int limit_begins(struct packet *packet, int begins)
 			return refuse(packet, scope->checks, COUNT_CONNECTIONS);
 		if (!begins || !rate->step)
 			continue;
-		state = rate->of_service ? begun_at_service(packet, i) : begun_by_source(packet, policy, rate, i);
+		state = rate->of_service ? begun_at_service(packet, i) : begun_by_source(packet, policy, rate, i, now);
 		if (state && is_one_too_many(rate, state, now))
 			return refuse(packet, scope->checks, COUNT_NEW);
 	}

@@ -247,8 +247,8 @@ enum order { ORDER_ALLOW = 1, ORDER_DENY = 2, ORDER_RULES = 3 };
 enum rated { RATED_PACKETS, RATED_SYNS, RATED_OCTETS, RATED_MAX };
 
 /*
- * How much may come. Time is kept in units of 1/256 ns, which last two years: each packet, SYN or octet moves the time at
- * which the sender would be even by `step` units of 2^-16; it may be ahead of the clock by `burst`.
+ * How much may come. Time is kept in units of 1/256 ns, which wrap after 834 days: each packet, SYN or octet moves the time at
+ * which the sender would be even by `step` units of 2^-16; it may be ahead of the clock by `burst`, a day at the most.
  */
 struct rate {
 	__u64 step[RATED_MAX];  /* 0: as much as they like */

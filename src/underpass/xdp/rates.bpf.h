@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0 */
 /*
  * What a source, or all of them together, send too much of. For each thing that is counted the time is kept at which the
- * sender would be even; it may be ahead of the clock by its burst (ITU-T I.371: the virtual scheduling algorithm).
+ * sender would be even; it may be ahead of the clock by its burst (ITU-T I.371: the virtual scheduling algorithm). Times wrap,
+ * as the host's clock does in these units after 834 days: what is compared is how far ahead one is.
  *
  * State is shared by all CPUs and written without a lock: packets that two of them take in at the same moment may both count
  * as one.
@@ -16,6 +17,7 @@
 
 #define SOURCE_SETS_DEFAULT 16384
 #define SERVICE_STATES (GENERATIONS * SCOPES_MAX * RATES_MAX)
+#define LEAD_BITS 56                            /* three days: no burst is that long */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -44,6 +46,18 @@ static __always_inline __u64 cost_of(const struct packet *packet, const struct r
 	return units * rate->step[what] >> 16;
 }
 
+/*
+ * How far ahead of the clock; further than anybody can be is a time that has passed, and 0 the state of who never sent.
+ * Without a branch, as connections_in in begin.bpf.h.
+ */
+static __always_inline __u64 lead_of(__u64 even, __u64 now)
+{
+	__u64 lead = even - now, is_ahead = ((lead >> LEAD_BITS) - 1 & (even | -even)) >> 63;
+
+	barrier_var(is_ahead);
+	return lead * is_ahead;
+}
+
 /* Whether the sender is ahead too far; if not, it has moved on. `now` in units of 1/256 ns. */
 static __always_inline int is_too_much(const struct packet *packet, const struct rate *rate, struct rate_state *state, __u64 now)
 {
@@ -56,9 +70,10 @@ static __always_inline int is_too_much(const struct packet *packet, const struct
 		even[what] = state->even[what];
 		if (!cost)
 			continue;
-		even[what] = (even[what] > now ? even[what] : now) + cost;
-		if (even[what] - now > rate->burst)
+		cost += lead_of(even[what], now);
+		if (cost > rate->burst)
 			return 1;
+		even[what] = now + cost;
 	}
 #pragma unroll
 	for (int what = 0; what < RATED_MAX; what++)
@@ -67,21 +82,24 @@ static __always_inline int is_too_much(const struct packet *packet, const struct
 }
 
 /* How far ahead of the clock: whoever is furthest has most to lose by being forgotten. */
-static __always_inline __u64 ahead_of(const struct rate_state *state)
+static __always_inline __u64 ahead_of(const struct rate_state *state, __u64 now)
 {
-	__u64 most = state->even[0];
+	__u64 most = 0;
 
 #pragma unroll
-	for (int what = 1; what < RATED_MAX; what++)
-		most = state->even[what] > most ? state->even[what] : most;
+	for (int what = 0; what < RATED_MAX; what++) {
+		__u64 lead = lead_of(state->even[what], now);
+
+		most = lead > most ? lead : most;
+	}
 	return most;
 }
 
 /* The state of the source with this hash; of a new one, in place of who is least ahead. */
-static __always_inline struct rate_state *state_of(struct source_set *set, __u64 hash)
+static __always_inline struct rate_state *state_of(struct source_set *set, __u64 hash, __u64 now)
 {
 	struct source *least = &set->ways[0];
-	__u64 lead = ~0ull;
+	__u64 least_lead = ~0ull;
 
 #pragma unroll
 	for (int i = 0; i < SOURCE_WAYS; i++)
@@ -89,9 +107,11 @@ static __always_inline struct rate_state *state_of(struct source_set *set, __u64
 			return &set->ways[i].state;
 #pragma unroll
 	for (int i = 0; i < SOURCE_WAYS; i++) {
-		if (ahead_of(&set->ways[i].state) < lead) {
+		__u64 lead = ahead_of(&set->ways[i].state, now);
+
+		if (lead < least_lead) {
 			least = &set->ways[i];
-			lead = ahead_of(&least->state);
+			least_lead = lead;
 		}
 	}
 	least->hash = hash;
@@ -111,7 +131,7 @@ static __always_inline int source_sends_too_much(const struct packet *packet, co
 	hash = hash_of(&prefix, policy->seeds, packet->section * RATES_MAX + number) | 1;
 	place = (hash >> 32) & built_in.source_mask;
 	set = bpf_map_lookup_elem(&sources, &place);
-	return set && is_too_much(packet, rate, state_of(set, hash), now);
+	return set && is_too_much(packet, rate, state_of(set, hash, now), now);
 }
 
 /* A segment of a connection that the stack has: a flood of others does not shut it out. */
