@@ -1,6 +1,7 @@
 """Known flows before new ones: what each level refuses, and that the engine sets and takes back levels."""
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +12,7 @@ from underpass.linux.admission import AdmissionPlan, buckets_for, flows_of
 from underpass.shield import policy_file
 from underpass.shield.shield import Shield
 from underpass.testing.namespaces import VethPair
-from underpass.testing.packets import TcpSegment
+from underpass.testing.packets import Flags, TcpSegment
 from underpass.testing.probe_overload import pretend_backlog
 
 KNOWN, STRANGER, SYN = "known", "stranger", "syn"
@@ -221,6 +222,34 @@ per = "service"
 packets = 1
 burst = 3
 """
+
+
+OWN_PORT = 61000
+
+
+def own_flow(door: Door, engine: Engine, family: str) -> tuple[TcpSegment, TcpSegment]:
+    """A connection that the engine opens from a port of own flows: what the peer answers to its SYN, and the
+    next segment.
+    """
+    door.program.set_local_addresses([door.veth.ours.v4, door.veth.ours.v6])
+    door.program.set_flow_range(OWN_PORT, OWN_PORT + 99)
+    ours, peer = getattr(door.veth.ours, family), getattr(door.veth.peer, family)
+    engine.stack.connect((peer, 443), (ours, OWN_PORT))
+    engine.stack.step(engine.now_ns)
+    (octets,) = engine.wire.receive(engine.now_ns)
+    syn = TcpSegment.parse(octets)
+    answer = door.segment(family, src_port=443, dst_port=OWN_PORT, seq=7, ack=(syn.seq + 1) % 2**32,
+                          flags=Flags.SYN | Flags.ACK, mss=1460)
+    return answer, dataclasses.replace(answer, seq=8, flags=Flags.ACK, mss=None)
+
+
+def test_flows_that_the_stack_opened_pass_where_a_service_gets_too_much(plain: Door, family: str) -> None:
+    """From the first answer to their SYN on."""
+    answer, after = own_flow(plain, plain.engine(), family)
+    Shield(plain.program, plain.program.netdev.index).load(policy_file.parse(RATED))
+    strangers = [after.build(src_port=port) for port in range(1, 60)]
+    assert "dropped_service_rate" in [plain.gets(it)[1] for it in strangers]
+    assert {plain.gets(it.build())[1] for it in (answer, after) for _ in range(50)} == {"redirected_flow"}
 
 
 def test_known_flows_pass_where_a_service_gets_too_much(plain: Door, family: str) -> None:

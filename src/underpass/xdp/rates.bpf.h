@@ -139,7 +139,7 @@ static __always_inline int is_known_flow(const struct packet *packet)
 {
 	const struct admit_config *how;
 
-	if (!has(FEATURE_COOKIES | FEATURE_FLOWS) || packet->whose != CLAIMED || packet->error || packet->fragment)
+	if (!has(FEATURE_COOKIES | FEATURE_FLOWS) || packet->whose == KERNELS || packet->error || packet->fragment)
 		return 0;
 	how = admit_current();
 	return how && is_known_key(how, flow_key(how, packet));
