@@ -252,6 +252,30 @@ def test_flows_that_the_stack_opened_pass_where_a_service_gets_too_much(plain: D
     assert {plain.gets(it.build())[1] for it in (answer, after) for _ in range(50)} == {"redirected_flow"}
 
 
+@pytest.mark.parametrize("plan", [AdmissionPlan(overload=True), AdmissionPlan("auto", overload=True)])
+def test_at_level_3_no_stranger_comes_to_a_port_of_own_flows(
+    veth: VethPair, family: str, plan: AdmissionPlan
+) -> None:
+    """Connections that the stack opens are known from their SYN on."""
+    with Door(veth, plan) as door:
+        engine = door.engine()
+        answer, after = own_flow(door, engine, family)
+        own = [answer.build(), after.build()]
+        strange = [it.build(src_port=7) for it in (answer, after, door.syn(family, dst_port=OWN_PORT))]
+        for share, level in ((0, 0), (140, 1), (200, 2), (256, 3)):
+            assert at_level(engine, share) == level
+            assert {door.gets(it)[1] for it in own} == {"redirected_flow"}
+            assert {door.gets(it)[1] for it in strange} == {
+                "dropped_overload_stranger" if level == 3 else "redirected_flow"}
+
+
+def test_a_level_3_that_is_over_lets_all_come_to_ports_of_own_flows(plain: Door) -> None:
+    engine = plain.engine(behind_ns=1000 * MS)
+    _, after = own_flow(plain, engine, "v4")
+    assert at_level(engine, 256, ahead_ns=0) == 3
+    assert plain.gets(after.build(src_port=7))[1] == "redirected_flow"
+
+
 def test_known_flows_pass_where_a_service_gets_too_much(plain: Door, family: str) -> None:
     """Strangers have used up what all may send together; who has a connection is not shut out."""
     engine = plain.engine()

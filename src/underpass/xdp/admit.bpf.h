@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0 */
 /*
- * Admission: which segments for a claimed port the engine gets to see.
+ * Admission: which segments for a claimed port the engine gets to see; under the highest overload, which for other ports, too.
  *
  *     SYN -- room enough? ---> the engine        other -- known flow? ----------> the engine
  *        |-- under pressure -> SYN-ACK, XDP_TX        |-- a cookie comes back --> the engine, which checks it again
@@ -142,4 +142,33 @@ __noinline int admit_segment(struct xdp_md *ctx, struct packet *packet, __u64 ip
 	    !(has(FEATURE_COOKIES) && (how->mode == COOKIES_ALWAYS || at.pressure->until_ns)))
 		return GO_ON;
 	return admit_other(ctx, packet, how, &at);
+}
+
+/* Whether the queue's worker takes known flows alone; admit_own asks the clock, too. */
+static __always_inline int may_refuse_own(struct xdp_md *ctx)
+{
+	const struct admission *worker;
+
+	if (!has(FEATURE_FLOWS))
+		return 0;
+	worker = admission_of(ctx);
+	return worker && worker->level == LEVEL_KNOWN;
+}
+
+/*
+ * For segments to ports of flows that the stack opens. It has them in the table before their SYN leaves: whatever else comes
+ * there is a stranger's. A verdict, or GO_ON. A global function, as above.
+ */
+__noinline int admit_own(struct xdp_md *ctx, struct packet *packet)
+{
+	const struct admit_config *how;
+	const struct admission *worker;
+
+	if (!has(FEATURE_FLOWS))
+		return GO_ON;
+	how = admit_current();
+	worker = admission_of(ctx);
+	if (!packet || !how || !worker || level_of(worker, clock_of_tick(how, packet)) != LEVEL_KNOWN)
+		return GO_ON;
+	return stranger_key(how, packet) ? drop_packet(packet, COUNT_LEVEL_STRANGER) : GO_ON;
 }

@@ -67,6 +67,17 @@ static __always_inline int whose_is(const struct packet *packet, const struct st
 	return is_own_flow(&packet->to, is) ? OWN_FLOW : KERNELS;
 }
 
+/* A port of own flows: nobody connects to it, so there are no cookies. */
+static __always_inline int deliver_own(struct xdp_md *ctx, struct packet *packet)
+{
+	if (may_refuse_own(ctx)) {
+		packet->now_ns = now_of(packet);
+		if (admit_own(ctx, packet))
+			return XDP_DROP;
+	}
+	return redirect(ctx, packet, COUNT_FLOW);
+}
+
 /* The last stage: the stack's to the stack, the kernel's to the kernel. */
 static __always_inline int deliver(struct xdp_md *ctx, struct packet *packet)
 {
@@ -79,7 +90,7 @@ static __always_inline int deliver(struct xdp_md *ctx, struct packet *packet)
 	if (packet->error)
 		return redirect(ctx, packet, COUNT_ERROR);
 	if (packet->whose == OWN_FLOW)
-		return redirect(ctx, packet, COUNT_FLOW);
+		return deliver_own(ctx, packet);
 	verdict = admit(ctx, packet);
 	if (verdict <= GO_ON)
 		return redirect(ctx, packet, verdict ? REASON(verdict) : COUNT_CLAIMED);
