@@ -232,6 +232,16 @@ def test_who_was_there_before_the_clock_wrapped_makes_room(program: XdpProgram, 
     assert outcomes(program, veth, 100)["dropped_source_rate"] > 50     # some may come in as time goes
 
 
+def test_a_policy_that_is_loaded_again_forgets_what_sources_have_used_up(
+    program: XdpProgram, veth: VethPair
+) -> None:
+    text = '[[services.rate]]\nper = "source"\npackets = 1\nburst = 50\n'
+    for _ in range(2):
+        load(program, text)
+        assert outcomes(program, veth, 50) == {"dropped_no_socket": 50}
+        assert outcomes(program, veth, 50)["dropped_source_rate"] > 25
+
+
 def test_sources_are_told_apart(program: XdpProgram, veth: VethPair) -> None:
     """None is taken for another."""
     load(program, 'sources = 65536\n[[services.rate]]\nper = "source"\npackets = 1\nburst = 1\n')
