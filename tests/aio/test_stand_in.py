@@ -183,6 +183,31 @@ def test_a_reader_ends_with_the_socket_or_its_transport(site: Site) -> None:
     site.run(main())
 
 
+class Own(socket.socket):
+    """Of a program's own class, which it remains."""
+
+
+@pytest.mark.parametrize("kind", [socket.socket, Own])
+def test_a_descriptor_that_is_always_ready_is_refused(site: Site, kind: type[socket.socket]) -> None:
+    """The kernel's, by the number that it had before, or by a socket that goes on giving that."""
+    async def main() -> None:
+        loop = running()
+        with site.listener() as listener, inside(site.pair.server.name), kind() as ours:
+            ours.setblocking(False)
+            before = ours.fileno()
+            await loop.sock_connect(ours, listener.getsockname())
+            for add in (loop.add_reader, loop.add_writer):
+                for watched in (before, ours) if kind is Own else (before,):
+                    with pytest.raises(RuntimeError, match=rf"descriptor {before} is a kernel socket's"):
+                        add(watched, print)
+            ours.close()
+        near, far = socket.socketpair()
+        with near, far:                         # the number may be another's now
+            loop.add_reader(near, print)
+            assert loop.remove_reader(near)
+    site.run(main())
+
+
 def test_accepted_ones_are_the_same(site: Site) -> None:
     async def main() -> None:
         with inside(site.pair.server.name), socket.create_server((site.host, PORT)) as listener:

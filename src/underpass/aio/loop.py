@@ -21,7 +21,7 @@ from asyncio.log import logger
 from collections.abc import Callable
 from contextlib import ExitStack
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from underpass.aio.carried import options_of
 from underpass.aio.dispatch import Dispatcher, Endpoint
@@ -30,7 +30,16 @@ from underpass.aio.scheduler import Scheduler
 from underpass.aio.selector import StackSelector
 from underpass.aio.server import SSL_ARGUMENTS, StackServer
 from underpass.aio.socket_end import SocketEnd
-from underpass.aio.stand_in import Arrivals, accept_now, arrivals_of, found, listen_beside, parted, stand_for
+from underpass.aio.stand_in import (
+    Arrivals,
+    accept_now,
+    arrivals_of,
+    check_watched,
+    found,
+    listen_beside,
+    parted,
+    stand_for,
+)
 from underpass.aio.tls import TlsProtocol
 from underpass.aio.transport import StackTransport
 from underpass.aio.whose import addresses_of, is_bound_among, is_elsewhere, plain, source_towards
@@ -50,6 +59,7 @@ if TYPE_CHECKING:
 
 Release = Callable[[], None]
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 Accepted = Callable[..., None]     # with a connection's index, and whether an IPv6 socket has it over IPv4
 check_ssl_socket: Any = base_events._check_ssl_socket       # type: ignore[attr-defined]
 tls_over: Any = TlsProtocol
@@ -293,6 +303,16 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
         return ports is not None and ports.first <= port <= ports.last
 
     # -- sockets that stand for connections
+
+    def add_reader(self, fd: Any, callback: Callable[[*Ts], Any], *args: *Ts) -> None:
+        """As asyncio's."""
+        check_watched(fd)
+        super().add_reader(fd, callback, *args)
+
+    def add_writer(self, fd: Any, callback: Callable[[*Ts], Any], *args: *Ts) -> None:
+        """As asyncio's."""
+        check_watched(fd)
+        super().add_writer(fd, callback, *args)
 
     async def sock_recv(self, sock: socket.socket, nbytes: int) -> bytes:
         """At most `nbytes` octets; b"" at the end."""

@@ -18,6 +18,7 @@ from typing import Any
 from underpass.aio.socket_end import SocketEnd
 
 _ends: "weakref.WeakKeyDictionary[socket.socket, SocketEnd]" = weakref.WeakKeyDictionary()
+_numbers: "weakref.WeakValueDictionary[int, socket.socket]" = weakref.WeakValueDictionary()
 
 
 RECEIVING = socket.MSG_PEEK | socket.MSG_WAITALL | socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
@@ -221,8 +222,18 @@ def end_of(sock: socket.socket, kernel: Any, ours: Any) -> Any:
 def stand_for(sock: socket.socket, end: SocketEnd) -> None:
     """From now on the socket stands for the connection."""
     _ends[sock] = end
+    _numbers[sock.fileno()] = sock
     if type(sock) is socket.socket:
         sock.__class__ = StandIn            # a subclass of a program's own keeps its own answers
+
+
+def check_watched(watched: Any) -> None:
+    """Raises RuntimeError for the kernel's descriptor of such a socket: unconnected, it is always ready."""
+    number = watched if isinstance(watched, int) else getattr(watched, "fileno", lambda: -1)()
+    sock = _numbers.get(number)
+    if sock is not None and sock in _ends and socket.socket.fileno(sock) == number:
+        raise RuntimeError(f"descriptor {number} is a kernel socket's, in whose place the stack connects:"
+                           " take what fileno() of its socket.socket gives now")
 
 
 def found(sock: socket.socket) -> SocketEnd | None:
