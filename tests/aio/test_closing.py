@@ -145,8 +145,16 @@ def test_an_interrupt_ends_the_waiting_and_all_the_rest_is_done(
         loops.append(asyncio.get_running_loop())
         await written(taker.address, os.urandom(60_000))
 
-    waiting = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
-    waiting.start()
+    asked = 0
+
+    def monotonic() -> float:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return time.monotonic()
+
+    monkeypatch.setattr(event_loop, "time", SimpleNamespace(monotonic=monotonic))
     with pytest.raises(KeyboardInterrupt):
         site.run(main())
     assert loops[0].is_closed()

@@ -2,13 +2,14 @@
 
 import asyncio
 import os
+import select
 import socket
 import threading
 from collections.abc import Callable
 
 import pytest
 from tests.aio.conftest import Site, exactly
-from tests.aio.test_loop import Accepting, running
+from tests.aio.test_loop import Accepting, running, until
 
 from underpass.linux.namespaces import inside
 
@@ -53,6 +54,11 @@ def test_it_cannot_write(site: Site, octets: int) -> None:
             transport = (await accepting.made.get()).transport
             assert "after a fork" in child(lambda: transport.write(b"c" * octets))
             assert child(transport.abort) == child(transport.close) == child(server.close) == "nothing"
+            with inside(site.pair.server.name):             # by the kernel's listener
+                here = await asyncio.to_thread(socket.create_connection, (site.host, PORT), 20)
+            served = await accepting.made.get()
+            await until(lambda: served.told == ["made"])
+            here.close()
             transport.write(b"parent")
             assert await exactly(client, 6) == b"parent"
             other = await site.connected(PORT)
@@ -72,7 +78,10 @@ def test_it_may_close_the_sockets_that_it_inherits(site: Site) -> None:
             sock.setblocking(False)
             await running().sock_connect(sock, listener.getsockname())
             accepting.join()
+            sock.fileno()               # a descriptor that is ready when the connection is
             assert "after a fork" in child(lambda: sock.send(b"child"))
+            assert "after a fork" in child(lambda: sock.recv(1))
+            assert select.select([sock], [], [], 0)[0] == []
             assert child(sock.close) == "nothing"
             await running().sock_sendall(sock, b"parent")
             assert await exactly(accepted[0], 6) == b"parent"

@@ -317,14 +317,25 @@ def test_writes_of_callbacks_of_one_iteration_leave_as_one_segment(site: Site) -
         async with await running().create_server(accepting, site.host, PORT):
             client = await site.connected(PORT)
             transport = (await accepting.made.get()).transport
-            for sleeps_s in (0.0, 0.05, 0.05):
-                await asyncio.sleep(0.05)
+            turns: list[int] = []
+            whole = 0
+
+            def write() -> None:
+                turns.append(running()._dispatcher.stretched)
+                transport.write(b"part")
+
+            for sleeps_s in (0.0, *[0.05] * 20):
+                await asyncio.sleep(0.02)
                 before = running().nic.stack().stats()["tcp"]["segments_out"]
                 at = running().time() + sleeps_s
-                for part in (b"head ", b"and ", b"body"):
-                    running().call_at(at, transport.write, part)
-                assert await exactly(client, 13) == b"head and body"
-                assert running().nic.stack().stats()["tcp"]["segments_out"] == before + 1
+                for _ in range(3):
+                    running().call_at(at, write)
+                assert await exactly(client, 12) == b"part" * 3
+                # Where something else had the processor for longer than turns are apart: no verdict.
+                if len(set(turns[-3:])) == 1:
+                    assert running().nic.stack().stats()["tcp"]["segments_out"] == before + 1
+                    whole += 1
+            assert whole > 5
             client.close()
     site.run(main())
 

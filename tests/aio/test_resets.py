@@ -140,3 +140,43 @@ def test_the_end_of_both_directions_comes_behind_what_was_sent(site: Site) -> No
             assert await protocol.lost is None
             assert protocol.octets == OCTETS and protocol.told[-2:] == ["eof", "lost"]
     site.run(main())
+
+
+@pytest.mark.parametrize("how", [socket.SHUT_RD, socket.SHUT_RDWR])
+def test_a_peer_resets_after_the_program_reads_no_more(site: Site, how: int) -> None:
+    class KeptOpen(Recorder):
+        def eof_received(self) -> bool:
+            super().eof_received()
+            return True
+
+    async def main() -> None:
+        accepting = Accepting(KeptOpen)
+        async with await running().create_server(accepting, site.host, PORT):
+            client = await site.connected(PORT)
+            transport = (protocol := await accepting.made.get()).transport
+            accepting.made.put_nowait(protocol)
+            transport.get_extra_info("socket").shutdown(how)
+            await until(lambda: "eof" in protocol.told)
+            assert await reset(accepting, client) is protocol
+            assert isinstance(await asyncio.wait_for(protocol.lost, 10), ConnectionResetError)
+            assert protocol.told == ["made", "eof", "lost"]
+    site.run(main())
+
+
+def test_what_has_come_is_given_before_the_end_that_the_program_sets(site: Site) -> None:
+    """As of a kernel's socket after shutdown(SHUT_RD)."""
+    async def main() -> None:
+        accepting = Accepting(Paused)
+        async with await running().create_server(accepting, site.host, PORT):
+            client = await site.connected(PORT)
+            protocol = await accepting.made.get()
+            await asyncio.to_thread(client.sendall, OCTETS)
+            await acknowledged(client)
+            protocol.transport.get_extra_info("socket").shutdown(socket.SHUT_RD)
+            await asyncio.sleep(0.02)
+            assert protocol.told == ["made"]
+            protocol.transport.resume_reading()
+            assert await protocol.lost is None
+            assert protocol.octets == OCTETS and protocol.told[-2:] == ["eof", "lost"]
+            client.close()
+    site.run(main())

@@ -156,7 +156,7 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
         if self._waiting.poller is not None:
             why = (f"process {self._pid} has the interface {self._nic.name}: after a fork this event loop,"
                    " its connections and servers cannot be used; make another loop in the new process")
-            self._waiting.poller.refuse(why)
+            self._waiting.refuse(why)
             self._dispatcher.refuse(why)
 
     # -- servers

@@ -32,6 +32,14 @@ class StackSelector(selectors.EpollSelector):
             return super().select(timeout)
         return self.keys_of(self.poller.wait(timeout) or [])
 
+    def refuse(self, why: str) -> None:
+        """After a fork: say why it turns nothing, and have an epoll of its own. The other one is the parent's
+        as well, and what is unregistered there no longer serves the parent.
+        """
+        if self.poller is not None:
+            self.poller.refuse(why)
+        self._selector = select.epoll()
+
     def keys_of(self, found: list[tuple[int, int]]) -> list[tuple[selectors.SelectorKey, int]]:
         """What `select` makes of descriptors and their events."""
         rows = []

@@ -87,7 +87,7 @@ cdef class SocketEnd(Endpoint):
 
     def look(self, full=False):
         """Something was taken, or `full` not: its descriptor is ready no longer, until something happens."""
-        if self.descriptor is not None:
+        if self.descriptor is not None and self.conn != NO_CONN:        # after a fork it is the parent's
             self.descriptor.full() if full else self.descriptor.look()
 
     cdef int unwatch(self) except -1:

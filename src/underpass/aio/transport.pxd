@@ -34,6 +34,7 @@ cdef class StackTransport(Endpoint):
     cdef flag closing
     cdef flag eof_written
     cdef flag eof_received
+    cdef flag read_shut             # by the program
     cdef flag lossy                 # written octets were thrown away: the end is a reset
 
     cdef int read(self) except -1
@@ -43,6 +44,7 @@ cdef class StackTransport(Endpoint):
     cdef int read_records(self, uint32_t count) except -1
     cdef int read_into_buffer(self, uint32_t count) except -1
     cdef int read_end(self) except -1
+    cdef bint is_at_end(self) noexcept
     cdef int flush(self) except -1
     cdef int closed(self) except -1
     cdef bint owes(self) noexcept

@@ -94,7 +94,7 @@ cdef class StackTransport(Endpoint):
         if self.conn == NO_CONN:
             return
         state = self.tcp.tcbs[self.conn].state
-        if tcp_readable(self.tcp, self.conn) or tcp_at_end(self.tcp, self.conn):
+        if tcp_readable(self.tcp, self.conn) or self.is_at_end():
             self.dispatcher.again(self.conn, EVENT_READABLE)
         if state == CLOSED or state == TIME_WAIT:
             self.dispatcher.again(self.conn, EVENT_CLOSED)
@@ -127,7 +127,7 @@ cdef class StackTransport(Endpoint):
             return 0
         count = tcp_readable(self.tcp, self.conn)
         if count == 0:
-            return self.read_end() if tcp_at_end(self.tcp, self.conn) else 0
+            return self.read_end() if self.is_at_end() else 0
         if self.tls is not None:
             self.read_records(min(count, <uint32_t>READ_MAX))
         elif self.buffered:
@@ -136,9 +136,13 @@ cdef class StackTransport(Endpoint):
             self.read_stream(min(count, <uint32_t>READ_MAX))
         else:
             self.read_octets(min(count, <uint32_t>READ_MAX))
-        if self.conn != NO_CONN and (tcp_readable(self.tcp, self.conn) or tcp_at_end(self.tcp, self.conn)):
+        if self.conn != NO_CONN and (tcp_readable(self.tcp, self.conn) or self.is_at_end()):
             self.dispatcher.again(self.conn, EVENT_READABLE)
         return 0
+
+    cdef bint is_at_end(self) noexcept:
+        """Whether nothing comes behind what can be read now: the peer has ended, or the program by shutdown(SHUT_RD)."""
+        return self.read_shut or tcp_at_end(self.tcp, self.conn)
 
     cdef int read_octets(self, uint32_t count) except -1:
         cdef bytes octets = PyBytes_FromStringAndSize(NULL, count)
@@ -242,9 +246,9 @@ cdef class StackTransport(Endpoint):
 
     cdef bint owes(self) noexcept:
         """Whether octets, or their end, have come that the protocol was not told of."""
-        if self.closing:
+        if self.closing or self.eof_received:
             return False
-        return tcp_readable(self.tcp, self.conn) != 0 or (self.tcp.colds[self.conn].error == 0 and not self.eof_received)
+        return tcp_readable(self.tcp, self.conn) != 0 or self.tcp.colds[self.conn].error == 0
 
     cdef int ended(self) except -1:
         cdef int number = self.tcp.colds[self.conn].error
@@ -410,11 +414,8 @@ cdef class StackTransport(Endpoint):
         if how != socket.SHUT_RD:
             self.write_eof()
         if how != socket.SHUT_WR:
-            self._loop.call_soon(self._read_no_more, context=self.context)
-
-    def _read_no_more(self):
-        if self.conn != NO_CONN and not self.closing and not self.eof_received:
-            self.read_end()
+            self.read_shut = True           # `eof_received` comes behind what has come, as of the peer's end
+            self.dispatcher.again(self.conn, EVENT_READABLE)
 
     # -- flow control towards the protocol
 
