@@ -185,16 +185,16 @@ def test_a_socket_of_both_families_tells_ipv4_addresses_as_ipv6_s(site: Site) ->
                 await asyncio.to_thread(client.connect, (site.host, PORT))
                 await asyncio.to_thread(other.connect, (site.host6, PORT))
                 first, second = [(await accepting.made.get()).transport for _ in range(2)]
-            sock = first.get_extra_info("socket")
-            for _ in range(2):
-                ours, theirs = first.get_extra_info("sockname"), first.get_extra_info("peername")
-                assert ours == (f"::ffff:{site.host}", PORT, 0, 0)
-                assert theirs == (f"::ffff:{site.peer}", client.getsockname()[1], 0, 0)
-                assert sock.family == socket.AF_INET6
-                first.abort()
-                await asyncio.sleep(0.01)
-            assert second.get_extra_info("peername") == other.getsockname()
-            second.abort()
+                sock = first.get_extra_info("socket")
+                for _ in range(2):
+                    ours, theirs = first.get_extra_info("sockname"), first.get_extra_info("peername")
+                    assert ours == (f"::ffff:{site.host}", PORT, 0, 0)
+                    assert theirs == (f"::ffff:{site.peer}", client.getsockname()[1], 0, 0)
+                    assert sock.family == socket.AF_INET6
+                    first.abort()
+                    await asyncio.sleep(0.01)
+                assert second.get_extra_info("peername") == other.getsockname()
+                second.abort()
             assert opened() == 2
     site.run(main())
 
