@@ -103,14 +103,18 @@ class Log:
             return
         line = " ".join(text.split()) if self.form == "text" else self._json(text, event, fields)
         try:
-            # In one piece, also with PYTHONUNBUFFERED: several processes write into one log.
-            print(f"{line}\n", end="", file=self._stream or sys.stderr, flush=True)
+            write_line(line, self._stream or sys.stderr)
         except (OSError, ValueError):               # ValueError: the stream is closed
             self.lost += 1
 
     def _json(self, text: str, event: Event, fields: dict[str, object]) -> str:
         return json.dumps({"time": stamp(self._now()), "level": level(event), "event": event, "message": text,
                            **fields}, default=str)
+
+
+def write_line(line: str, stream: TextIO) -> None:
+    """In one piece, also with PYTHONUNBUFFERED: several processes write into one log."""
+    print(f"{line}\n", end="", file=stream, flush=True)
 
 
 def level(event: Event) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import ssl
+import struct
 import subprocess
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -110,3 +111,9 @@ async def exactly(sock: socket.socket, count: int) -> bytes:
             octets += more
         return bytes(octets)
     return await asyncio.to_thread(read)
+
+
+def close_with_reset(sock: socket.socket) -> None:
+    """Close a kernel's socket by a reset, whatever it has yet to send."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()

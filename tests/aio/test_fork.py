@@ -1,44 +1,26 @@
 """A process that is forked off while a loop has connections: it cannot use them, and the parent goes on."""
 
 import asyncio
-import os
 import select
 import socket
 import threading
-from collections.abc import Callable
 
 import pytest
 from tests.aio.conftest import Site, exactly
 from tests.aio.test_loop import Accepting, running, until
+from tests.forked import in_child
 
 from underpass.linux.namespaces import inside
 
 PORT = 7350
 
 
-def child(does: Callable[[], object]) -> str:
-    """What a forked process was told."""
-    reads, writes = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            does()
-            os.write(writes, b"nothing")
-        except BaseException as error:
-            os.write(writes, repr(error).encode())
-        os._exit(0)
-    os.close(writes)
-    with os.fdopen(reads) as told:
-        said = told.read()
-    os.waitpid(pid, 0)
-    return said
-
-
 def test_it_cannot_run_the_loop(site: Site) -> None:
     with inside(site.pair.server.name):
         loop = site.factory()()
         try:
-            assert "after a fork this event loop" in child(lambda: loop.run_until_complete(asyncio.sleep(0)))
+            said = in_child(lambda: loop.run_until_complete(asyncio.sleep(0)))
+            assert "after a fork this event loop" in said
             loop.run_until_complete(asyncio.sleep(0.01))
         finally:
             loop.close()
@@ -52,8 +34,8 @@ def test_it_cannot_write(site: Site, octets: int) -> None:
         async with await running().create_server(accepting, site.host, PORT) as server:
             client = await site.connected(PORT)
             transport = (await accepting.made.get()).transport
-            assert "after a fork" in child(lambda: transport.write(b"c" * octets))
-            assert child(transport.abort) == child(transport.close) == child(server.close) == "nothing"
+            assert "after a fork" in in_child(lambda: transport.write(b"c" * octets))
+            assert in_child(transport.abort) == in_child(transport.close) == in_child(server.close) == "None"
             with inside(site.pair.server.name):             # by the kernel's listener
                 here = await asyncio.to_thread(socket.create_connection, (site.host, PORT), 20)
             served = await accepting.made.get()
@@ -79,10 +61,10 @@ def test_it_may_close_the_sockets_that_it_inherits(site: Site) -> None:
             await running().sock_connect(sock, listener.getsockname())
             accepting.join()
             sock.fileno()               # a descriptor that is ready when the connection is
-            assert "after a fork" in child(lambda: sock.send(b"child"))
-            assert "after a fork" in child(lambda: sock.recv(1))
+            assert "after a fork" in in_child(lambda: sock.send(b"child"))
+            assert "after a fork" in in_child(lambda: sock.recv(1))
             assert select.select([sock], [], [], 0)[0] == []
-            assert child(sock.close) == "nothing"
+            assert in_child(sock.close) == "None"
             await running().sock_sendall(sock, b"parent")
             assert await exactly(accepted[0], 6) == b"parent"
             accepted[0].close()
@@ -96,7 +78,7 @@ def test_it_cannot_listen(site: Site) -> None:
         async with await loop.create_server(Accepting(), site.host, PORT):
             with socket.socket() as sock:
                 sock.bind((site.host, PORT + 1))
-                assert "after a fork" in child(lambda: loop.serve_first(sock, 1, print))
+                assert "after a fork" in in_child(lambda: loop.serve_first(sock, 1, print))
             with await site.connected(PORT):
                 pass
             with pytest.raises(ConnectionRefusedError):

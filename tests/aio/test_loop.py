@@ -7,7 +7,6 @@ import io
 import os
 import resource
 import socket
-import struct
 import sys
 import threading
 import time
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.aio.conftest import Site, exactly
+from tests.aio.conftest import Site, close_with_reset, exactly
 
 import underpass
 from underpass.aio.loop import StackEventLoop
@@ -56,6 +55,14 @@ class Recorder(asyncio.Protocol):
     @property
     def octets(self) -> bytes:
         return b"".join(it for it in self.told if isinstance(it, bytes))
+
+
+class KeptOpen(Recorder):
+    """Goes on in the other direction when the peer has ended its own."""
+
+    def eof_received(self) -> bool:
+        super().eof_received()
+        return True
 
 
 class Accepting:
@@ -422,11 +429,6 @@ def test_a_slow_reader_pauses_the_protocol_s_writing(site: Site) -> None:
 
 
 def test_half_closed_connections_go_on_in_the_other_direction(site: Site) -> None:
-    class KeptOpen(Recorder):
-        def eof_received(self) -> bool:
-            self.told.append("eof")
-            return True
-
     async def main() -> None:
         accepting = Accepting(KeptOpen)
         async with await running().create_server(accepting, site.host, PORT):
@@ -453,8 +455,7 @@ def test_a_reset_is_the_error_of_connection_lost(site: Site) -> None:
             client.sendall(b"last words")
             protocol = await accepting.made.get()
             await until(lambda: protocol.octets)
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            client.close()
+            close_with_reset(client)
             assert isinstance(await protocol.lost, ConnectionResetError)
             assert protocol.told == ["made", b"last words", "lost"]
     site.run(main())

@@ -4,13 +4,15 @@ import asyncio
 import fcntl
 import os
 import socket
-import struct
 import termios
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.aio.conftest import Site
-from tests.aio.test_loop import Accepting, Recorder, running, until
+from tests.aio.conftest import Site, close_with_reset
+from tests.aio.test_loop import Accepting, KeptOpen, Recorder, running, until
+
+from underpass.aio.transport import StackTransport
 
 PORT = 7300
 OCTETS = os.urandom(50_000)
@@ -51,8 +53,7 @@ async def reset(accepting: Accepting, client: socket.socket) -> Any:
     await asyncio.to_thread(client.sendall, OCTETS)
     await acknowledged(client)
     before = resets_in()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    client.close()
+    close_with_reset(client)
     await until(lambda: resets_in() > before)
     await asyncio.sleep(0)
     return protocol
@@ -94,38 +95,29 @@ def test_a_pause_holds_back_the_rest_and_the_reset(site: Site) -> None:
     site.run(main())
 
 
-def test_who_writes_after_the_reset_hears_of_it_at_once(site: Site) -> None:
-    """As by a kernel's socket, on which send(2) fails then."""
+@pytest.mark.parametrize("act, error", [
+    pytest.param(lambda transport: transport.write(b"anybody there?"), ConnectionResetError, id="writes"),
+    pytest.param(lambda transport: transport.close(), type(None), id="closes")])
+def test_who_acts_after_the_reset_hears_of_it_at_once(
+        site: Site, act: Callable[[StackTransport], None], error: type[object]) -> None:
+    """As by a kernel's socket, on which send(2) fails then; who closes hears of no error."""
     async def main() -> None:
         accepting = Accepting(Paused)
         async with await running().create_server(accepting, site.host, PORT):
             protocol = await reset(accepting, await site.connected(PORT))
-            protocol.transport.write(b"anybody there?")
-            assert isinstance(await protocol.lost, ConnectionResetError)
-            assert protocol.told == ["made", "lost"]
-    site.run(main())
-
-
-def test_who_closes_after_the_reset_hears_of_no_error(site: Site) -> None:
-    async def main() -> None:
-        accepting = Accepting(Paused)
-        async with await running().create_server(accepting, site.host, PORT):
-            protocol = await reset(accepting, await site.connected(PORT))
-            protocol.transport.close()
-            assert await protocol.lost is None
+            act(protocol.transport)
+            assert type(await protocol.lost) is error
             assert protocol.told == ["made", "lost"]
     site.run(main())
 
 
 def test_the_end_of_both_directions_comes_behind_what_was_sent(site: Site) -> None:
     """Also where both have ended before the protocol reads."""
-    class KeptOpen(Paused):
-        def eof_received(self) -> bool:
-            super().eof_received()
-            return True
+    class PausedKeptOpen(Paused, KeptOpen):
+        pass
 
     async def main() -> None:
-        accepting = Accepting(KeptOpen)
+        accepting = Accepting(PausedKeptOpen)
         async with await running().create_server(accepting, site.host, PORT):
             client = await site.connected(PORT)
             protocol = await accepting.made.get()
@@ -144,11 +136,6 @@ def test_the_end_of_both_directions_comes_behind_what_was_sent(site: Site) -> No
 
 @pytest.mark.parametrize("how", [socket.SHUT_RD, socket.SHUT_RDWR])
 def test_a_peer_resets_after_the_program_reads_no_more(site: Site, how: int) -> None:
-    class KeptOpen(Recorder):
-        def eof_received(self) -> bool:
-            super().eof_received()
-            return True
-
     async def main() -> None:
         accepting = Accepting(KeptOpen)
         async with await running().create_server(accepting, site.host, PORT):

@@ -3,11 +3,10 @@
 import asyncio
 import os
 import socket
-import struct
 from typing import Any
 
 import pytest
-from tests.aio.conftest import Site
+from tests.aio.conftest import Site, close_with_reset
 
 LIMIT = 8192
 SENT = bytes(range(256)) * 4096                 # 1 MiB: more than what may wait
@@ -168,8 +167,7 @@ def test_a_reset_is_raised_by_read(site: Site) -> None:
         with site.listener() as listener:
             (reader, writer), (kernel, _) = await asyncio.gather(
                 asyncio.open_connection(*listener.getsockname()), asyncio.to_thread(listener.accept))
-            kernel.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            kernel.close()
+            close_with_reset(kernel)
             for _ in range(2):
                 with pytest.raises(ConnectionResetError):
                     await reader.read(10)

@@ -65,13 +65,13 @@ cdef class Dispatcher:
     cdef readonly dict left         # its connections that wait for their listener: what it knew of them
     cdef bint puts_off              # what comes is left to another process
     cdef object resumed             # called with who holds such a connection now, and that
-    cdef readonly str refused       # why nothing can be done with it: after a fork; or None
+    cdef str refused                # why nothing can be done with it: after a fork; or None
     cdef readonly uint64_t stretched    # turns made between two callbacks of an iteration
 
     # Have `happened` called once more for a connection, in the next iteration.
     cdef void again(self, uint32_t conn, uint8_t events) noexcept nogil
     # Raises RuntimeError where it is `refused`.
-    cdef int usable(self) except -1
+    cpdef int usable(self) except -1
     cdef Endpoint step(self)
     cdef int accepted(self, uint32_t conn) except -1
     # Accept by a listener that another process has left, and what waits for it; its number.

@@ -161,7 +161,8 @@ cdef class Dispatcher:
                 (<Endpoint>self.endpoints[conn]).disown()
                 self.endpoints[conn] = NULL
 
-    cdef int usable(self) except -1:
+    cpdef int usable(self) except -1:
+        """See dispatch.pyi."""
         if self.refused is not None:
             raise RuntimeError(self.refused)
         return 0

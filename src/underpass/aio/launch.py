@@ -24,6 +24,7 @@ from typing import Any
 
 from underpass.aio.factory import KernelLoop, loop_factory
 from underpass.aio.loop import StackEventLoop
+from underpass.log import write_line
 
 NAMES = ("SelectorEventLoop", "EventLoop")      # the second since 3.13
 Maker = Callable[[], asyncio.AbstractEventLoop]
@@ -105,7 +106,7 @@ def class_of(make: Maker) -> type:
 
 def say(line: str) -> None:
     """On stderr: the program's own output is the program's."""
-    print(f"{line}\n", end="", file=sys.stderr, flush=True)      # in one piece: workers write there as well
+    write_line(line, sys.stderr)
 
 
 def stand_in(make: Maker, kind: type) -> types.ModuleType:

@@ -153,7 +153,7 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
             quiet_s = quiet_s + turn_s if left == before_left else 0.0
 
     def _after_fork(self) -> None:
-        if self._waiting.poller is not None:
+        if self._engaged:
             why = (f"process {self._pid} has the interface {self._nic.name}: after a fork this event loop,"
                    " its connections and servers cannot be used; make another loop in the new process")
             self._waiting.refuse(why)
@@ -195,8 +195,7 @@ class StackEventLoop(Scheduler, asyncio.SelectorEventLoop):
     def _listen(self, sock: socket.socket, address: tuple[str, int], backlog: int,
                 accepted: Accepted) -> None:
         """Listen beside a kernel socket; on another interface's address that one serves alone."""
-        if self._dispatcher.refused is not None:
-            raise RuntimeError(self._dispatcher.refused)
+        self._dispatcher.usable()
         try:
             release = self._stack.claim(address, sock)
         except OSError as error:

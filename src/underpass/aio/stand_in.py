@@ -15,25 +15,14 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from underpass.aio.socket_calls import RECEIVING, SENDING, MessageCalls, check_flags, scattered
 from underpass.aio.socket_end import SocketEnd
 
 _ends: "weakref.WeakKeyDictionary[socket.socket, SocketEnd]" = weakref.WeakKeyDictionary()
 _numbers: "weakref.WeakValueDictionary[int, socket.socket]" = weakref.WeakValueDictionary()
 
 
-RECEIVING = socket.MSG_PEEK | socket.MSG_WAITALL | socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
-SENDING = socket.MSG_NOSIGNAL | socket.MSG_MORE | socket.MSG_DONTWAIT
-FLAGS = ("MSG_PEEK", "MSG_WAITALL", "MSG_DONTWAIT", "MSG_NOSIGNAL", "MSG_MORE")
-
-
-def check_flags(flags: int, known: int) -> None:
-    """Raises OSError for others than those known."""
-    if flags & ~known:
-        names = ", ".join(name for name in FLAGS if getattr(socket, name) & known)
-        raise OSError(errno.EOPNOTSUPP, f"flags {flags:#x}: a socket of the stack has {names}")
-
-
-class StandIn(socket.socket):
+class StandIn(MessageCalls, socket.socket):
     """The class of such a socket from then on: a non-blocking socket's calls, carried out by the connection.
     """
 
@@ -100,32 +89,6 @@ class StandIn(socket.socket):
             raise ValueError(f"{nbytes} octets into a buffer of {room.nbytes}")
         return scattered(received(end, nbytes or room.nbytes, flags), [room])
 
-    def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, Any]:
-        """As recv: of a connection no address is told."""
-        if _ends.get(self) is None:
-            return super().recvfrom(bufsize, flags)
-        return self.recv(bufsize, flags), None
-
-    def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
-        """As recv_into."""
-        if _ends.get(self) is None:
-            return super().recvfrom_into(buffer, nbytes, flags)
-        return self.recv_into(buffer, nbytes, flags), None
-
-    def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0) -> Any:
-        """As recv: nothing comes beside the octets."""
-        if _ends.get(self) is None:
-            return super().recvmsg(bufsize, ancbufsize, flags)
-        return self.recv(bufsize, flags), [], 0, None
-
-    def recvmsg_into(self, buffers: Any, ancbufsize: int = 0, flags: int = 0) -> Any:
-        """The same, into buffers."""
-        end = _ends.get(self)
-        if end is None:
-            return super().recvmsg_into(buffers, ancbufsize, flags)
-        rooms = [memoryview(buffer).cast("B") for buffer in buffers]
-        return scattered(received(end, sum(room.nbytes for room in rooms), flags), rooms), [], 0, None
-
     def send(self, data: Any, flags: int = 0) -> int:
         """As much as is taken now."""
         end = _ends.get(self)
@@ -139,20 +102,6 @@ class StandIn(socket.socket):
         while rest:
             rest = rest[sent(end, rest, flags):]
         return None
-
-    def sendto(self, data: Any, *arguments: Any) -> int:
-        """As send: a connection has its address already, and takes no other."""
-        if _ends.get(self) is None:
-            return super().sendto(data, *arguments)
-        return self.send(data, arguments[0] if len(arguments) > 1 else 0)
-
-    def sendmsg(self, buffers: Any, ancdata: Any = (), flags: int = 0, address: Any = None) -> int:
-        """As send, of several parts."""
-        if _ends.get(self) is None:
-            return super().sendmsg(buffers, ancdata, flags, address)
-        if list(ancdata):
-            raise OSError(errno.EOPNOTSUPP, "TCP of the stack has no ancillary data: leave it out")
-        return self.send(b"".join(memoryview(buffer).cast("B") for buffer in buffers), flags)
 
     # -- the end
 
@@ -191,16 +140,6 @@ def received(end: SocketEnd, count: int, flags: int) -> bytes:
         return end.connection.peek(count) if flags & socket.MSG_PEEK else end.connection.recv(count)
     finally:
         end.look()
-
-
-def scattered(octets: bytes, rooms: list[memoryview]) -> int:
-    """Put them into buffers; how many they are."""
-    done = 0
-    for room in rooms:
-        part = octets[done:done + room.nbytes]
-        room[:len(part)] = part
-        done += len(part)
-    return done
 
 
 def sent(end: SocketEnd, data: Any, flags: int) -> int:

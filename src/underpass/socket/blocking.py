@@ -10,7 +10,8 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from underpass.aio.readiness import Plain, Readiness
-from underpass.aio.stand_in import RECEIVING, SENDING, accept_now, arrivals_of, check_flags, found
+from underpass.aio.socket_calls import RECEIVING, SENDING, MessageCalls, check_flags, scattered
+from underpass.aio.stand_in import accept_now, arrivals_of, found
 
 if TYPE_CHECKING:
     from underpass.aio.socket_end import SocketEnd
@@ -74,7 +75,7 @@ def is_readable(end: "SocketEnd | None") -> bool:
     return end is None or end.is_readable()
 
 
-class Socket:
+class Socket(MessageCalls):
     """A TCP socket, in the manner of `socket.socket`."""
 
     _network: "Network"
@@ -240,39 +241,10 @@ class Socket:
         if room.nbytes == 0:
             return 0
 
-        def taken(octets: bytes) -> int:
-            room[:len(octets)] = octets
-            return len(octets)
-
         if flags:
-            return taken(self.recv(room.nbytes, flags))
+            return scattered(self.recv(room.nbytes, flags), [room])
         return self._received(lambda: self._network.loop.sock_recv_into(self._inner, room),
-                              lambda: taken(self._inner.recv(room.nbytes)))
-
-    def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, None]:
-        """As socket.recvfrom: of a connection no address is told."""
-        return self.recv(bufsize, flags), None
-
-    def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, None]:
-        """As socket.recvfrom_into."""
-        return self.recv_into(buffer, nbytes, flags), None
-
-    def recvmsg(self, bufsize: int, ancbufsize: int = 0,
-                flags: int = 0) -> tuple[bytes, list[Any], int, None]:
-        """As socket.recvmsg: nothing comes beside the octets."""
-        return self.recv(bufsize, flags), [], 0, None
-
-    def recvmsg_into(self, buffers: Any, ancbufsize: int = 0,
-                     flags: int = 0) -> tuple[int, list[Any], int, None]:
-        """As socket.recvmsg_into."""
-        views = [memoryview(buffer).cast("B") for buffer in buffers]
-        octets = self.recv(sum(view.nbytes for view in views), flags)
-        done = 0
-        for view in views:
-            part = octets[done:done + view.nbytes]
-            view[:len(part)] = part
-            done += len(part)
-        return done, [], 0, None
+                              lambda: scattered(self._inner.recv(room.nbytes), [room]))
 
     def _received(self, wait: Callable[[], Any], take: Callable[[], T], flags: int = 0) -> T:
         async def received() -> T:
@@ -320,16 +292,6 @@ class Socket:
         """As socket.sendall."""
         check_flags(flags, SENDING)
         self._run(self._network.loop.sock_sendall(self._inner, data), None, flags)
-
-    def sendto(self, data: Any, *arguments: Any) -> int:
-        """As socket.sendto: a connection has its address already, and takes no other."""
-        return self.send(data, arguments[0] if len(arguments) > 1 else 0)
-
-    def sendmsg(self, buffers: Any, ancdata: Any = (), flags: int = 0, address: Any = None) -> int:
-        """As socket.sendmsg, with nothing beside the octets."""
-        if list(ancdata):
-            raise OSError(errno.EOPNOTSUPP, "TCP of the stack has no ancillary data: leave it out")
-        return self.send(b"".join(memoryview(buffer).cast("B") for buffer in buffers), flags)
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
         """As socket.sendfile."""
